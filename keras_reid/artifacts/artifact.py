@@ -1,0 +1,164 @@
+"""Decides how what was shipped is opened and asked: run folder, `.keras`, SavedModel, `.tflite`, all by `embed`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_reid.artifacts import metadata as reid_json
+from keras_reid.data.images import resize_images
+from keras_reid.data.pipeline import image_batches
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
+
+SIGNATURE = "serving_default"
+INPUT, OUTPUT = "images", "embedding"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A model that embeds images, whatever its format.
+
+    Attributes:
+        name: where it came from.
+        kind: "live", "keras", "savedmodel" or "tflite".
+        metadata: the content of its `reid.json`.
+        embed_batch: uint8 `[N, H, W, 3]` to float32 `[N, D]`.
+    """
+
+    name: str
+    kind: str
+    metadata: dict
+    embed_batch: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def metric(self) -> str:
+        """How its embeddings are compared: "euclidean" or "cosine"."""
+        return self.metadata.get("metric", "euclidean")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) that images are resized to inside."""
+        return tuple(self.metadata["image_size"])
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        """Embeds images of any size; they are resized inside.
+
+        Args:
+            images: uint8 `[N, H, W, 3]`, RGB.
+
+        Returns:
+            float32 `[N, D]`.
+
+        Raises:
+            ReidError: another dtype or shape.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
+            raise ReidError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3] RGB.")
+        if len(images) == 0:
+            return np.zeros((0, self.metadata["embedding_size"]), np.float32)
+        return np.asarray(self.embed_batch(images), np.float32)
+
+
+def artifact_of(embedder, metadata: dict | None = None, *, name: str = "live model", kind: str = "live") -> Artifact:
+    """Returns a Keras embedder as an artifact, to be asked in the same way as what is shipped of it."""
+    image_size = embedder.input_shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    def embed_batch(images):
+        return embedder(resize_images(images, image_size), training=False)
+
+    return Artifact(name, kind, metadata or reid_json.describe_embedder(embedder), embed_batch)
+
+
+def open_artifact(path: str | os.PathLike) -> Artifact:
+    """Opens a run folder (its `last.keras`), a `.keras` file, a SavedModel folder, or a `.tflite` file.
+
+    A folder of numbered versions, as TF Serving reads it, stands for its highest version.
+
+    Raises:
+        ReidError: there is nothing, it is none of these, or it cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ReidError(f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder or .tflite.")
+    if path.suffix == ".keras":
+        return _open_keras(path)
+    if path.suffix == ".tflite":
+        return _open_tflite(path)
+    if (path / "last.keras").exists():
+        return _open_keras(path / "last.keras")
+    versions = [child for child in path.glob("*") if child.name.isdigit()] if path.is_dir() else []
+    folder = max(versions, key=lambda child: int(child.name)) if versions else path
+    if (folder / "saved_model.pb").exists():
+        return _open_savedmodel(folder)
+    raise ReidError(
+        f"{str(path)!r} is no artifact: expected a run folder that has trained an epoch (last.keras), a .keras file, a "
+        "SavedModel folder (saved_model.pb) or a .tflite file."
+    )
+
+
+def _open_keras(path: Path) -> Artifact:
+    from keras_reid.models import load_keras
+
+    embedder = load_keras(path)
+    return artifact_of(embedder, reid_json.read_from_zip(path), name=str(path), kind="keras")
+
+
+def _open_savedmodel(folder: Path) -> Artifact:
+    try:
+        loaded = tf.saved_model.load(str(folder))
+        signature = loaded.signatures[SIGNATURE]
+        metadata = reid_json.parse((folder / "assets" / reid_json.FILE_NAME).read_bytes(), folder)
+    except (OSError, KeyError, tf.errors.OpError) as error:
+        raise _unreadable(folder, "SavedModel", error) from error
+
+    def embed_batch(images):
+        return signature(**{INPUT: tf.constant(images)})[OUTPUT]
+
+    embed_batch.keeps = loaded  # its variables are gone once nothing refers to it
+    return Artifact(str(folder), "savedmodel", metadata, embed_batch)
+
+
+def _open_tflite(path: Path) -> Artifact:
+    try:
+        interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+        runner = interpreter.get_signature_runner(SIGNATURE)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _unreadable(path, "TFLite model", error) from error
+    metadata = reid_json.read_from_zip(path)
+    if not metadata:
+        raise ReidError(f"{str(path)!r} holds no {reid_json.FILE_NAME}: it was not exported by keras_reid.")
+    return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images})[OUTPUT])
+
+
+def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:
+    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({str(error).splitlines()[0][:200]}).")
+
+
+def embed_files(artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
+    """Embeds image files with a progress bar.
+
+    Args:
+        artifact: what embeds them.
+        image_paths: `[N]` files of any size.
+        batch_size: most images at once.
+
+    Returns:
+        float32 `[N, D]`, in the order of the files.
+
+    Raises:
+        ReidError: names the images that cannot be read.
+    """
+    embeddings = np.zeros((len(image_paths), artifact.metadata["embedding_size"]), np.float32)
+    with tqdm(total=len(image_paths), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
+        for positions, images in image_batches(image_paths, batch_size=batch_size):
+            embeddings[positions] = artifact.embed(images)
+            bar.update(len(positions))
+    return embeddings

@@ -1,0 +1,91 @@
+"""Decides which image shows whom, seen by which camera, in which split: a catalog is one pandas frame."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pandas as pd
+
+from keras_reid.errors import ReidError
+
+JUNK_ID = -1  # Market-1501: a false detection of a query person, never counted.
+DISTRACTOR_ID = 0  # Market-1501: a person (or none) of no known identity, counted as a wrong answer.
+
+MARKET1501_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+# The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
+_MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.jpe?g)+", re.IGNORECASE)
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
+    """Reads the catalog of Market-1501, or of a data set in its layout and naming.
+
+    Args:
+        root: the folder that holds `bounding_box_train`, `bounding_box_test` and `query`.
+
+    Returns:
+        A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor), `camera_id` (int, from
+        1) and `split` ("train", "query", "gallery"), sorted by split and file name. Junk and distractors occur in the
+        gallery only.
+
+    Raises:
+        ReidError: a folder is missing or holds no image, or an image is not named like the data set's.
+
+    Source: Zheng et al. 2015, "Scalable Person Re-identification: A Benchmark".
+    """
+    root = os.fspath(root)
+    if not os.path.isdir(root):
+        raise ReidError(
+            f"data folder {root!r} does not exist. Expected Market-1501's folder, holding "
+            f"{', '.join(MARKET1501_FOLDERS.values())}: set --data_dir to it."
+        )
+    rows = [row for split, folder in MARKET1501_FOLDERS.items() for row in _read_split(root, folder, split)]
+    frame = pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
+    _refuse_unknown_identities(frame)
+    return frame
+
+
+def _read_split(root: str, folder: str, split: str) -> list[tuple]:
+    path = os.path.join(root, folder)
+    if not os.path.isdir(path):
+        raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check --data_dir.")
+    names = sorted(name for name in os.listdir(path) if name.lower().endswith(_IMAGE_SUFFIXES))
+    if not names:
+        raise ReidError(f"the {split} split is empty: no image in {path!r}. Unpack the data set again.")
+    return [(os.path.join(path, name), *_parse_name(path, name), split) for name in names]
+
+
+def _parse_name(path: str, name: str) -> tuple[int, int]:
+    match = _MARKET1501_NAME.fullmatch(name)
+    if match is None:
+        raise ReidError(
+            f"{os.path.join(path, name)!r} is not named like Market-1501's images, such as 0002_c1s1_000451_03.jpg "
+            "(person, camera, sequence, frame, detection). Rename it or move it away."
+        )
+    return int(match["person"]), int(match["camera"])
+
+
+def _refuse_unknown_identities(frame: pd.DataFrame) -> None:
+    unknown = frame[(frame.split != "gallery") & (frame.person_id <= DISTRACTOR_ID)]
+    if len(unknown):
+        raise ReidError(
+            f"{len(unknown)} images of the {unknown.split.iloc[0]} split have the id -1 (junk) or 0 (distractor), "
+            f"which only the gallery may hold, the first is {unknown.image_path.iloc[0]!r}. Move them away."
+        )
+
+
+def describe(frame: pd.DataFrame) -> str:
+    """Returns a table of a catalog's counts per split: images, identities, cameras, distractors and junk."""
+    known = frame.person_id > DISTRACTOR_ID
+    rows = {
+        split: {
+            "images": int((frame.split == split).sum()),
+            "identities": frame.person_id[(frame.split == split) & known].nunique(),
+            "cameras": frame.camera_id[frame.split == split].nunique(),
+            "distractors (id 0)": int(((frame.split == split) & (frame.person_id == DISTRACTOR_ID)).sum()),
+            "junk (id -1)": int(((frame.split == split) & (frame.person_id == JUNK_ID)).sum()),
+        }
+        for split in frame.split.unique()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").to_string()

@@ -1,0 +1,109 @@
+"""Decides how images reach the network: identity batches for training, batches of equal size for embedding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from keras_reid.data.batches import identity_batches, steps_per_epoch
+from keras_reid.data.images import Augmentation, augment_image, decode_image, raise_for_undecodable, resize_images
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
+
+# Images of one size wait for each other until a batch is full; a chunk bounds how many wait when every size differs.
+_CHUNK = 4096
+
+
+def training_dataset(
+    image_paths: Sequence[str],
+    person_ids: Sequence[int],
+    *,
+    image_size: tuple[int, int],
+    identities_per_batch: int,
+    images_per_identity: int,
+    epochs: int,
+    seed: int,
+    augmentation: Augmentation | None = None,
+    start_step: int = 0,
+) -> tf.data.Dataset:
+    """Returns the training batches of a run, from any step on: a pure function of its arguments.
+
+    Args:
+        image_paths: `[N]`, JPEG, PNG or BMP files.
+        person_ids: integer `[N]`.
+        image_size: (height, width) that images are resized to.
+        identities_per_batch: P.
+        images_per_identity: K.
+        epochs: of the whole run.
+        seed: of the batches and of the augmentation.
+        augmentation: random changes; None for the default strengths.
+        start_step: steps of the run that are left out at the beginning, to go on where a run stopped.
+
+    Returns:
+        A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids).
+
+    Raises:
+        ReidError: P or K does not fit the training set.
+    """
+    augmentation = augmentation or Augmentation()
+    image_paths, person_ids = np.asarray(image_paths, dtype=str), np.asarray(person_ids, np.int32)
+    batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
+    steps = steps_per_epoch(person_ids, **batch_arguments)
+    batch_size = identities_per_batch * images_per_identity
+
+    def batches_of(epoch: np.ndarray) -> np.ndarray:
+        batches = identity_batches(person_ids, **batch_arguments, seed=seed, epoch=int(epoch))
+        return batches[max(0, start_step - int(epoch) * steps) :].reshape(-1)
+
+    def epoch_indices(epoch: tf.Tensor) -> tf.data.Dataset:
+        indices = tf.ensure_shape(tf.numpy_function(batches_of, [epoch], tf.int32, stateful=False), [None])
+        return tf.data.Dataset.from_tensor_slices(indices)
+
+    def read(position: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = resize_images(decode_image(tf.io.read_file(tf.gather(paths, index))), image_size)
+        image = tf.ensure_shape(tf.cast(tf.round(image), tf.uint8), [*image_size, 3])
+        # An image's position in the run stands for its epoch, step and place in the batch.
+        return augment_image(image, augmentation, tf.stack([seed, position])), tf.gather(labels, index)
+
+    paths, labels = tf.constant(image_paths), tf.constant(person_ids)
+    indices = tf.data.Dataset.range(start_step // steps, epochs).flat_map(epoch_indices)
+    dataset = indices.enumerate(start=start_step * batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def image_batches(image_paths: Sequence[str], *, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields decoded images in batches of one size each, so that nothing is resized before the network sees it.
+
+    Args:
+        image_paths: `[N]` files.
+        batch_size: most images in a batch.
+
+    Yields:
+        (int64 `[n]` positions in `image_paths`, uint8 `[n, H, W, 3]` RGB), each position once.
+
+    Raises:
+        ReidError: names the images that cannot be read.
+    """
+    if batch_size < 1:
+        raise ReidError(f"--batch_size={batch_size}, expected at least 1.")
+    image_paths = [os.fspath(path) for path in image_paths]
+    for start in range(0, len(image_paths), _CHUNK):
+        chunk = image_paths[start : start + _CHUNK]
+        try:
+            for positions, images in _equal_size_batches(chunk, batch_size).as_numpy_iterator():
+                yield start + positions, images
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+            raise_for_undecodable(chunk, error)
+
+
+def _equal_size_batches(image_paths: list[str], batch_size: int) -> tf.data.Dataset:
+    def size_key(_, image):
+        height, width = tf.unstack(tf.shape(image, tf.int64)[:2])
+        return height * 2**32 + width
+
+    files = tf.data.Dataset.from_tensor_slices(image_paths).enumerate()
+    images = files.map(lambda n, path: (n, decode_image(tf.io.read_file(path))), num_parallel_calls=tf.data.AUTOTUNE)
+    grouped = images.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
+    return grouped.prefetch(tf.data.AUTOTUNE)

@@ -1,0 +1,84 @@
+"""Decides when a model is scored while it trains: every n epochs, live or as the artifact exported from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pandas as pd
+
+from keras_reid.artifacts import Artifact, artifact_of, open_artifact
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.ranking import RetrievalResult
+from keras_reid.evaluation.scoring import evaluate_artifact
+from keras_reid.keras2 import keras
+from keras_reid.models import rebuild_in_float32
+
+
+class RetrievalEvaluation(keras.callbacks.Callback):
+    """Scores the live model, or an exported artifact, on the query and gallery of a catalog.
+
+    Every n epochs it adds to the epoch's logs `val_mean_average_precision`,
+    `val_mean_average_precision_trapezoid`, `val_top1`, `val_top5` and `val_top10`, as fractions: callbacks after it in
+    the list see them. The live model is scored as it would ship, rebuilt in float32.
+
+    Args:
+        catalog: with the splits "query" and "gallery".
+        artifact: None for the live model; the path of an exported artifact, opened anew each time; or a function that
+            exports the embedder that it is given and returns the path.
+        every: epochs from one evaluation to the next.
+        ignore: as in `evaluate_retrieval`.
+        batch_size: images at once.
+    """
+
+    def __init__(
+        self,
+        catalog: pd.DataFrame,
+        *,
+        artifact: str | os.PathLike | Callable[[keras.Model], str | os.PathLike] | None = None,
+        every: int = 1,
+        ignore: str = "same_camera",
+        batch_size: int = 64,
+    ):
+        super().__init__()
+        if every < 1:
+            raise ReidError(f"--evaluate_every={every}, expected at least 1 epoch.")
+        self.result, self.scored_epoch = None, None
+        self._catalog, self._artifact, self._every = catalog, artifact, every
+        self._options = {"ignore": ignore, "batch_size": batch_size}
+        self._live = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self._every == 0:
+            logs.update(self.evaluate())
+            self.scored_epoch = epoch + 1
+
+    def evaluate(self) -> dict[str, float]:
+        """Scores now; afterwards the whole `RetrievalResult` is in `.result`. Returns the `val_` logs."""
+        self.result = evaluate_artifact(self._open(), self._catalog, **self._options)
+        return _logs(self.result)
+
+    def _open(self) -> Artifact:
+        if self._artifact is None:
+            return self._live_artifact()
+        return open_artifact(self._artifact(self._embedder()) if callable(self._artifact) else self._artifact)
+
+    def _live_artifact(self) -> Artifact:
+        # Rebuilt once: a new graph for each evaluation would grow without end.
+        if self._live is None:
+            model = rebuild_in_float32(self._embedder())
+            self._live = (model, artifact_of(model))
+        model, artifact = self._live
+        model.set_weights(self._embedder().get_weights())
+        return artifact
+
+    def _embedder(self) -> keras.Model:
+        if self.model is None:
+            raise ReidError("RetrievalEvaluation has no model: pass it to fit, call set_model, or give artifact=PATH.")
+        return getattr(self.model, "embedder", self.model)
+
+
+def _logs(result: RetrievalResult) -> dict[str, float]:
+    scores = result.to_dict()
+    names = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
+    return {f"val_{name}": scores[name] for name in names}

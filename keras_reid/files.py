@@ -1,0 +1,42 @@
+"""Files are written whole or not at all: beside their place first, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a path beside `path` to write a file or a folder to; it takes `path`'s place when the block ends well.
+
+    A file that is there is replaced; a folder that is there is not: renaming onto it raises OSError. When the block
+    fails, what it wrote is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last, for writers that choose their format by it.
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a whole folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with whole_or_not_at_all(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,60 @@
+"""Decides which pairs of a batch the loss looks at: for each anchor the hardest positive and the hardest negative."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_reid.losses.distances import euclidean_distances, squared_distances_for_selection
+
+
+class HardestPairs(NamedTuple):
+    """The mined distances of a batch of B anchors.
+
+    Attributes:
+        positive_distances: float32 `[B]`, to the farthest other image of the same identity.
+        negative_distances: float32 `[B]`, to the nearest image of another identity.
+        valid: bool `[B]`, whether the anchor has both; where it has not, the distances are 0 without a gradient.
+    """
+
+    positive_distances: tf.Tensor
+    negative_distances: tf.Tensor
+    valid: tf.Tensor
+
+
+def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestPairs:
+    """Finds each anchor's hardest positive and hardest negative in the batch.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`.
+        embeddings: floating `[B, D]`; computed in float32 whatever its dtype.
+
+    Returns:
+        The exact distances of the chosen pairs, with gradients; ties go to the first image of the batch.
+
+    Raises:
+        ValueError: the ids are not integers (in bfloat16 every id above 256 would merge with its neighbours).
+
+    Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
+    """
+    person_ids, embeddings = tf.convert_to_tensor(person_ids), tf.cast(embeddings, tf.float32)
+    if not person_ids.dtype.is_integer:
+        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
+    person_ids = tf.reshape(person_ids, [-1])
+    same = person_ids[:, None] == person_ids[None, :]
+    positive = same & ~tf.eye(tf.shape(person_ids)[0], dtype=tf.bool)
+    squared = squared_distances_for_selection(embeddings)
+    valid = tf.reduce_any(positive, axis=1) & tf.reduce_any(~same, axis=1)
+
+    def chosen_distances(scores: tf.Tensor) -> tf.Tensor:
+        # The extra column is never chosen: argmax refuses rows without any, which is what an empty batch has.
+        scores = tf.pad(scores, [[0, 0], [0, 1]], constant_values=-float("inf"))
+        chosen = tf.argmax(scores, axis=1, output_type=tf.int32)
+        distances = euclidean_distances(embeddings, tf.gather(embeddings, chosen))
+        return tf.where(valid, distances, 0.0)
+
+    infinity = tf.constant(float("inf"), tf.float32)
+    return HardestPairs(
+        positive_distances=chosen_distances(tf.where(positive, squared, -infinity)),
+        negative_distances=chosen_distances(tf.where(same, -infinity, -squared)),
+        valid=valid,
+    )

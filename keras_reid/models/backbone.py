@@ -1,0 +1,69 @@
+"""Decides which ResNet-50 the embedder stands on: keras-cv's, its layers replayed into one flat graph.
+
+A nested backbone could not be opened by Keras 3, and keras-cv's `input_tensor=` is ignored, so every layer is made
+again from its configuration and called in the order of the original graph. Nothing but stock Keras layers remains.
+"""
+
+from keras_reid.keras2 import keras
+
+BACKBONE_CHANNELS = 2048
+BATCH_NORMALIZATION_EPSILON = 1.001e-5  # keras-cv and keras.applications agree, so weights move between them exactly.
+
+
+def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = False):
+    """Replays keras-cv's ResNet-50 on a tensor.
+
+    Args:
+        images: Keras tensor `[B, H, W, 3]`, already normalised.
+        last_stride: stride of the last stage, 1 or 2; 1 doubles the height and the width of the feature map.
+        explicit_padding: pad the stem on both sides (3 and 1 pixels), as Caffe, PyTorch and keras.applications do.
+            keras-cv's `same` pads even sizes at the end only, which looks at the image 3 pixels further on: weights
+            give the features that they were trained for only with their own padding.
+
+    Returns:
+        Keras tensor `[B, H / 32, W / 32, 2048]` (`/ 16` when `last_stride` is 1; rounded up), in the compute dtype of
+        Keras's global dtype policy.
+    """
+    template = keras_cv_resnet50(last_stride=last_stride, input_shape=tuple(images.shape[1:]))
+    outputs = {template.layers[0].name: images}
+    for layer in template.layers[1:]:
+        inputs = [outputs[name] for name in _names_of_inputs(layer)]
+        tensor = inputs[0] if len(inputs) == 1 else inputs
+        if explicit_padding and layer.name in _STEM_PADDING:
+            tensor = _padding_before(layer)(tensor)
+        outputs[layer.name] = _copy_of(layer, explicit_padding)(tensor)
+    return outputs[template.layers[-1].name]
+
+
+def keras_cv_resnet50(*, last_stride: int = 2, input_shape: tuple = (None, None, 3)) -> keras.Model:
+    """Builds keras-cv's own ResNet-50 with random weights; `ResNet50Backbone()` would ask its model hub first."""
+    import keras_cv  # Slow, and prints its backend on import: only when a backbone is really built.
+
+    return keras_cv.models.ResNetBackbone(
+        stackwise_filters=[64, 128, 256, 512],
+        stackwise_blocks=[3, 4, 6, 3],
+        stackwise_strides=[1, 2, 2, last_stride],
+        block_type="block",
+        include_rescaling=False,
+        input_shape=input_shape,
+    )
+
+
+_STEM_PADDING = {"conv1_conv": ("conv1_pad", 3), "pool1_pool": ("pool1_pad", 1)}  # names as in keras.applications
+
+
+def _padding_before(layer):
+    name, pixels = _STEM_PADDING[layer.name]
+    return keras.layers.ZeroPadding2D(pixels, name=name)
+
+
+def _copy_of(layer, explicit_padding):
+    config = layer.get_config()
+    if explicit_padding and layer.name in _STEM_PADDING:
+        config["padding"] = "valid"
+    return type(layer).from_config(config)
+
+
+def _names_of_inputs(layer):
+    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
+    return [tensor.node.layer.name for tensor in tensors]

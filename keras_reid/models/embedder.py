@@ -1,0 +1,126 @@
+"""Decides what the embedder is: input normalisation, ResNet-50, pooling and one of three heads, in one flat graph."""
+
+import numbers
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras
+from keras_reid.models.backbone import BACKBONE_CHANNELS, BATCH_NORMALIZATION_EPSILON, resnet50_features
+from keras_reid.models.weight_files import IMAGENET_NORMALIZATION, INPUT_LAYER, read_backbone_weights
+from keras_reid.models.weights import assign_weights
+
+HEADS = ("trinet", "bnneck", "linear")
+MINIMUM_SIDE = 16  # pixels: below, the input of the last stage (stride 16) is not even one whole cell.
+TRINET_HIDDEN_UNITS = 1024
+
+
+def build_embedder(
+    *,
+    embedding_size: int = 128,
+    image_size: tuple = (256, 128),
+    head: str = "trinet",
+    last_stride: int = 2,
+    backbone_weights: str = "none",
+    normalize_embedding: bool = False,
+) -> keras.Model:
+    """Builds the network that turns images of people into embeddings: one flat functional model of stock layers.
+
+    Keras's global dtype policy decides the precision of the backbone; normalisation, pooling and head are float32
+    under every policy. The last layer is named `embedding`, the pooled backbone features `pooled_features`.
+
+    Args:
+        embedding_size: D, length of the embedding.
+        image_size: (height, width) in pixels, each at least 16.
+        head: `trinet` (Hermans et al. 2017, arXiv 1703.07737: Dense 1024, BatchNormalization, ReLU, Dense D),
+            `bnneck` (Luo et al. 2019, arXiv 1903.07071: Dense D without bias, left out when D is the backbone's 2048,
+            then BatchNormalization without shift; the embedding is the feature after it) or `linear` (Dense D).
+        last_stride: stride of the backbone's last stage, 1 or 2; 1 doubles its feature map (Luo et al. 2019).
+        backbone_weights: `none` (random), `imagenet` (keras-cv's preset, downloaded) or a path: a run folder, a
+            `.keras` file, or `.h5` weights of keras-cv's or keras.applications' ResNet-50. What matched is printed.
+        normalize_embedding: scale every embedding to Euclidean length 1.
+
+    Returns:
+        A model from `[B, height, width, 3]` RGB, 0..255, to float32 `[B, D]`. The normalisation of the input belongs
+        to the loaded weights and is stored inside.
+
+    Raises:
+        ReidError: for a wrong argument, or weights that cannot be had, read or used.
+    """
+    embedding_size = _checked_embedding_size(embedding_size)
+    height, width = _checked_image_size(image_size)
+    _check_choice("head", head, HEADS)
+    _check_choice("last_stride", last_stride, (1, 2))
+    weights = None if backbone_weights == "none" else read_backbone_weights(backbone_weights)
+    normalization = weights.normalization if weights else IMAGENET_NORMALIZATION
+    images = keras.Input((height, width, 3), name="images")
+    features = resnet50_features(
+        _normalized(images, normalization),
+        last_stride=last_stride,
+        explicit_padding=bool(weights and weights.explicit_padding),
+    )
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_features")(features)
+    embedding = _apply_head(features, head, embedding_size)
+    model = keras.Model(images, _named_output(embedding, normalize_embedding), name="embedder")
+    if weights:
+        print(assign_weights(model, weights).summary())
+    return model
+
+
+def _normalized(images, normalization):
+    # float32 under every policy: bfloat16 cannot tell 254 from 255.
+    scale, offset = list(normalization.scale), list(normalization.offset)
+    return keras.layers.Rescaling(scale, offset, dtype="float32", name=INPUT_LAYER)(images)
+
+
+def _apply_head(features, head, embedding_size):
+    if head == "linear":
+        return _dense(embedding_size, name="head_embedding")(features)
+    if head == "trinet":
+        # The BatchNormalization's own shift makes a bias redundant.
+        hidden = _dense(TRINET_HIDDEN_UNITS, use_bias=False, name="head_hidden")(features)
+        hidden = _batch_normalization(name="head_hidden_bn")(hidden)
+        hidden = keras.layers.ReLU(dtype="float32", name="head_hidden_relu")(hidden)
+        # Orthogonal as in the authors' code: it keeps distances, and starts no two outputs alike.
+        return _dense(embedding_size, kernel_initializer="orthogonal", name="head_embedding")(hidden)
+    if embedding_size != BACKBONE_CHANNELS:
+        features = _dense(embedding_size, use_bias=False, name="head_embedding")(features)
+    return _batch_normalization(center=False, name="head_neck_bn")(features)
+
+
+def _dense(units, **arguments):
+    return keras.layers.Dense(units, dtype="float32", **arguments)
+
+
+def _batch_normalization(**arguments):
+    # Keras's default epsilon 1e-3 is not small beside the variance of pooled features of a young network.
+    return keras.layers.BatchNormalization(epsilon=BATCH_NORMALIZATION_EPSILON, dtype="float32", **arguments)
+
+
+def _named_output(embedding, normalize_embedding):
+    # A layer of its own, so that the weights of the head have the same names with and without normalisation.
+    if normalize_embedding:
+        return keras.layers.UnitNormalization(dtype="float32", name="embedding")(embedding)
+    return keras.layers.Activation("linear", dtype="float32", name="embedding")(embedding)
+
+
+def _checked_embedding_size(value):
+    if not _is_whole_number(value) or value < 1:
+        raise ReidError(f"embedding_size: expected a whole number of at least 1, got {value!r}.")
+    return int(value)
+
+
+def _checked_image_size(value):
+    sides = list(value) if isinstance(value, (tuple, list)) else []
+    if len(sides) != 2 or not all(_is_whole_number(side) and side >= MINIMUM_SIDE for side in sides):
+        raise ReidError(
+            f"image_size: expected (height, width), two whole numbers of at least {MINIMUM_SIDE} pixels, got {value!r}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _is_whole_number(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ReidError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}.")

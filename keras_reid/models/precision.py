@@ -1,0 +1,45 @@
+"""Decides the precision of what ships: the same network, every layer in float32."""
+
+from keras_reid.keras2 import keras
+
+LOW_PRECISION = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+
+
+def rebuild_in_float32(model: keras.Model) -> keras.Model:
+    """Copies a functional model with the dtype policy float32 in every layer.
+
+    Args:
+        model: functional model of stock layers under any dtype policy; it is not changed.
+
+    Returns:
+        A new, uncompiled model with the same layer names and its own copy of the weights, also when `model` is
+        float32 already.
+    """
+    copy = keras.Model.from_config(with_float32_policies(model.get_config()))
+    for layer in model.layers:
+        # Layer by layer: the order of `model.weights` changes with `trainable`.
+        copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+def with_float32_policies(config):
+    """Copies a layer's or a model's configuration with each low-precision dtype in it replaced by float32.
+
+    A policy is written as a plain string ("mixed_bfloat16") or as a serialised object; input dtypes such as uint8
+    stay as they are.
+    """
+    if isinstance(config, dict):
+        return {
+            key: "float32" if key == "dtype" and policy_name(value) in LOW_PRECISION else with_float32_policies(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(with_float32_policies(item) for item in config)
+    return config
+
+
+def policy_name(value) -> str:
+    """Returns the name of a dtype policy in either of its written forms."""
+    if isinstance(value, dict):
+        return str(value.get("config", {}).get("name", ""))
+    return str(value)

@@ -1,0 +1,243 @@
+"""Decides what a file of backbone weights means: which network wrote it, and which input it expects.
+
+Every source ends up as one `BackboneWeights`: arrays under the embedder's own layer names, for an RGB input. Weights of
+keras.applications are brought there exactly: its convolutions have a bias, keras-cv's have not (the bias moves into the
+following BatchNormalization's mean), and its input is BGR (the first kernel's input channels are flipped).
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras
+from keras_reid.models.backbone import keras_cv_resnet50
+from keras_reid.models.keras_file import load_keras
+
+RUN_FOLDER_FILES = ("last.keras", "best.keras")
+PRESET = "resnet50_imagenet"
+INPUT_LAYER = "input_normalization"
+OTHER_CHOICES = (
+    "Use --backbone_weights=none (random weights) or --backbone_weights=PATH (a run folder, a .keras or an .h5 file)."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputNormalization:
+    """What the first convolution expects: `image * scale + offset`, RGB 0..255, three numbers each."""
+
+    scale: tuple
+    offset: tuple
+    description: str
+
+
+IMAGENET_NORMALIZATION = InputNormalization(
+    scale=tuple(1.0 / std for std in (58.395, 57.12, 57.375)),
+    offset=tuple(-mean / std for mean, std in zip((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))),
+    description="ImageNet mean and standard deviation",
+)
+CAFFE_NORMALIZATION = InputNormalization(
+    (1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), "minus the Caffe means, as keras.applications' preprocess_input"
+)
+UNIT_NORMALIZATION = InputNormalization(
+    (1 / 255.0,) * 3, (0.0, 0.0, 0.0), "1/255, as keras-cv's ImageNet preset was trained"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneWeights:
+    """Weights under the embedder's layer names, and the input and the stem that they were trained with."""
+
+    origin: str
+    kind: str
+    layers: dict  # layer name -> {variable name ("kernel", "gamma", ...): array}
+    normalization: InputNormalization
+    explicit_padding: bool
+
+
+def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
+    """Reads the weights that `--backbone_weights` names, other than `none`.
+
+    Args:
+        where: `imagenet`, a run folder, a `.keras` file, or an `.h5` file of keras-cv's or keras.applications'
+            ResNet-50 (weights alone or a whole model).
+
+    Raises:
+        ReidError: when they cannot be downloaded, found or read, or do not say which input they expect.
+    """
+    if str(where) == "imagenet":
+        return _from_model(_download_preset(), f"imagenet (keras-cv's {PRESET})")
+    path = _file_in(Path(where))
+    if path.suffix == ".keras":
+        return _from_model(_load_keras_with_keras_cv(path), str(path))
+    if path.suffix in (".h5", ".hdf5"):
+        return _from_h5(path)
+    raise ReidError(f"backbone_weights={where}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
+
+
+def _file_in(path):
+    if path.is_dir():
+        for name in RUN_FOLDER_FILES:
+            if (path / name).is_file():
+                return path / name
+        raise ReidError(f"backbone_weights={path}: the folder holds neither {' nor '.join(RUN_FOLDER_FILES)}.")
+    if not path.is_file():
+        raise ReidError(f"backbone_weights={path}: no such file or folder. {OTHER_CHOICES}")
+    return path
+
+
+def _download_preset():
+    try:
+        import keras_cv
+
+        return keras_cv.models.ResNetBackbone.from_preset(PRESET)
+    except Exception as error:  # kagglehub's errors have no common base; no network gives OSError, no hub ImportError.
+        reason = " ".join(str(error).split())[:160]
+        raise ReidError(
+            f"backbone_weights=imagenet: cannot download keras-cv's preset {PRESET} "
+            f"({type(error).__name__}: {reason}). {OTHER_CHOICES}"
+        ) from error
+
+
+def _load_keras_with_keras_cv(path):
+    with contextlib.suppress(ImportError):  # A file of stock layers opens without it.
+        import keras_cv  # noqa: F401  registers its backbones, should the file hold one
+    return load_keras(path)
+
+
+def _from_model(model, origin):
+    layers, stock_rescaling, names = {}, None, set()
+    for layer in _leaf_layers(model):
+        names.add(layer.name)
+        if layer.weights:
+            layers[layer.name] = {variable_name(variable): variable.numpy() for variable in layer.weights}
+        if stock_rescaling is None and isinstance(layer, keras.layers.Rescaling):
+            stock_rescaling = layer.get_config()
+    return _interpret(layers, names, stock_rescaling, origin)
+
+
+def _leaf_layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaf_layers(layer)
+        else:
+            yield layer
+
+
+def variable_name(variable) -> str:
+    """Returns the last part of a Keras 2 variable's name: `kernel`, `gamma`, `moving_mean`, ..."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def _from_h5(path):
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            root = file.get("model_weights", file)
+            if "layer_names" in root.attrs:
+                layers, names = _h5_layers(root)
+                return _interpret(layers, names, _h5_rescaling(file), str(path))
+    except (OSError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ReidError(f"backbone_weights={path}: not an HDF5 file, or damaged ({reason}).") from error
+    return _from_model(_reference_network_with(path), str(path))
+
+
+def _h5_layers(root):
+    layers, names = {}, set()
+    for group_name in _texts(root.attrs["layer_names"]):
+        names.add(group_name)
+        for weight_name in _texts(root[group_name].attrs["weight_names"]):
+            *scopes, variable = weight_name.split("/")
+            # In a nested model's group the layer is in the weight's own name.
+            layer = scopes[-1] if scopes else group_name
+            names.add(layer)
+            layers.setdefault(layer, {})[variable.split(":")[0]] = np.asarray(root[group_name][weight_name])
+    return layers, names
+
+
+def _texts(attribute):
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in attribute]
+
+
+def _h5_rescaling(file):
+    """Finds the first Rescaling in the model that an .h5 file describes; weights alone describe none."""
+    pending = [json.loads(file.attrs["model_config"])] if "model_config" in file.attrs else []
+    while pending:
+        item = pending.pop(0)
+        if isinstance(item, dict) and item.get("class_name") == "Rescaling":
+            return item["config"]
+        pending.extend(item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+    return None
+
+
+def _reference_network_with(path):
+    """Loads a `.weights.h5` file, which names no layers, into the network that it fits."""
+    for build in (
+        keras_cv_resnet50,
+        lambda: keras.applications.ResNet50(weights=None, include_top=False),
+        lambda: keras.applications.ResNet50(weights=None),
+    ):
+        network = build()
+        try:
+            network.load_weights(str(path))
+            return network
+        except Exception:  # Keras raises ValueError, KeyError or OSError for a file of another network.
+            continue
+    raise ReidError(
+        f"backbone_weights={path}: its weights fit neither keras-cv's nor keras.applications' ResNet-50. "
+        f"{OTHER_CHOICES}"
+    )
+
+
+_APPLICATIONS_LAYER = re.compile(r"conv([2-5])_block(\d+)_(\d)_(conv|bn)")
+
+
+def _interpret(layers, names, rescaling: Optional[dict], origin):
+    is_applications = any(_APPLICATIONS_LAYER.fullmatch(name) for name in names)
+    is_ours = INPUT_LAYER in names
+    if is_ours and rescaling is None:
+        raise ReidError(
+            f"backbone_weights={origin}: weights of an embedder without its configuration do not say which input "
+            "normalisation they were trained with. Use the run folder or its .keras file."
+        )
+    layers = {_our_name(name): dict(variables) for name, variables in layers.items()}
+    _fold_biases(layers)
+    if rescaling is not None:
+        normalization = _from_rescaling(rescaling)
+    elif is_applications:
+        normalization = CAFFE_NORMALIZATION
+        _flip_input_channels(layers)
+    else:
+        normalization = UNIT_NORMALIZATION
+    kind = "keras_reid embedder" if is_ours else "keras.applications" if is_applications else "keras-cv"
+    return BackboneWeights(origin, kind, layers, normalization, is_applications or "conv1_pad" in names)
+
+
+def _our_name(name):
+    match = _APPLICATIONS_LAYER.fullmatch(name)
+    return f"v2_stack_{int(match[1]) - 2}_block{match[2]}_{match[3]}_{match[4]}" if match else name
+
+
+def _fold_biases(layers):
+    """Moves each convolution's bias into the mean of the BatchNormalization behind it: the same output in inference."""
+    for name, variables in layers.items():
+        normalization = layers.get(re.sub("_conv$", "_bn", name), {})
+        if name.endswith("_conv") and "bias" in variables and "moving_mean" in normalization:
+            normalization["moving_mean"] = normalization["moving_mean"] - variables.pop("bias")
+
+
+def _flip_input_channels(layers):
+    if "conv1_conv" in layers:
+        layers["conv1_conv"]["kernel"] = layers["conv1_conv"]["kernel"][:, :, ::-1, :]
+
+
+def _from_rescaling(config):
+    scale, offset = (tuple(np.broadcast_to(config[key], 3).astype(float).tolist()) for key in ("scale", "offset"))
+    return InputNormalization(scale, offset, "as stored in the file")

@@ -1,0 +1,99 @@
+"""Decides which of a file's weights enter the embedder, and says what matched and what did not."""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras
+from keras_reid.models.weight_files import BackboneWeights, variable_name
+
+NAMES_SHOWN = 4
+# Layers of a residual network, in the names of either library; what else a file holds is a head.
+_BACKBONE_LAYER = re.compile(r"(conv1|v2_stack_\d+_block\d+_\w+|conv\d_block\d+_\w+)_(conv|bn)")
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightReport:
+    """What became of a file's weights; names are those of layers that have weights.
+
+    Attributes:
+        origin: where the weights came from.
+        kind: which library's network wrote them.
+        matched: layers of the embedder that were filled.
+        missing: layers of the embedder that keep their random weights.
+        unused: layers of the file that found no place.
+        normalization: what happens to the input, in words.
+    """
+
+    origin: str
+    kind: str
+    matched: tuple
+    missing: tuple
+    unused: tuple
+    normalization: str
+
+    def summary(self) -> str:
+        """Returns one line with the counts and the first names."""
+        parts = [f"{len(self.matched)} layers matched"]
+        if self.missing:
+            parts.append(f"{len(self.missing)} not in the file and left random: {_first(self.missing)}")
+        if self.unused:
+            parts.append(f"{len(self.unused)} of the file not used: {_first(self.unused)}")
+        return f"Backbone weights from {self.origin} ({self.kind}): {'; '.join(parts)}. Input: {self.normalization}."
+
+
+def assign_weights(model: keras.Model, weights: BackboneWeights) -> WeightReport:
+    """Copies weights into the embedder's layers of the same name and shapes.
+
+    A head that does not fit keeps its random weights and is listed; a backbone that does not fit is an error.
+
+    Args:
+        model: an embedder, changed in place.
+        weights: what `read_backbone_weights` returned.
+
+    Raises:
+        ReidError: when the file holds another network than a ResNet-50; the model is then unchanged.
+    """
+    ours = {layer.name: layer for layer in model.layers if layer.weights}
+    matched = [name for name, layer in ours.items() if _fits(layer, weights.layers.get(name))]
+    missing = [name for name in ours if name not in matched]
+    unused = [name for name in weights.layers if name not in matched]
+    _check_architecture(matched, unused, weights)
+    for name in matched:
+        for variable in ours[name].weights:
+            variable.assign(np.asarray(weights.layers[name][variable_name(variable)], np.float32))
+    return WeightReport(
+        origin=weights.origin,
+        kind=weights.kind,
+        matched=tuple(matched),
+        missing=tuple(missing),
+        unused=tuple(unused),
+        normalization=weights.normalization.description,
+    )
+
+
+def _fits(layer, arrays):
+    shapes = {variable_name(variable): tuple(variable.shape) for variable in layer.weights}
+    return arrays is not None and shapes == {name: tuple(array.shape) for name, array in arrays.items()}
+
+
+def _check_architecture(matched, unused, weights):
+    if not any(_BACKBONE_LAYER.fullmatch(name) for name in matched):
+        raise ReidError(
+            f"backbone_weights={weights.origin}: no layer matches a ResNet-50 of keras-cv or keras.applications; "
+            f"the file holds {_first(list(weights.layers)) or 'no weights'}."
+        )
+    # Another depth or variant shares names and some shapes: half of it in a ResNet-50 would be nonsense.
+    foreign = [name for name in unused if _BACKBONE_LAYER.fullmatch(name)]
+    if foreign:
+        raise ReidError(
+            f"backbone_weights={weights.origin}: expected a ResNet-50 (version 1), got another residual network: "
+            f"{len(foreign)} of its layers have no counterpart or another shape ({_first(foreign)})."
+        )
+
+
+def _first(names):
+    shown = ", ".join(list(names)[:NAMES_SHOWN])
+    return f"{shown}, ..." if len(names) > NAMES_SHOWN else shown

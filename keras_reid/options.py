@@ -1,0 +1,224 @@
+"""Defines the flags of every command, finds their flagfiles, and turns bad input into one line and an exit code.
+
+Each command has a `FlagValues` of its own: nothing is added to the global `absl.flags.FLAGS` of a host program, and an
+entry point may be imported as often as one likes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from keras_reid.errors import ReidError
+
+DATASETS = ("market1501", "synthetic")
+_PACKAGE = Path(__file__).resolve().parent
+# The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
+PATH_FLAGS = ("data_dir", "run_dir")
+
+
+class Flags(flags.FlagValues):
+    """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`."""
+
+    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
+        return super()._get_flag_file_lines(str(find_flagfile(filename)), parsed_file_stack)
+
+
+def find_flagfile(name: str) -> Path:
+    """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout.
+
+    Raises:
+        ReidError: there is none; names those that ship.
+    """
+    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
+    # Beside an installed package `configs` could be anybody's.
+    folders = [installed] if installed.is_dir() else [checkout] if (_PACKAGE.parent / "setup.py").exists() else []
+    for path in (Path(name), *(folder / name for folder in folders)):
+        if path.is_file():
+            return path
+    shipped = sorted(path.name for folder in folders for path in folder.glob("*.flags"))
+    raise ReidError(f"no flagfile {name!r}, neither as given nor among those that ship: {', '.join(shipped)}.")
+
+
+def train_flags() -> Flags:
+    """Returns the flags of `keras_reid.train`."""
+    values = Flags()
+    _define_dataset(values)
+    _integer(values, "synthetic_identities", 300, "People of a synthetic set that is rendered: half train.", 4)
+    _integer(values, "synthetic_cameras", 4, "Cameras of a synthetic set that is rendered.", 2)
+    _integer(values, "synthetic_images_per_camera", 3, "Images of a person by a camera, when rendered.", 2)
+    _string(values, "run_dir", None, "Folder of the run; the same flags go on where it stopped.")
+    _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1)
+    _integer(values, "identities_per_batch", 18, "P, identities in a batch.")
+    _integer(values, "images_per_identity", 4, "K, images of each identity in a batch.")
+    _integer(values, "image_height", 256, "Pixels.", 1)
+    _integer(values, "image_width", 128, "Pixels.", 1)
+    _float(values, "random_flip", 0.5, "Probability of a left-right flip.")
+    _integer(values, "random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
+    _float(values, "random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
+    _integer(values, "embedding_size", 128, "D, numbers in an embedding.", 1)
+    _enum(values, "head", "trinet", ("trinet", "bnneck", "linear"), "What turns features into an embedding.")
+    _enum(values, "last_stride", "2", ("1", "2"), "Stride of ResNet-50's last stage; 1 is finer and slower.")
+    _boolean(values, "normalize_embedding", False, "Scale embeddings to length 1.")
+    _string(
+        values,
+        "backbone_weights",
+        "imagenet",
+        "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50.",
+    )
+    _enum(values, "loss", "batch_hard", ("batch_hard",), "Loss on the distances in a batch.")
+    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft.")
+    _enum(values, "optimizer", "adam", ("adam", "adamw", "sgd"), "Optimizer.")
+    _float(values, "learning_rate", 3e-4, "Learning rate before any decay.")
+    _float(values, "weight_decay", 5e-4, "Decoupled weight decay of adamw; other optimizers have none.")
+    _enum(
+        values,
+        "schedule",
+        "trinet",
+        ("trinet", "constant"),
+        "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially.",
+    )
+    _enum(
+        values,
+        "mixed_precision",
+        "auto",
+        ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.",
+    )
+    _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
+    _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
+    _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
+    _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0)
+    _boolean(values, "deterministic", False, "Bit-equal runs, slower (TensorFlow's op determinism).")
+    _enum(values, "resume", "auto", ("auto", "never", "required"), "Whether to go on with a run in --run_dir.")
+    _boolean(values, "allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
+    return values
+
+
+def evaluate_flags() -> Flags:
+    """Returns the flags of `keras_reid.evaluate`."""
+    values = Flags()
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _define_dataset(values)
+    _enum(values, "ignore", "same_camera", ("same_camera", "nothing"), "Gallery images of the person not to count.")
+    _integer(values, "batch_size", 64, "Images at once; no effect on the scores.", 1)
+    _string(values, "json", None, "File to write the scores to.")
+    return values
+
+
+def export_flags() -> Flags:
+    """Returns the flags of `keras_reid.export`."""
+    values = Flags()
+    _string(values, "run_dir", None, "Folder of a trained run; its last.keras ships.")
+    _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
+    _string(values, "formats", "savedmodel,tflite", "What to write, by commas: savedmodel, tflite.")
+    _enum(values, "dataset", None, DATASETS, "Data set to score on; the run's own by default.")
+    _string(values, "data_dir", None, "Folder of the data set; the run's own by default.")
+    _integer(values, "batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
+    return values
+
+
+def _define_dataset(values: Flags) -> None:
+    _enum(values, "dataset", "market1501", DATASETS, "Data set; a synthetic one is rendered by train.")
+    _string(values, "data_dir", None, "Folder of the data set, unpacked.")
+
+
+def required(values: Flags, *names: str) -> None:
+    """Raises ReidError naming the first of the flags that has no value."""
+    for name in names:
+        if not values[name].value:
+            raise ReidError(f"--{name} is not set: {values[name].help}")
+
+
+def as_text(values: Flags) -> dict[str, str]:
+    """Returns every flag as a flagfile keeps it, name -> value; paths absolute."""
+    text = {}
+    for name in values:
+        value = values[name].value
+        if value is None or name in ("help", "flagfile"):
+            continue
+        if name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value)):
+            value = os.path.abspath(value)
+        text[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return text
+
+
+def run_command(main: Callable[[Flags], int | None], values: Flags, argv: Sequence[str] | None = None) -> int:
+    """Parses the flags and runs a command.
+
+    Args:
+        main: takes the parsed flags, returns an exit code (None is 0).
+        values: the command's flags.
+        argv: program name and arguments; `sys.argv` by default.
+
+    Returns:
+        The exit code: 0, 1 for bad input with one line on stderr, 130 or 143 when interrupted.
+    """
+    # TensorFlow's start-up messages would bury ours; set before its first import, and only if the user has no wish.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    argv = list(sys.argv if argv is None else argv)
+    flags.DEFINE_boolean("help", False, "Show the flags.", short_name="h", flag_values=values)
+    try:
+        positional = values(argv)[1:]
+        if values["help"].value:
+            print(_usage(main, values))
+            return 0
+        if positional:
+            raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
+        return main(values) or 0
+    except (ReidError, flags.Error, OSError) as error:
+        # A value with line breaks must not make the message more than one line.
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        print("interrupted.", file=sys.stderr)
+        return getattr(interrupt, "exit_code", 130)
+    except Exception as error:
+        advice = _advice(error)
+        if advice is None:
+            raise
+        print(f"error: {advice} ({' '.join(str(error).split())[:200]})", file=sys.stderr)
+        return 1
+
+
+def _advice(error: Exception) -> str | None:
+    """Returns what to do about an error of TensorFlow or HDF5 that is the machine's, not a bug; None for any other."""
+    text = str(error)
+    if any(sign in text for sign in ("No space left", "File too large", "Disk quota", "errno = 28", "errno = 27")):
+        return "the disk is full: free some space and give the same command again, it goes on from the last checkpoint"
+    if "OOM when allocating" in text or "failed to allocate memory" in text:
+        return "memory is full: lower --identities_per_batch, --image_height and --image_width, or --batch_size"
+    return None
+
+
+def _usage(main: Callable, values: Flags) -> str:
+    lines = [sys.modules[main.__module__].__doc__.strip(), "", "Flags (--flagfile=FILE reads them from a file):"]
+    for name in sorted(values):
+        if name != "h":
+            default = values[name].default
+            lines.append(f"  --{name} [{'not set' if default is None else default}]\n      {values[name].help}")
+    return "\n".join(lines)
+
+
+def _string(values: Flags, name: str, default, text: str) -> None:
+    flags.DEFINE_string(name, default, text, flag_values=values)
+
+
+def _integer(values: Flags, name: str, default: int, text: str, lower: int | None = None) -> None:
+    flags.DEFINE_integer(name, default, text, lower_bound=lower, flag_values=values)
+
+
+def _float(values: Flags, name: str, default: float, text: str) -> None:
+    flags.DEFINE_float(name, default, text, flag_values=values)
+
+
+def _boolean(values: Flags, name: str, default: bool, text: str) -> None:
+    flags.DEFINE_boolean(name, default, text, flag_values=values)
+
+
+def _enum(values: Flags, name: str, default, choices: Sequence[str], text: str) -> None:
+    flags.DEFINE_enum(name, default, list(choices), f"One of {', '.join(choices)}. {text}", flag_values=values)

@@ -1,0 +1,187 @@
+"""python -m keras_reid.train --flagfile=market.flags: trains an embedder, evaluates it, exports it, scores the exports.
+
+Everything of the run lies in --run_dir; the same command goes on where the run stopped. Flags given later override
+those of the flagfile, which is looked up as given and then in configs/.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import pandas as pd
+
+from keras_reid import options
+from keras_reid.data import describe, read_market1501, steps_per_epoch, write_synthetic
+from keras_reid.errors import ReidError
+from keras_reid.training.run_folder import RunFolder
+
+
+def train(flags: options.Flags) -> int | None:
+    # --- Data and run folder: all that can be checked before TensorFlow is loaded.
+    options.required(flags, "data_dir", "run_dir")
+    run, text = RunFolder(flags.run_dir), options.as_text(flags)
+    run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes)
+    if flags.dataset == "synthetic" and not os.path.isdir(flags.data_dir):
+        print(f"rendering {flags.synthetic_identities} people into {flags.data_dir}", flush=True)
+        write_synthetic(
+            flags.data_dir,
+            identities=flags.synthetic_identities,
+            cameras=flags.synthetic_cameras,
+            images_per_camera=flags.synthetic_images_per_camera,
+            seed=flags.seed,
+        )
+    catalog = read_market1501(flags.data_dir)
+    print(describe(catalog))
+    images = catalog[catalog.split == "train"]
+    P, K = flags.identities_per_batch, flags.images_per_identity
+    steps = steps_per_epoch(images.person_id, identities_per_batch=P, images_per_identity=K)
+    total_steps = steps * flags.epochs
+    print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total_steps} steps", flush=True)
+    if run.read_evaluation().get("epochs") == flags.epochs:
+        return report(run)
+
+    # --- Model, loss and optimizer.
+    from keras_reid.data.images import Augmentation, raise_for_undecodable
+    from keras_reid.data.pipeline import training_dataset
+    from keras_reid.evaluation import RetrievalEvaluation
+    from keras_reid.keras2 import keras, tf
+    from keras_reid.losses import LOSSES
+    from keras_reid.models import build_embedder
+    from keras_reid.training import Checkpoints, TripletTrainer, build_optimizer, resolve_precision
+    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+    from keras_reid.training.interrupts import Interrupted, interruptible
+    from keras_reid.training.optimizers import build_schedule
+    from keras_reid.training.precision import cpu_computes_in_bfloat16
+
+    keras.utils.set_random_seed(flags.seed)
+    if flags.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    policy = resolve_precision(flags.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
+    keras.mixed_precision.set_global_policy(policy)
+    print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
+    augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
+    schedule = build_schedule(flags.schedule, flags.learning_rate, total_steps=total_steps)
+    image_size = (flags.image_height, flags.image_width)
+    trainer = TripletTrainer(
+        build_embedder(
+            embedding_size=flags.embedding_size,
+            image_size=image_size,
+            head=flags.head,
+            last_stride=int(flags.last_stride),
+            backbone_weights=flags.backbone_weights,
+            normalize_embedding=flags.normalize_embedding,
+        )
+    )
+    trainer.compile(
+        optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),
+        loss=LOSSES[flags.loss](margin=flags.margin),
+    )
+
+    # --- From here on the folder is this run's.
+    run.begin(text)
+    checkpoints = Checkpoints(run.checkpoints, trainer)
+    step = checkpoints.restore_newest()
+    if step > total_steps:
+        raise ReidError(f"--epochs={flags.epochs}, but the run has made {step // steps} epochs: give at least as many.")
+    if step:
+        print(f"going on after step {step} of {total_steps}", flush=True)
+    evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, batch_size=flags.batch_size)
+    evaluation.set_model(trainer)
+    progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
+    record = RecordEvaluation(run, trainer.embedder)
+    with interruptible():
+        try:
+            if step == 0 and flags.score_baselines:
+                score_baselines(run, evaluation, catalog)
+            while progress.step < total_steps:
+                # A run that stopped inside an epoch first makes the rest of it.
+                epoch, made = divmod(progress.step, steps)
+                dataset = training_dataset(
+                    images.image_path,
+                    images.person_id,
+                    image_size=image_size,
+                    identities_per_batch=P,
+                    images_per_identity=K,
+                    epochs=flags.epochs,
+                    seed=flags.seed,
+                    augmentation=augmentation,
+                    start_step=progress.step,
+                )
+                trainer.fit(
+                    dataset,
+                    initial_epoch=epoch,
+                    epochs=epoch + 1 if made else flags.epochs,
+                    steps_per_epoch=steps - made,
+                    callbacks=[
+                        progress,
+                        RecordEpoch(run, checkpoints, progress),
+                        evaluation,
+                        record,
+                        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
+                    ],
+                    verbose=0,
+                )
+            finish(run, flags, evaluation, record, catalog)
+        except tf.errors.InvalidArgumentError as error:
+            raise_for_undecodable(list(images.image_path), error)
+        except Interrupted as interrupt:
+            progress.close()
+            checkpoints.save(progress.step)
+            print(f"stopped after step {progress.step} of {total_steps}: the same command goes on from there.")
+            raise interrupt
+        finally:
+            progress.close()
+    report(run)
+
+
+def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame) -> None:
+    """Scores the network as it is before training, and the mean colour of an image."""
+    from keras_reid.evaluation import evaluate_artifact, mean_colour_artifact
+
+    print("scoring the baselines: untrained network, mean colour", flush=True)
+    evaluation.evaluate()
+    mean_colour = evaluate_artifact(mean_colour_artifact(), catalog)
+    scores = {"untrained": evaluation.result.to_dict(), "mean colour": mean_colour.to_dict()}
+    run.record_evaluation({"baselines": scores})
+
+
+def finish(run: RunFolder, flags: options.Flags, evaluation, record, catalog: pd.DataFrame) -> None:
+    """Scores the network of the last epoch, live and as shipped, and marks the run as finished."""
+    from keras_reid.artifacts import describe_embedder
+    from keras_reid.models import load_keras, save_keras
+    from keras_reid.serving import FORMATS, ship
+
+    if evaluation.scored_epoch != flags.epochs:
+        record.record({**run.read_metrics().iloc[-1], **evaluation.evaluate()})
+    live = evaluation.result.to_dict()
+    embedder = load_keras(run.last_model)
+    metadata = describe_embedder(embedder, dataset=flags.dataset, scores=live)
+    save_keras(embedder, run.last_model, metadata=metadata)
+    options_ = {"metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
+    paths, scores = ship(embedder, run.export, formats=list(FORMATS), **options_)
+    exports = {name: os.path.relpath(path, run.path) for name, path in paths.items()}
+    summary = {"dataset": flags.dataset, "epochs": flags.epochs, "exports": exports, "scores": {"live": live, **scores}}
+    run.record_evaluation(summary)
+
+
+def report(run: RunFolder) -> None:
+    """Prints the table of a finished run, and where everything lies."""
+    from keras_reid.evaluation import scores_table
+
+    evaluation = run.read_evaluation()
+    print(f"\n{evaluation['dataset']}, after epoch {evaluation['epochs']}")
+    print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
+    places = [place.name for place in (run.evaluation, run.metrics, run.last_model, run.best_model)]
+    places = ", ".join([*places, *evaluation["exports"].values()])
+    print(f"this run is finished; all of it lies in {run.path}: {places}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return options.run_command(train, options.train_flags(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

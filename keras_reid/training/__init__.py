@@ -1,0 +1,16 @@
+"""Training an embedder: the trainer and its train_step, schedules, precision, run folder, checkpoints, progress."""
+
+from keras_reid._lazy import lazy_attributes
+
+__all__ = ["Checkpoints", "TrinetSchedule", "TripletTrainer", "build_optimizer", "resolve_precision"]
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Checkpoints": ".checkpoints",
+        "TrinetSchedule": ".optimizers",
+        "TripletTrainer": ".trainer",
+        "build_optimizer": ".optimizers",
+        "resolve_precision": ".precision",
+    },
+)

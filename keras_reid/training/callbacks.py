@@ -1,0 +1,125 @@
+"""Decides what happens round the steps of a run: progress with an ETA, the record of an epoch, a stop on NaN."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras
+from keras_reid.models import rebuild_in_float32, save_keras
+from keras_reid.training.checkpoints import Checkpoints
+from keras_reid.training.run_folder import RunFolder
+
+BEST_BY = "val_mean_average_precision"
+
+
+class Progress(keras.callbacks.Callback):
+    """One line with the ETA of the whole run; measures images/s; stops the run when the loss is not finite.
+
+    Args:
+        first_step: steps of the run made before this fit.
+        total_steps: of the run.
+        steps_per_epoch: of the run.
+        batch_size: images in a step.
+    """
+
+    def __init__(self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int):
+        super().__init__()
+        self.step = first_step
+        self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
+        self._bar = None
+
+    def on_train_begin(self, logs=None):
+        self._bar = tqdm(
+            total=self._total_steps,
+            initial=self.step,
+            unit="step",
+            file=sys.stdout,
+            mininterval=0.5 if sys.stdout.isatty() else 15,  # a log file wants few lines
+            dynamic_ncols=True,
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._seconds, self._steps = 0.0, 0
+        self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._seconds += time.perf_counter() - self._began
+        self._steps += 1
+        self.step += 1
+        if not math.isfinite(logs["loss"]):
+            raise ReidError(
+                f"the loss is {logs['loss']} at step {self.step}: training stopped, the last checkpoint is kept. Lower "
+                "--learning_rate, or use --mixed_precision=float32 to see whether the precision is to blame."
+            )
+        shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The first step of a process builds the graph: it would hide the speed of a short epoch, but it is real.
+        logs["images_per_second"] = self._steps * self._batch_size / self._seconds
+        logs["seconds"] = self._seconds
+
+    def close(self) -> None:
+        """Ends the progress line; also after an interrupted fit, which never reaches `on_train_end`."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def on_train_end(self, logs=None):
+        self.close()
+
+
+class RecordEpoch(keras.callbacks.Callback):
+    """Writes the epoch: its row of `metrics.csv`, `last.keras` and its checkpoint. Comes before the evaluation.
+
+    Args:
+        run: the run's folder.
+        checkpoints: of the trainer.
+        progress: counts the steps.
+    """
+
+    def __init__(self, run: RunFolder, checkpoints: Checkpoints, progress: Progress):
+        super().__init__()
+        self._run, self._checkpoints, self._progress = run, checkpoints, progress
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = {name: float(value) for name, value in logs.items()}
+        self._run.record_epoch({"epoch": epoch + 1, "step": self._progress.step, **numbers})
+        save_keras(rebuild_in_float32(self.model.embedder), self._run.last_model)
+        self._checkpoints.save(self._progress.step)
+
+
+class RecordEvaluation(keras.callbacks.Callback):
+    """Adds the scores to the epoch's row, and keeps the best model so far. Comes after the evaluation.
+
+    Args:
+        run: the run's folder.
+        embedder: that is trained.
+    """
+
+    def __init__(self, run: RunFolder, embedder: keras.Model):
+        super().__init__()
+        self._run, self._embedder = run, embedder
+
+    def on_epoch_end(self, epoch, logs=None):
+        if BEST_BY in logs:
+            self.record({**self._run.read_metrics().iloc[-1], **logs})
+
+    def record(self, row: Mapping[str, float]) -> None:
+        """Replaces the row of the newest epoch by one with its scores."""
+        if row[BEST_BY] > self._run.best_score(BEST_BY):
+            save_keras(rebuild_in_float32(self._embedder), self._run.best_model)
+        self._run.record_epoch({name: float(value) for name, value in row.items()})
+        tqdm.write(
+            f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}, "
+            f"{row['images_per_second']:.0f} images/s"
+        )

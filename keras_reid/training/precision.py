@@ -1,0 +1,30 @@
+"""Decides the precision of a training run: which Keras dtype policy `--mixed_precision` stands for on this machine."""
+
+from keras_reid.errors import ReidError
+
+POLICIES = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+
+
+def resolve_precision(mixed_precision: str, *, gpus: int, cpu_has_bfloat16: bool) -> str:
+    """Returns the Keras policy: "auto" is float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.
+
+    Raises:
+        ReidError: not one of `POLICIES`.
+    """
+    if mixed_precision not in POLICIES:
+        raise ReidError(f"--mixed_precision={mixed_precision}, expected one of {', '.join(POLICIES)}.")
+    if mixed_precision != "auto":
+        return mixed_precision
+    if gpus:
+        return "mixed_float16"
+    return "mixed_bfloat16" if cpu_has_bfloat16 else "float32"
+
+
+def cpu_computes_in_bfloat16() -> bool:
+    """Whether this CPU has bfloat16 instructions (AVX512_BF16 or AMX); False where Linux's /proc cannot tell."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,123 @@
+"""Decides where everything of a run lies, and whether a folder already holds this run, another one, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from keras_reid.errors import ReidError
+from keras_reid.files import write_text
+
+# Flags that change where a run looks or how often it is scored, not what it learns.
+FREE_FLAGS = frozenset(
+    {"data_dir", "run_dir", "evaluate_every", "epochs", "resume", "allow_flag_changes", "batch_size", "score_baselines"}
+)
+# A checkpoint holds the weights and two moments, and two are kept; beside them lie four exported copies of the weights.
+_BYTES_NEEDED = 1_200_000_000
+
+
+class RunFolder:
+    """One run: `run.flags`, `checkpoints/`, `metrics.csv`, `tensorboard/`, `*.keras`, `export/`, `evaluation.json`."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self.flags = self.path / "run.flags"
+        self.checkpoints = self.path / "checkpoints"
+        self.metrics = self.path / "metrics.csv"
+        self.tensorboard = self.path / "tensorboard"
+        self.last_model = self.path / "last.keras"
+        self.best_model = self.path / "best.keras"
+        self.export = self.path / "export"
+        self.evaluation = self.path / "evaluation.json"
+
+    def check(self, flags: Mapping[str, str], *, resume: str, allow_flag_changes: bool) -> None:
+        """Makes sure that the folder is free, or holds the run that the same flags began; writes nothing.
+
+        Args:
+            flags: name -> value, as `run.flags` keeps them.
+            resume: "auto" goes on where a run stopped, "required" refuses a folder without one, "never" one with.
+            allow_flag_changes: go on although flags differ.
+
+        Raises:
+            ReidError: the folder holds another run or something that is no run, resume does not fit, or the disk is
+                too full.
+        """
+        holds_run, name = self.flags.exists(), str(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise ReidError(f"--run_dir={name} is a file, expected a folder.")
+        if not holds_run and self.path.is_dir() and any(self.path.iterdir()):
+            raise ReidError(f"{name!r} is not empty and holds no run. Set --run_dir to a new or empty folder.")
+        if resume == "required" and not holds_run:
+            raise ReidError(f"--resume=required, but {name!r} holds no run. Check --run_dir.")
+        if resume == "never" and holds_run:
+            raise ReidError(f"--resume=never, but {name!r} holds a run. Set --run_dir to a new folder.")
+        if holds_run and not allow_flag_changes:
+            self._refuse_other_flags(flags)
+        self._refuse_full_disk()
+
+    def begin(self, flags: Mapping[str, str]) -> None:
+        """Makes the folder and writes `run.flags`. Raises OSError when it cannot be written."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.flags, "".join(f"--{name}={value}\n" for name, value in sorted(flags.items())))
+
+    def read_flags(self) -> dict[str, str]:
+        """Returns the flags of the run that the folder holds, name -> value."""
+        if not self.flags.exists():
+            raise ReidError(f"{str(self.path)!r} holds no run: it has no run.flags.")
+        lines = self.flags.read_text().splitlines()
+        return dict(line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line)
+
+    def _refuse_other_flags(self, flags: Mapping[str, str]) -> None:
+        held = self.read_flags()
+        names = sorted((held.keys() | flags.keys()) - FREE_FLAGS)
+        changed = [
+            f"--{name} is {held.get(name, 'not set')} there and {flags.get(name, 'not set')} now"
+            for name in names
+            if held.get(name) != flags.get(name)
+        ]
+        if changed:
+            raise ReidError(
+                f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set --run_dir to a new folder, give the "
+                "same flags, or go on all the same with --allow_flag_changes."
+            )
+
+    def _refuse_full_disk(self) -> None:
+        held = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        there = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(there).free
+        if held + free < _BYTES_NEEDED:
+            raise ReidError(
+                f"{free / 1e9:.1f} GB are free at {str(self.path)!r}, a run needs {_BYTES_NEEDED / 1e9:.1f} GB for its "
+                "checkpoints and exports. Free some space or set --run_dir to another disk."
+            )
+
+    def record_epoch(self, row: Mapping[str, float]) -> None:
+        """Writes an epoch's numbers to `metrics.csv`, in place of what was known of that epoch or a later one."""
+        rows = self.read_metrics()
+        rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
+        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
+        counts = {"epoch": int, "step": int}
+        write_text(self.metrics, rows.astype(counts).to_csv(index=False))
+
+    def read_metrics(self) -> pd.DataFrame:
+        """Returns `metrics.csv`: a row an epoch, empty before the first."""
+        return pd.read_csv(self.metrics) if self.metrics.exists() else pd.DataFrame(columns=["epoch"])
+
+    def best_score(self, column: str) -> float:
+        """Returns the highest value of a column of `metrics.csv`; -inf when there is none."""
+        metrics = self.read_metrics()
+        best = metrics[column].max() if column in metrics else float("nan")
+        return best if best == best else float("-inf")
+
+    def record_evaluation(self, evaluation: Mapping) -> None:
+        """Adds keys to `evaluation.json`."""
+        write_text(self.evaluation, json.dumps({**self.read_evaluation(), **evaluation}, indent=2) + "\n")
+
+    def read_evaluation(self) -> dict:
+        """Returns `evaluation.json`, empty before anything was scored."""
+        return json.loads(self.evaluation.read_text()) if self.evaluation.exists() else {}

@@ -1,0 +1,48 @@
+"""Decides what is installed: the package `keras_reid` and, inside it, the flagfiles of `configs/`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_reid" / "__init__.py").read_text())[1]
+
+setup(
+    name="keras_reid",
+    version=VERSION,
+    description="Person re-identification for TensorFlow and Keras: train, evaluate, export, score what was exported",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.9,<3.14",
+    # `configs/` lies beside the package in a checkout and inside it once installed.
+    packages=[*find_packages(include=["keras_reid", "keras_reid.*"]), "keras_reid.configs"],
+    package_dir={"keras_reid.configs": "configs"},
+    package_data={"keras_reid": ["py.typed"], "keras_reid.configs": ["*.flags"]},
+    # Two stacks on the Keras 2 API; requirements.txt pins the versions of each that are tested.
+    install_requires=[
+        "tensorflow>=2.15.1,<2.16; python_version < '3.12'",
+        "tensorflow>=2.21,<2.22; python_version >= '3.12'",
+        "tf_keras>=2.21,<2.22; python_version >= '3.12'",
+        "numpy>=1.23,<2; python_version < '3.12'",
+        "numpy>=1.26; python_version >= '3.12'",
+        "keras-cv>=0.9,<0.10",
+        # Later ones want a later protobuf than TensorFlow 2.15 allows: importing keras-cv would print a traceback.
+        "tensorflow-metadata<1.17; python_version < '3.12'",
+        "absl-py>=1.4",
+        "pandas>=1.5",
+        "pillow>=9",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        # Losses and optimizers of tensorflow-addons, as baselines; it ended before Python 3.12.
+        "addons": ["tensorflow-addons>=0.23,<0.24; python_version < '3.12'"],
+        "test": ["pytest>=7", "ruff>=0.5", "scipy>=1.9"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
