@@ -49,7 +49,7 @@ def train_flags() -> Flags:
     values = Flags()
     _define_dataset(values)
     _integer(values, "synthetic_identities", 300, "People of a synthetic set that is rendered: half train.", 4)
-    _integer(values, "synthetic_cameras", 4, "Cameras of a synthetic set that is rendered.", 2)
+    _integer(values, "synthetic_cameras", 5, "Cameras of a synthetic set that is rendered.", 2)
     _integer(values, "synthetic_images_per_camera", 3, "Images of a person by a camera, when rendered.", 2)
     _string(values, "run_dir", None, "Folder of the run; the same flags go on where it stopped.")
     _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1)
@@ -70,8 +70,8 @@ def train_flags() -> Flags:
         "imagenet",
         "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50.",
     )
-    _enum(values, "loss", "batch_hard", ("batch_hard",), "Loss on the distances in a batch.")
-    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft.")
+    _enum(values, "loss", "batch_hard", ("batch_hard", "circle"), "Loss on the distances in a batch.")
+    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft for batch_hard.")
     _enum(values, "optimizer", "adam", ("adam", "adamw", "sgd"), "Optimizer.")
     _float(values, "learning_rate", 3e-4, "Learning rate before any decay.")
     _float(values, "weight_decay", 5e-4, "Decoupled weight decay of adamw; other optimizers have none.")
@@ -170,29 +170,30 @@ def run_command(main: Callable[[Flags], int | None], values: Flags, argv: Sequen
         if positional:
             raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
         return main(values) or 0
-    except (ReidError, flags.Error, OSError) as error:
-        # A value with line breaks must not make the message more than one line.
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt as interrupt:
         print("interrupted.", file=sys.stderr)
         return getattr(interrupt, "exit_code", 130)
     except Exception as error:
-        advice = _advice(error)
-        if advice is None:
+        message = _message(error)
+        if message is None:
             raise
-        print(f"error: {advice} ({' '.join(str(error).split())[:200]})", file=sys.stderr)
+        # A value with line breaks must not make the message more than one line.
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return 1
 
 
-def _advice(error: Exception) -> str | None:
-    """Returns what to do about an error of TensorFlow or HDF5 that is the machine's, not a bug; None for any other."""
+def _message(error: Exception) -> str | None:
+    """Returns what to tell about an error that the user or the machine caused; None for a bug.
+
+    TensorFlow and HDF5 have no exception of their own for a full disk or memory: their texts tell.
+    """
     text = str(error)
     if any(sign in text for sign in ("No space left", "File too large", "Disk quota", "errno = 28", "errno = 27")):
-        return "the disk is full: free some space and give the same command again, it goes on from the last checkpoint"
+        advice = "the disk is full: free some space and give the same command again, it goes on where it was saved"
+        return f"{advice} ({text[:200]})"
     if "OOM when allocating" in text or "failed to allocate memory" in text:
         return "memory is full: lower --identities_per_batch, --image_height and --image_width, or --batch_size"
-    return None
+    return text if isinstance(error, (ReidError, flags.Error, OSError)) else None
 
 
 def _usage(main: Callable, values: Flags) -> str:

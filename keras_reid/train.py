@@ -80,14 +80,15 @@ def train(flags: options.Flags) -> int | None:
         loss=LOSSES[flags.loss](margin=flags.margin),
     )
 
-    # --- From here on the folder is this run's.
-    run.begin(text)
     checkpoints = Checkpoints(run.checkpoints, trainer)
     step = checkpoints.restore_newest()
     if step > total_steps:
         raise ReidError(f"--epochs={flags.epochs}, but the run has made {step // steps} epochs: give at least as many.")
     if step:
         print(f"going on after step {step} of {total_steps}", flush=True)
+
+    # --- From here on the folder is this run's.
+    run.begin(text)
     evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, batch_size=flags.batch_size)
     evaluation.set_model(trainer)
     progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
@@ -125,7 +126,7 @@ def train(flags: options.Flags) -> int | None:
                     verbose=0,
                 )
             finish(run, flags, evaluation, record, catalog)
-        except tf.errors.InvalidArgumentError as error:
+        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
             raise_for_undecodable(list(images.image_path), error)
         except Interrupted as interrupt:
             progress.close()

@@ -15,6 +15,7 @@ from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
+from keras_reid.models import load_keras, read_metadata
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "embedding"
@@ -105,10 +106,8 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
 
 
 def _open_keras(path: Path) -> Artifact:
-    from keras_reid.models import load_keras
-
-    embedder = load_keras(path)
-    return artifact_of(embedder, reid_json.read_from_zip(path), name=str(path), kind="keras")
+    embedder, metadata = load_keras(path), read_metadata(path)
+    return artifact_of(embedder, metadata and reid_json.checked(metadata, path), name=str(path), kind="keras")
 
 
 def _open_savedmodel(folder: Path) -> Artifact:
@@ -133,8 +132,6 @@ def _open_tflite(path: Path) -> Artifact:
     except (ValueError, RuntimeError, OSError) as error:
         raise _unreadable(path, "TFLite model", error) from error
     metadata = reid_json.read_from_zip(path)
-    if not metadata:
-        raise ReidError(f"{str(path)!r} holds no {reid_json.FILE_NAME}: it was not exported by keras_reid.")
     return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images})[OUTPUT])
 
 

@@ -64,20 +64,25 @@ def add_to_zip(path: Path, metadata: Mapping) -> None:
 
 
 def read_from_zip(path: Path) -> dict:
-    """Returns `reid.json` from a `.keras` or `.tflite` file; empty when it has none."""
-    if not zipfile.is_zipfile(path):
-        return {}
-    with zipfile.ZipFile(path) as file:
-        return parse(file.read(FILE_NAME), path) if FILE_NAME in file.namelist() else {}
+    """Returns `reid.json` from a `.tflite` file; ReidError when it has none."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return parse(file.read(FILE_NAME), path)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
 
 
 def parse(text: str | bytes, path: Path) -> dict:
     """Returns the content of a `reid.json`; ReidError when it is damaged or of a later format."""
     try:
-        metadata = json.loads(text)
-        version = metadata.get("format_version")
-    except (ValueError, AttributeError) as error:
+        return checked(json.loads(text), path)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ReidError(f"the {FILE_NAME} of {str(path)!r} is damaged ({error}). Export the model again.") from error
+
+
+def checked(metadata: dict, path: Path) -> dict:
+    """Returns the content of a `reid.json` as it is; ReidError when it is of another format version."""
+    version = metadata.get("format_version")
     if version != FORMAT_VERSION:
         raise ReidError(
             f"{str(path)!r} has {FILE_NAME} format {version}, this version reads {FORMAT_VERSION}: update keras_reid."

@@ -90,30 +90,32 @@ def _slots_per_identity(images: np.ndarray, P: int, K: int, steps: int, random: 
     """Shares steps * P slots among identities `[I]`, next to the one with the most images not yet seen."""
     slots = np.clip(images // K, 1, steps)
     tie_break = random.random(len(images))  # below 1: decides between equals, so that each gets its turn over epochs
-    while (missing := steps * P - slots.sum()) != 0:
+    while (missing := steps * P - slots.sum()) > 0:
         unseen = images - slots * K + tie_break
-        if missing > 0:
-            # Where nothing new is left, the identity whose images would be repeated least, in proportion, comes first.
-            want = np.where(unseen >= 1, unseen, unseen / images)
-            want[slots >= steps] = -np.inf
-            slots[np.argsort(-want, kind="stable")[: min(missing, np.isfinite(want).sum())]] += 1
-        else:
-            unseen[slots <= 1] = np.inf
-            slots[np.argsort(unseen, kind="stable")[: min(-missing, (slots > 1).sum())]] -= 1
+        # Where nothing new is left, the identity whose images would be repeated least, in proportion, comes first.
+        want = np.where(unseen >= 1, unseen, (unseen - K) / images)
+        want[slots >= steps] = -np.inf
+        # All that have something new at once; then one by one, since each slot changes who is next.
+        together = max(1, np.count_nonzero(want >= 1))
+        slots[np.argsort(-want, kind="stable")[: min(missing, together)]] += 1
+    while slots.sum() > steps * P:
+        # The identity that keeps the largest share of its images gives a slot back.
+        unseen_share = (images - (slots - 1) * K + tie_break) / images
+        unseen_share[slots <= 1] = np.inf
+        slots[np.argmin(unseen_share)] -= 1
     return slots
 
 
 def _identities_of_batches(slots: np.ndarray, P: int, steps: int, random: np.random.Generator) -> np.ndarray:
     """Places each identity's slots into as many different batches: int `[steps, P]`.
 
-    The identity with the most slots chooses first, always the emptiest batches and among these at random: then every
-    batch ends up with exactly P (Gale and Ryser), and who meets whom is random.
+    Each identity takes the emptiest batches, among equally full ones at random: no batch is ever more than one ahead of
+    another, so each ends up with exactly P. The order is random: neighbours in it meet rarely or never, and in a
+    fixed order, such as by slots, that would be the same identities in every epoch.
     """
-    order = random.permutation(len(slots))
-    order = order[np.argsort(-slots[order], kind="stable")]
     filled = np.zeros(steps, np.int64)
     members = np.empty((steps, P), np.int64)
-    for identity in order:
+    for identity in random.permutation(len(slots)):
         chosen = np.argsort(filled + random.random(steps), kind="stable")[: slots[identity]]
         members[chosen, filled[chosen]] = identity
         filled[chosen] += 1

@@ -1,8 +1,9 @@
-"""Decides how a file becomes pixels: decode, resize, and the random changes of training, all as TensorFlow graph ops."""
+"""Decides how a file becomes pixels: decode, resize, and the random changes of training, as TensorFlow graph ops."""
 
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -31,15 +32,19 @@ class Augmentation:
         for name in ("flip", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ReidError(f"--random_{name}={getattr(self, name)}, expected a probability from 0 to 1.")
-        if self.crop_padding < 0:
-            raise ReidError(f"--random_crop_padding={self.crop_padding}, expected 0 or more pixels.")
+        if not (isinstance(self.crop_padding, numbers.Integral) and self.crop_padding >= 0):
+            raise ReidError(f"--random_crop_padding={self.crop_padding}, expected 0 or more whole pixels.")
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
     """Decodes one JPEG, PNG or BMP file, a string `[]`, to RGB uint8 `[height, width, 3]`."""
-    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])  # decode_image cannot know the rank
-    return image
+    image = tf.cond(
+        tf.io.is_jpeg(contents),
+        # As Pillow, OpenCV and torchvision decode: TensorFlow's default is a faster transform, off by a few levels.
+        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
@@ -66,8 +71,8 @@ def augment_image(image: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor)
     Returns:
         uint8 `[H, W, 3]`.
     """
-    # One draw for all: cheaper than a generator for each change.
-    uniform = tf.unstack(tf.random.stateless_uniform([8], seed))
+    # One draw for all: cheaper than a generator for each change. Left alone, TensorFlow picks the algorithm by device.
+    uniform = tf.unstack(tf.random.stateless_uniform([8], seed, alg="philox"))
     if augmentation.flip:
         image = tf.cond(uniform[0] < augmentation.flip, lambda: image[:, ::-1], lambda: image)
     if augmentation.crop_padding:
@@ -97,7 +102,7 @@ def _erase(image: tf.Tensor, u_area: tf.Tensor, u_aspect: tf.Tensor, u_top: tf.T
 
 
 def undecodable_images(image_paths: Sequence[str]) -> list[str]:
-    """Returns those of the files that cannot be read as an image, in order. For the error message: it reads them all."""
+    """Returns those of the files that cannot be read as images, in order. For the error message: it reads them all."""
 
     def fails(path: str) -> bool:
         try:
@@ -112,7 +117,7 @@ def undecodable_images(image_paths: Sequence[str]) -> list[str]:
 
 def raise_for_undecodable(image_paths: Sequence[str], error: Exception) -> None:
     """Raises a ReidError that names the images behind a failed pipeline, or the error itself when they all decode."""
-    broken = undecodable_images(image_paths)
+    broken = undecodable_images([str(path) for path in image_paths])  # NumPy's strings would print as np.str_('...')
     if not broken:
         raise error
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""

@@ -45,10 +45,12 @@ def training_dataset(
         A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids).
 
     Raises:
-        ReidError: P or K does not fit the training set.
+        ReidError: P or K does not fit the training set, or ids are no integers of 32 bits, one for each image.
     """
     augmentation = augmentation or Augmentation()
-    image_paths, person_ids = np.asarray(image_paths, dtype=str), np.asarray(person_ids, np.int32)
+    image_paths, person_ids = np.asarray(image_paths, dtype=str), _as_int32(person_ids)
+    if len(image_paths) != len(person_ids):
+        raise ReidError(f"{len(image_paths)} image_paths but {len(person_ids)} person_ids, expected one for each.")
     batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
     steps = steps_per_epoch(person_ids, **batch_arguments)
     batch_size = identities_per_batch * images_per_identity
@@ -73,6 +75,15 @@ def training_dataset(
     return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
+def _as_int32(person_ids: Sequence[int]) -> np.ndarray:
+    person_ids = np.asarray(person_ids)
+    if not np.can_cast(person_ids.dtype, np.int64) or person_ids.dtype.kind not in "iu":
+        raise ReidError(f"person_ids have dtype {person_ids.dtype}, expected integers: code them from 1.")
+    if len(person_ids) and max(abs(int(person_ids.min())), int(person_ids.max())) > np.iinfo(np.int32).max:
+        raise ReidError(f"person_ids up to {person_ids.max()} do not fit 32 bits: code them from 1.")
+    return person_ids.astype(np.int32)
+
+
 def image_batches(image_paths: Sequence[str], *, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields decoded images in batches of one size each, so that nothing is resized before the network sees it.
 
@@ -94,7 +105,7 @@ def image_batches(image_paths: Sequence[str], *, batch_size: int) -> Iterator[tu
         try:
             for positions, images in _equal_size_batches(chunk, batch_size).as_numpy_iterator():
                 yield start + positions, images
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
+        except tf.errors.OpError as error:  # missing, forbidden, a folder, truncated: each has a class of its own
             raise_for_undecodable(chunk, error)
 
 

@@ -10,27 +10,32 @@ import dataclasses
 import functools
 import math
 import os
-import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from keras_reid.data import pedestrians, street_cameras
+from keras_reid.data import synthetic_cameras
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID, MARKET1501_FOLDERS
+from keras_reid.data.synthetic_brush import Placement
+from keras_reid.data.synthetic_cameras import Camera
+from keras_reid.data.synthetic_looks import Look, draw_look, draw_pose
+from keras_reid.data.synthetic_pedestrians import paint_pedestrian
 from keras_reid.errors import ReidError
 
 IMAGE_SIZE = (128, 64)
 DISTRACTORS_PER_CAMERA = 1
 JUNK_PER_CAMERA = 1
 
-_DISTRACTOR, _JUNK = 0, -1
+_PASSER_BY_SHARE = 0.1
 # Drawn at twice the size and halved: ImageDraw's edges are hard, and a patch of four pixels softens them.
 _CANVAS_SIZE = (2 * IMAGE_SIZE[0], 2 * IMAGE_SIZE[1])
 # The first number of every random stream: it keeps the stream of identity 3 apart from the one of camera 3.
-_IDENTITY_STREAM, _CAMERA_STREAM, _PICTURE_STREAM, _WALK_STREAM, _PASSER_BY_STREAM = range(5)
+_IDENTITY_STREAM, _CAMERA_STREAM, _PICTURE_STREAM, _WALK_STREAM = range(4)
 
 
 class _Picture(NamedTuple):
@@ -41,7 +46,7 @@ class _Picture(NamedTuple):
 
 
 def write_synthetic(
-    root: Union[str, os.PathLike], *, identities: int, cameras: int, images_per_camera: int, seed: int
+    root: str | os.PathLike, *, identities: int, cameras: int, images_per_camera: int, seed: int
 ) -> None:
     """Renders a small pedestrian data set in Market-1501's layout.
 
@@ -54,14 +59,14 @@ def write_synthetic(
     others, cameras or images there are. The data set appears whole or not at all.
 
     Args:
-      root: folder to create; it may exist if it is empty.
-      identities: how many people, 4 to 9999.
-      cameras: how many cameras, 2 to 9; every identity passes each of them.
-      images_per_camera: images of one identity under one camera, 2 to 99.
-      seed: from 0; another seed gives other people, cameras and pictures.
+        root: folder to create; it may exist if it is empty.
+        identities: how many people, 4 to 9999.
+        cameras: how many cameras, 2 to 9; every identity passes each of them.
+        images_per_camera: images of one identity under one camera, 2 to 99.
+        seed: from 0; another seed gives other people, cameras and pictures.
 
     Raises:
-      ReidError: a number is out of range, or `root` already holds something or cannot be written.
+        ReidError: a number is out of range, or `root` already holds something or cannot be written.
     """
     _check_number("identities", identities, 4, 9999, "half of them train, and a test needs two people to confuse")
     _check_number("cameras", cameras, 2, 9, "a query is matched under another camera than its own")
@@ -75,61 +80,56 @@ def _check_number(name: str, value: int, lowest: int, highest: int, reason: str)
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not lowest <= value <= highest:
         raise ReidError(
             f"`{name}` must be a whole number from {lowest} to {highest} ({reason}), got {value!r}. "
-            f"Use {name}={lowest} or more."
+            f"Choose {name} in that range."
         )
 
 
 def _list_pictures(identities: int, cameras: int, images_per_camera: int) -> list[_Picture]:
     training = math.ceil(identities / 2)
+    train, query, gallery = (MARKET1501_FOLDERS[split] for split in ("train", "query", "gallery"))
     pictures = []
     for person_id in range(1, identities + 1):
         for camera_id in range(1, cameras + 1):
             for image in range(images_per_camera):
-                test_folder = "query" if image == 0 else "bounding_box_test"
-                folder = "bounding_box_train" if person_id <= training else test_folder
-                pictures.append(_Picture(folder, person_id, camera_id, image))
+                test = query if image == 0 else gallery
+                pictures.append(_Picture(train if person_id <= training else test, person_id, camera_id, image))
     for camera_id in range(1, cameras + 1):
-        pictures += [_Picture("bounding_box_test", _DISTRACTOR, camera_id, i) for i in range(DISTRACTORS_PER_CAMERA)]
-        pictures += [_Picture("bounding_box_test", _JUNK, camera_id, i) for i in range(JUNK_PER_CAMERA)]
+        pictures += [_Picture(gallery, DISTRACTOR_ID, camera_id, i) for i in range(DISTRACTORS_PER_CAMERA)]
+        pictures += [_Picture(gallery, JUNK_ID, camera_id, i) for i in range(JUNK_PER_CAMERA)]
     return pictures
 
 
-def _write_whole(root: Path, render) -> None:
+def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
     """Lets `render` fill a folder beside `root`, and gives it the name `root` once it is complete."""
+    try:
+        _check_free(root)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as workplace:
+            # One level down: the temporary folder itself is closed to other users, and the data set need not be.
+            whole = Path(workplace, "whole")
+            whole.mkdir()
+            render(whole)
+            if root.is_dir():
+                root.rmdir()  # os.rename replaces an empty folder on POSIX alone
+            os.rename(whole, root)
+    except OSError as error:
+        raise ReidError(
+            f"The synthetic data set could not be written to {root}: {error}. "
+            "Nothing was left behind: free some space, or choose a folder that can be written and nobody else fills."
+        ) from error
+
+
+def _check_free(root: Path) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ReidError(
             f"The synthetic data set needs a new or empty folder, but {root} already holds something. "
             "Nothing was changed: use the data set that is there, remove it, or choose another folder."
         )
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".partial", dir=root.parent))
-    except OSError as error:
-        raise ReidError(f"Cannot create {root}: {error}. Choose a folder that can be written.") from error
-    try:
-        # One level down: mkdtemp's own folder is closed to other users, and the data set need not be.
-        (workplace / "whole").mkdir()
-        render(workplace / "whole")
-        _move_into_place(workplace / "whole", root)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
-def _move_into_place(whole: Path, root: Path) -> None:
-    try:
-        if root.is_dir():
-            root.rmdir()  # os.rename replaces an empty folder on POSIX alone
-        os.rename(whole, root)
-    except OSError as error:
-        raise ReidError(
-            f"Cannot put the synthetic data set at {root}: {error}. If another process wrote there meanwhile, use what "
-            "it wrote; otherwise choose another folder."
-        ) from error
 
 
 def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:
     # One process: worker processes would start by importing the caller's main module again, TensorFlow included.
-    for name in ("bounding_box_train", "bounding_box_test", "query"):
+    for name in MARKET1501_FOLDERS.values():
         (folder / name).mkdir()
     for picture in tqdm(pictures, desc="Rendering pedestrians", unit="image", disable=None):
         image, quality = _render(picture, seed)
@@ -146,7 +146,7 @@ def _file_name(picture: _Picture, seed: int) -> str:
     walk = _stream(seed, _WALK_STREAM, picture.person_id, picture.camera_id)
     sequence, first_frame = int(walk.integers(1, 7)), int(walk.integers(1, 90_000))
     frame = first_frame + 25 * picture.image
-    detection = 0 if picture.folder == "query" else picture.image + 1
+    detection = 0 if picture.folder == MARKET1501_FOLDERS["query"] else picture.image + 1
     person = f"{picture.person_id:04d}" if picture.person_id >= 0 else str(picture.person_id)
     return f"{person}_c{picture.camera_id}s{sequence}_{frame:06d}_{detection:02d}.jpg"
 
@@ -155,46 +155,46 @@ def _render(picture: _Picture, seed: int) -> tuple[Image.Image, int]:
     """Draws one picture; returns it with the JPEG quality of its camera."""
     camera = _camera(seed, picture.camera_id)
     random = _stream(seed, _PICTURE_STREAM, picture.person_id, picture.camera_id, picture.image)
-    canvas = street_cameras.cut_background(camera, _CANVAS_SIZE, random)
-    placement = street_cameras.place(camera, _CANVAS_SIZE, random)
-    if picture.person_id in (_DISTRACTOR, _JUNK):
-        look = pedestrians.draw_look(random)
-        placement = _frame_badly(placement, random)
+    canvas = synthetic_cameras.cut_background(camera, _CANVAS_SIZE, random)
+    placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
+    if random.random() < _PASSER_BY_SHARE:
+        _paint_passer_by(canvas, camera, random)
+    if picture.person_id in (DISTRACTOR_ID, JUNK_ID):
+        look, placement = draw_look(random), _frame_badly(placement, random)
     else:
         look = _look(seed, picture.person_id)
-    if random.random() < 0.1:
-        _paint_passer_by(canvas, camera, random)
     _paint(canvas, look, camera, placement, random)
-    street_cameras.occlude(canvas, camera, random)
-    return street_cameras.expose(canvas.reduce(2), camera, random), camera.jpeg_quality
+    synthetic_cameras.occlude(canvas, camera, random)
+    return synthetic_cameras.expose(canvas.reduce(2), camera, random), camera.jpeg_quality
 
 
-def _paint(canvas: Image.Image, look, camera, placement, random: np.random.Generator) -> None:
-    pose = pedestrians.draw_pose(random, camera.heading + random.normal(0, 0.9))
-    person = pedestrians.paint_pedestrian(_CANVAS_SIZE, look, pose, placement, random)
+def _paint(canvas: Image.Image, look: Look, camera: Camera, placement: Placement, random: np.random.Generator) -> None:
+    # Most people walk along the street, so a camera sees mostly one side of them, and another camera another side.
+    pose = draw_pose(random, camera.heading + random.normal(0, 0.9))
+    person = paint_pedestrian(_CANVAS_SIZE, look, pose, placement, random)
     canvas.paste(person, mask=person)
 
 
-def _paint_passer_by(canvas: Image.Image, camera, random: np.random.Generator) -> None:
+def _paint_passer_by(canvas: Image.Image, camera: Camera, random: np.random.Generator) -> None:
     """Somebody else, half out of the picture, behind the person it shows."""
-    placement = street_cameras.place(camera, _CANVAS_SIZE, random)
+    placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
     edge = random.choice((-0.05, 1.05)) * _CANVAS_SIZE[1]
-    smaller = dataclasses.replace(placement, centre_x=edge, scale=placement.scale * 0.85)
-    _paint(canvas, pedestrians.draw_look(random), camera, smaller, random)
+    behind = dataclasses.replace(placement, centre_x=edge, scale=0.85 * placement.scale)
+    _paint(canvas, draw_look(random), camera, behind, random)
 
 
-def _frame_badly(placement, random: np.random.Generator):
-
-
+def _frame_badly(placement: Placement, random: np.random.Generator) -> Placement:
+    """A false detection: about half of the person is outside."""
     shift = random.choice((-0.45, 0.45)) * _CANVAS_SIZE[1]
-    return dataclasses.replace(placement, centre_x=placement.centre_x + shift, scale=placement.scale * random.uniform(1.0, 1.5))
+    larger = placement.scale * random.uniform(1.0, 1.5)
+    return dataclasses.replace(placement, centre_x=placement.centre_x + shift, scale=larger)
 
 
 @functools.lru_cache(maxsize=16)
-def _camera(seed: int, camera_id: int) -> street_cameras.Camera:
-    return street_cameras.draw_camera(_stream(seed, _CAMERA_STREAM, camera_id))
+def _camera(seed: int, camera_id: int) -> Camera:
+    return synthetic_cameras.draw_camera(_stream(seed, _CAMERA_STREAM, camera_id))
 
 
 @functools.lru_cache(maxsize=16)
-def _look(seed: int, person_id: int) -> pedestrians.Look:
-    return pedestrians.draw_look(_stream(seed, _IDENTITY_STREAM, person_id))
+def _look(seed: int, person_id: int) -> Look:
+    return draw_look(_stream(seed, _IDENTITY_STREAM, person_id))

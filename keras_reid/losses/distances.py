@@ -6,7 +6,8 @@ import tensorflow as tf
 def euclidean_distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """Returns the Euclidean distances of paired rows, by explicit difference: exact however close the two are.
 
-    The gradient at distance 0 is 0, not NaN. Squares underflow below a distance of about 1e-19.
+    The gradient at distance 0 is 0, not NaN; a NaN in a row is a NaN distance, so that divergence shows in the loss.
+    Squares underflow below a distance of about 1e-19.
 
     Args:
         first: float32 `[B, D]`.
@@ -16,9 +17,9 @@ def euclidean_distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
         float32 `[B]`.
     """
     squared = tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1)
-    positive = squared > 0
+    zero = tf.equal(squared, 0)  # not `squared > 0`, which takes NaN for 0
     # Both branches of a `where` get a gradient: the inner one keeps sqrt away from 0, where its slope is infinite.
-    return tf.where(positive, tf.sqrt(tf.where(positive, squared, 1.0)), 0.0)
+    return tf.where(zero, 0.0, tf.sqrt(tf.where(zero, 1.0, squared)))
 
 
 def squared_distances_for_selection(embeddings: tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,14 @@ class HardestPairs(NamedTuple):
     valid: tf.Tensor
 
 
+def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
+    """Returns integer `[B]` or `[B, 1]` ids as `[B]`; ValueError when they are not integers."""
+    person_ids = tf.convert_to_tensor(person_ids)
+    if not person_ids.dtype.is_integer:
+        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
+    return tf.reshape(person_ids, [-1])
+
+
 def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestPairs:
     """Finds each anchor's hardest positive and hardest negative in the batch.
 
@@ -36,10 +44,7 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestP
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
     """
-    person_ids, embeddings = tf.convert_to_tensor(person_ids), tf.cast(embeddings, tf.float32)
-    if not person_ids.dtype.is_integer:
-        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
-    person_ids = tf.reshape(person_ids, [-1])
+    person_ids, embeddings = flat_person_ids(person_ids), tf.cast(embeddings, tf.float32)
     same = person_ids[:, None] == person_ids[None, :]
     positive = same & ~tf.eye(tf.shape(person_ids)[0], dtype=tf.bool)
     squared = squared_distances_for_selection(embeddings)

@@ -5,6 +5,7 @@ from typing import Union
 import tensorflow as tf
 
 from keras_reid.errors import ReidError
+from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
 from keras_reid.losses.mining import HardestPairs, mine_hardest_pairs
 
 Margin = Union[float, str]
@@ -51,14 +52,11 @@ def batch_hard_triplet_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, mar
     """
     pairs = mine_hardest_pairs(person_ids, embeddings)
     terms = _batch_hard_terms(pairs, check_margin(margin))
-    return tf.reduce_sum(terms) / tf.maximum(1.0, tf.reduce_sum(tf.cast(pairs.valid, tf.float32)))
+    return mean_over_valid(terms, pairs.valid)
 
 
-class BatchHardTripletLoss(tf.keras.losses.Loss):
+class BatchHardTripletLoss(BatchLoss):
     """`batch_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3: labels `[B]` or `[B, 1]`, integer.
-
-    Keras's default reduction gives the mean over *valid* anchors: `call` returns `[B]` terms scaled by B / valid, a
-    factor that stays in under reduction "none" or "sum".
 
     Args:
         margin: a number of at least 0, or "soft".
@@ -70,23 +68,14 @@ class BatchHardTripletLoss(tf.keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.margin = check_margin(margin)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        # Keras 3 casts labels to its float type before `call` sees them; past 256 bfloat16 would merge identities.
-        y_true = tf.convert_to_tensor(y_true)
-        if not y_true.dtype.is_integer:
-            raise ValueError(f"person_ids have dtype {y_true.dtype.name}, expected integers: cast them, or code them.")
-        return super().__call__(y_true, tf.cast(y_pred, tf.float32), sample_weight)
+    @property
+    def hinge(self) -> float:
+        """The distance by which a negative must be farther than a positive to cost nothing; 0 for the soft margin."""
+        return 0.0 if self.margin == "soft" else self.margin
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        pairs = mine_hardest_pairs(_as_integers(y_true), y_pred)
-        valid = tf.cast(pairs.valid, tf.float32)
-        scale = tf.cast(tf.size(valid), tf.float32) / tf.maximum(1.0, tf.reduce_sum(valid))
-        return _batch_hard_terms(pairs, self.margin) * scale
+    def terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
+        pairs = mine_hardest_pairs(person_ids, embeddings)
+        return _batch_hard_terms(pairs, self.margin), pairs.valid
 
     def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin}
-
-
-def _as_integers(person_ids: tf.Tensor) -> tf.Tensor:
-    """Undoes the float32 cast of Keras 3, exact up to 2^24."""
-    return person_ids if person_ids.dtype.is_integer else tf.cast(tf.round(person_ids), tf.int32)

@@ -122,5 +122,5 @@ def _is_whole_number(value):
 
 
 def _check_choice(name, value, choices):
-    if value not in choices:
+    if isinstance(value, bool) or value not in choices:  # True == 1, but is not a stride.
         raise ReidError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}.")

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Optional, Union
 
@@ -70,14 +71,20 @@ def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
     Raises:
         ReidError: when they cannot be downloaded, found or read, or do not say which input they expect.
     """
-    if str(where) == "imagenet":
-        return _from_model(_download_preset(), f"imagenet (keras-cv's {PRESET})")
-    path = _file_in(Path(where))
+    with warnings.catch_warnings():
+        # keras-cv's backbones touch every attribute when their weights are loaded, obsolete ones too.
+        warnings.filterwarnings("ignore", message=".*updates` will be removed", category=UserWarning)
+        if str(where) == "imagenet":
+            return _from_model(_download_preset(), f"imagenet (keras-cv's {PRESET})")
+        return _from_file(_file_in(Path(where)))
+
+
+def _from_file(path):
     if path.suffix == ".keras":
         return _from_model(_load_keras_with_keras_cv(path), str(path))
     if path.suffix in (".h5", ".hdf5"):
         return _from_h5(path)
-    raise ReidError(f"backbone_weights={where}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
+    raise ReidError(f"backbone_weights={path}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
 
 
 def _file_in(path):
@@ -178,12 +185,8 @@ def _h5_rescaling(file):
 
 
 def _reference_network_with(path):
-    """Loads a `.weights.h5` file, which names no layers, into the network that it fits."""
-    for build in (
-        keras_cv_resnet50,
-        lambda: keras.applications.ResNet50(weights=None, include_top=False),
-        lambda: keras.applications.ResNet50(weights=None),
-    ):
+    """Loads a `.weights.h5` file, which names no layers, into the network that it fits; a classifier is left out."""
+    for build in (keras_cv_resnet50, lambda: keras.applications.ResNet50(weights=None, include_top=False)):
         network = build()
         try:
             network.load_weights(str(path))
@@ -240,4 +243,5 @@ def _flip_input_channels(layers):
 
 def _from_rescaling(config):
     scale, offset = (tuple(np.broadcast_to(config[key], 3).astype(float).tolist()) for key in ("scale", "offset"))
-    return InputNormalization(scale, offset, "as stored in the file")
+    shown = " and ".join(", ".join(f"{number:.4g}" for number in numbers) for numbers in (scale, offset))
+    return InputNormalization(scale, offset, f"scale and offset as stored in the file ({shown})")

@@ -18,6 +18,17 @@ from keras_reid.training.run_folder import RunFolder
 BEST_BY = "val_mean_average_precision"
 
 
+class _LogLines:
+    """Stands for stdout where it is no terminal: what tqdm would draw over again becomes a line of the log."""
+
+    def write(self, text: str) -> None:
+        if text.strip():
+            sys.stdout.write(f"{text.strip()}\n")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
 class Progress(keras.callbacks.Callback):
     """One line with the ETA of the whole run; measures images/s; stops the run when the loss is not finite.
 
@@ -39,7 +50,7 @@ class Progress(keras.callbacks.Callback):
             total=self._total_steps,
             initial=self.step,
             unit="step",
-            file=sys.stdout,
+            file=sys.stdout if sys.stdout.isatty() else _LogLines(),
             mininterval=0.5 if sys.stdout.isatty() else 15,  # a log file wants few lines
             dynamic_ncols=True,
         )

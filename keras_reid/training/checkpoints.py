@@ -46,7 +46,7 @@ class Checkpoints:
             try:
                 self._checkpoint.read(str(path / _FILES)).assert_consumed()
                 return int(path.name.split("-")[1])
-            except (tf.errors.OpError, OSError) as error:
+            except (tf.errors.OpError, OSError, IndexError) as error:  # IndexError: what TF makes of a short file
                 print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.")
             except (ValueError, AssertionError) as error:
                 raise ReidError(

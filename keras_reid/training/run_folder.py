@@ -106,7 +106,9 @@ class RunFolder:
 
     def read_metrics(self) -> pd.DataFrame:
         """Returns `metrics.csv`: a row an epoch, empty before the first."""
-        return pd.read_csv(self.metrics) if self.metrics.exists() else pd.DataFrame(columns=["epoch"])
+        if not self.metrics.exists():
+            return pd.DataFrame(columns=["epoch"])
+        return pd.read_csv(self.metrics, float_precision="round_trip")  # the file is rewritten: no digit may drift
 
     def best_score(self, column: str) -> float:
         """Returns the highest value of a column of `metrics.csv`; -inf when there is none."""

@@ -22,8 +22,8 @@ class TripletTrainer(keras.Model):
     person ids `[B]`), then use `trainer.embedder`. The forward pass runs in the embedder's own precision, embeddings
     and loss in float32; under mixed_float16 the loss is scaled.
 
-    Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the margin (with a
-    soft margin: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
+    Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
+    loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
     Euclidean norm of the embeddings, and the learning rate.
 
     Args:
@@ -70,8 +70,8 @@ class TripletTrainer(keras.Model):
 
     def _update_statistics(self, loss: tf.Tensor, person_ids: tf.Tensor, embeddings: tf.Tensor) -> dict:
         pairs = mine_hardest_pairs(person_ids, tf.stop_gradient(embeddings))
-        margin = getattr(self.loss, "margin", 0.0)
-        violation = pairs.positive_distances - pairs.negative_distances + (0.0 if margin == "soft" else margin)
+        hinge = getattr(self.loss, "hinge", 0.0)
+        violation = pairs.positive_distances - pairs.negative_distances + hinge
         valid = tf.cast(pairs.valid, tf.float32)
         self._means["loss"].update_state(loss)
         self._means["active_triplets"].update_state(violation > 0, sample_weight=valid)

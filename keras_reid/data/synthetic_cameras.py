@@ -8,7 +8,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from keras_reid.data.pedestrians import Placement
+from keras_reid.data.synthetic_brush import Placement
 
 _STREET_SIZE = (320, 720)  # wider than a picture, so that each one cuts another piece out of it
 _OCCLUDERS = ("pole", "bush", "wall", "none")
@@ -38,10 +38,10 @@ def draw_camera(random: np.random.Generator) -> Camera:
     """Draws one camera and the street it looks at.
 
     Args:
-      random: the camera's own generator; nothing else may draw from it, or the camera changes.
+        random: the camera's own generator; nothing else may draw from it, or the camera changes.
 
     Returns:
-      The camera, which no picture alters.
+        The camera, which no picture alters.
     """
     return Camera(
         gains=tuple(np.exp(random.uniform(-0.07, 0.07, 3))),
@@ -51,7 +51,7 @@ def draw_camera(random: np.random.Generator) -> Camera:
         blur=random.uniform(0.0, 0.7),
         noise=random.uniform(1.0, 5.0),
         jpeg_quality=int(random.integers(75, 93)),
-        scale=random.uniform(0.98, 1.08),
+        scale=random.uniform(0.94, 1.04),
         offset=(random.uniform(-0.03, 0.03), random.uniform(-0.02, 0.02)),
         tilt=random.normal(0, 0.035),
         stretch=random.uniform(1.15, 1.35),
@@ -65,12 +65,12 @@ def place(camera: Camera, size: tuple[int, int], random: np.random.Generator) ->
     """Where one detection lands in its crop: the camera's view and the jitter of the detector.
 
     Args:
-      camera: the camera.
-      size: (height, width) of the canvas in pixels.
-      random: the picture's generator.
+        camera: the camera.
+        size: (height, width) of the canvas in pixels.
+        random: the picture's generator.
 
     Returns:
-      The placement, in canvas pixels.
+        The placement, in canvas pixels.
     """
     height, width = size
     scale = camera.scale * np.exp(random.normal(0, 0.035)) * height
@@ -87,12 +87,12 @@ def cut_background(camera: Camera, size: tuple[int, int], random: np.random.Gene
     """The piece of street behind one detection.
 
     Args:
-      camera: the camera.
-      size: (height, width) in pixels.
-      random: the picture's generator.
+        camera: the camera.
+        size: (height, width) in pixels.
+        random: the picture's generator.
 
     Returns:
-      An RGB image of that size.
+        An RGB image of that size.
     """
     height, width = size
     left = int(random.integers(0, camera.street.width - width + 1))
@@ -104,9 +104,9 @@ def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -
     """Draws what stands between the camera and the person, in place: often nothing.
 
     Args:
-      picture: RGB, changed in place.
-      camera: the camera; each has one kind of thing that gets in the way.
-      random: the picture's generator.
+        picture: RGB, changed in place.
+        camera: the camera; each has one kind of thing that gets in the way.
+        random: the picture's generator.
     """
     if camera.occluder == "none" or random.random() > 0.2:
         return
@@ -127,12 +127,12 @@ def expose(picture: Image.Image, camera: Camera, random: np.random.Generator) ->
     """Light, lens and sensor: what the camera records of the colours that are there.
 
     Args:
-      picture: RGB.
-      camera: the camera.
-      random: the picture's generator, for the light of the moment and the sensor's noise.
+        picture: RGB.
+        camera: the camera.
+        random: the picture's generator, for the light of the moment and the sensor's noise.
 
     Returns:
-      A new RGB image of the same size.
+        A new RGB image of the same size.
     """
     blurred = picture.filter(ImageFilter.GaussianBlur(camera.blur + random.uniform(0, 0.4)))
     scene = np.asarray(blurred, np.float32) / 255
@@ -162,9 +162,10 @@ def _draw_street(random: np.random.Generator) -> Image.Image:
     for _ in range(5 if kind == "car_park" else 1):
         _draw_car(draw, random, random.uniform(-50, width), horizon)
     for _ in range(4):
-        left = random.uniform(0, width)
-        draw.rectangle((left, 0, left + random.uniform(3, 9), horizon + random.uniform(0, 40)), fill=_tone(random, (40, 120)))
-    # Muted: where the street fills half of a picture and is as bright as the clothes, it is what untrained features see.
+        left, foot = random.uniform(0, width), horizon + random.uniform(0, 40)
+        draw.rectangle((left, 0, left + random.uniform(3, 9), foot), fill=_tone(random, (40, 120)))
+    # Muted: a street as strong as the clothes fills half of a picture, and then mean colours and random features see
+    # nothing else, below chance: there would be no baseline to beat.
     haze = Image.new("RGB", street.size, (140, 140, 140))
     return Image.blend(street.filter(ImageFilter.GaussianBlur(1.5)), haze, 0.6)
 
@@ -195,7 +196,8 @@ def _draw_ground(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon
 
 
 def _draw_leaves(draw: ImageDraw.ImageDraw, random: np.random.Generator, centre, radius: float) -> None:
-    for x, y, size, green in zip(*random.normal(0, 0.45, (2, 30)), random.uniform(0.2, 0.4, 30), random.integers(60, 135, 30)):
+    offsets, sizes, greens = random.normal(0, 0.45, (30, 2)), random.uniform(0.2, 0.4, 30), random.integers(60, 135, 30)
+    for (x, y), size, green in zip(offsets, sizes, greens):
         middle_x, middle_y, reach = centre[0] + x * radius, centre[1] + y * radius, size * radius
         box = (middle_x - reach, middle_y - reach, middle_x + reach, middle_y + reach)
         draw.ellipse(box, fill=(int(green * 0.65), int(green), int(green * 0.5)))

@@ -1,0 +1,31 @@
+# Each target sets up all that it needs in a virtual environment of its own: Python 3.9 to 3.13 is enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: quickstart test lint clean
+
+# Renders people, trains on the CPU, evaluates, exports, scores the exports. Under 10 minutes on 2 cores.
+quickstart: $(VENV)/ready
+	$(BIN)/python -m keras_reid.train --flagfile=quickstart.flags
+
+# The quick tests first, so that a mistake shows early; then the slow ones.
+test: $(VENV)/ready lint
+	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+
+# A new environment whenever what it holds changes; without pip or venv it says which Debian package to install.
+$(VENV)/ready: requirements.txt setup.py
+	@$(PYTHON) -c "import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 14))" || \
+	  { echo "error: $(PYTHON) is not Python 3.9 to 3.13. Install one, or name it: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "error: Python cannot make a virtual environment: apt-get install python3 python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-stack2 build dist *.egg-info

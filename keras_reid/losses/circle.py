@@ -1,0 +1,93 @@
+"""Decides what a batch costs under circle loss: every pair counts, more so the farther it is from its place."""
+
+import tensorflow as tf
+
+from keras_reid.errors import ReidError
+from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
+from keras_reid.losses.mining import flat_person_ids
+
+_ABSENT = -1e9  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
+
+
+def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float = 0.25, scale: float = 32) -> tf.Tensor:
+    """Circle loss on cosine similarities s, pairwise labels within the batch.
+
+    Mean over anchors of softplus(logsumexp_n scale * [s_n + m]+ * (s_n - m) + logsumexp_p -scale * [1 + m - s_p]+ *
+    (s_p - 1 + m)), without a gradient through the weights [.]+. Unlike batch hard it learns from random weights within
+    a few hundred steps: no pair is left out, so collapsing to a point is never the cheapest way down.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; scaled to length 1 and computed in float32, similarities in float64.
+        margin: m, a relaxation from 0 to 1.
+        scale: gamma of the paper, above 0. The paper takes 128 for re-identification.
+
+    Returns:
+        float32 `[]`, the mean over anchors with a positive and a negative in the batch; 0 when there is none.
+
+    Raises:
+        ReidError: margin or scale out of range.
+        ValueError: the ids are not integers.
+
+    Source: Sun et al. 2020 (arXiv 2002.10857), equations 4, 5 and 8.
+    """
+    terms, valid = _circle_terms(person_ids, embeddings, *_checked(margin, scale))
+    return mean_over_valid(terms, valid)
+
+
+def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> tuple:
+    person_ids = flat_person_ids(person_ids)
+    same = person_ids[:, None] == person_ids[None, :]
+    positive = same & ~tf.eye(tf.size(person_ids), dtype=tf.bool)
+    similarities = _cosine_similarities(tf.cast(embeddings, tf.float32))
+
+    positive_weights = tf.nn.relu(1 + margin - tf.stop_gradient(similarities))
+    negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
+    positive_logits = -scale * positive_weights * (similarities - 1 + margin)
+    negative_logits = scale * negative_weights * (similarities - margin)
+    terms = tf.nn.softplus(
+        tf.reduce_logsumexp(tf.where(positive, positive_logits, _ABSENT), axis=1)
+        + tf.reduce_logsumexp(tf.where(same, _ABSENT, negative_logits), axis=1)
+    )
+    valid = tf.reduce_any(positive, axis=1) & tf.reduce_any(~same, axis=1)
+    return tf.where(valid, terms, 0.0), valid
+
+
+def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:
+    """Returns float32 `[B, B]`; in float64 between, which no GPU shortens to TF32."""
+    unit = tf.cast(tf.math.l2_normalize(embeddings, axis=1), tf.float64)
+    return tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
+
+
+def _checked(margin, scale) -> tuple:
+    try:
+        numbers = float(margin), float(scale)
+    except (TypeError, ValueError):
+        numbers = -1.0, -1.0
+    if not (0 <= numbers[0] <= 1 and 0 < numbers[1] < float("inf")):
+        raise ReidError(
+            f"margin={margin!r}, scale={scale!r} of circle loss: expected a margin from 0 to 1, such as --margin=0.25, "
+            "and a scale above 0."
+        )
+    return numbers
+
+
+class CircleLoss(BatchLoss):
+    """`circle_loss` for `model.compile`, under Keras 2 and Keras 3: labels `[B]` or `[B, 1]`, integer.
+
+    Args:
+        margin: from 0 to 1.
+        scale: gamma, above 0.
+        name: of the loss.
+        **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
+    """
+
+    def __init__(self, margin: float = 0.25, scale: float = 32, name: str = "circle_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.margin, self.scale = _checked(margin, scale)
+
+    def terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
+        return _circle_terms(person_ids, embeddings, self.margin, self.scale)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "margin": self.margin, "scale": self.scale}

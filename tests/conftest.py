@@ -1,0 +1,80 @@
+"""What every test starts from: fixed seeds, float32, and one small rendered data set."""
+
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+from keras_reid.keras2 import keras, tf
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds_and_float32():
+    random.seed(0)
+    np.random.seed(0)
+    tf.random.set_seed(0)
+    keras.mixed_precision.set_global_policy("float32")
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def synthetic_dir(tmp_path_factory) -> Path:
+    """12 people, 6 of them for training, seen by 2 cameras, 3 images each."""
+    from keras_reid.data import write_synthetic
+
+    root = tmp_path_factory.mktemp("data") / "synthetic"
+    write_synthetic(root, identities=12, cameras=2, images_per_camera=3, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_catalog(synthetic_dir):
+    from keras_reid.data import read_market1501
+
+    return read_market1501(synthetic_dir)
+
+
+def tiny_embedder(embedding_size: int = 8, image_size: tuple = (32, 16), normalize: bool = False):
+    """A network of three layers with the interface of `build_embedder`: fast, and precise about nothing."""
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.Rescaling(1 / 128, -1.0, dtype="float32")(images)
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    x = keras.layers.Dense(embedding_size, dtype="float32", name="embedding")(x)
+    if normalize:
+        x = keras.layers.UnitNormalization()(x)
+    return keras.Model(images, x, name="embedder")
+
+
+TINY_RUN = (
+    "--dataset=synthetic",
+    "--image_height=32",
+    "--image_width=16",
+    "--random_crop_padding=2",
+    "--identities_per_batch=3",
+    "--images_per_identity=2",
+    "--backbone_weights=none",
+    "--margin=soft",
+    "--evaluate_every=2",
+)
+
+
+def train_arguments(data_dir, run_dir, *more: str) -> list:
+    """The command line of a run of seconds: ResNet-50 on 32x16 images."""
+    return ["train", *TINY_RUN, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *more]
+
+
+@pytest.fixture(scope="session")
+def finished_run(synthetic_dir, tmp_path_factory) -> Path:
+    """A run of two epochs, from the command line to the scored exports."""
+    from keras_reid import train
+
+    run_dir = tmp_path_factory.mktemp("runs") / "finished"
+    assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=2")) == 0
+    return run_dir

@@ -1,0 +1,115 @@
+"""The callback: what it scores, when, and that live model and exported artifact go one way."""
+
+import numpy as np
+import pytest
+
+from keras_reid import TripletTrainer
+from keras_reid.artifacts import artifact_of
+from keras_reid.errors import ReidError
+from keras_reid.evaluation import RetrievalEvaluation, evaluate_artifact, mean_colour_artifact, scores_table
+from keras_reid.keras2 import keras, tf
+from keras_reid.losses import BatchHardTripletLoss
+from keras_reid.models import rebuild_in_float32
+from keras_reid.serving import export_savedmodel
+from tests.conftest import tiny_embedder
+from tests.training.test_trainer import one_batch
+
+
+def compiled_trainer() -> TripletTrainer:
+    trainer = TripletTrainer(tiny_embedder())
+    trainer.compile(keras.optimizers.SGD(0.1), loss=BatchHardTripletLoss())
+    return trainer
+
+
+class Seen(keras.callbacks.Callback):
+    """Keeps the logs that a callback after the evaluation gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append(dict(logs))
+
+
+def test_live_scores_reach_the_callbacks_after_it_every_n_epochs(tiny_catalog):
+    trainer, seen = compiled_trainer(), Seen()
+    evaluation = RetrievalEvaluation(tiny_catalog, every=2)
+    history = trainer.fit(one_batch(), steps_per_epoch=1, epochs=4, verbose=0, callbacks=[evaluation, seen]).history
+    assert ["val_top1" in logs for logs in seen.logs] == [False, True, False, True]
+    assert len(history["val_mean_average_precision"]) == 2
+    assert evaluation.scored_epoch == 4
+    by_hand = evaluate_artifact(artifact_of(trainer.embedder), tiny_catalog)
+    assert seen.logs[3]["val_mean_average_precision"] == pytest.approx(by_hand.mean_average_precision)
+    assert seen.logs[3]["val_top5"] == by_hand.cmc[4]
+
+
+def test_a_mixed_precision_model_is_scored_as_it_ships_in_float32(tiny_catalog):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    trainer = compiled_trainer()
+    evaluation = RetrievalEvaluation(tiny_catalog)
+    evaluation.set_model(trainer)
+    evaluation.evaluate()
+    shipped = evaluate_artifact(artifact_of(rebuild_in_float32(trainer.embedder)), tiny_catalog)
+    np.testing.assert_array_equal(evaluation.result.average_precision, shipped.average_precision)
+
+
+def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_path):
+    trainer = compiled_trainer()
+    paths = []
+
+    def export(embedder):
+        paths.append(export_savedmodel(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
+        return paths[-1]
+
+    exported, live = RetrievalEvaluation(tiny_catalog, artifact=export), RetrievalEvaluation(tiny_catalog)
+    trainer.fit(one_batch(), steps_per_epoch=1, epochs=2, verbose=0, callbacks=[exported, live])
+    assert [path.name for path in paths] == ["1", "2"]
+    assert exported.result.mean_average_precision == pytest.approx(live.result.mean_average_precision, abs=1e-6)
+
+
+def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
+    metadata = {"format_version": 1, "embedding_size": 8}
+    evaluation = RetrievalEvaluation(tiny_catalog, artifact=tmp_path)
+    scores = []
+    for seed in range(2):
+        tf.random.set_seed(seed)
+        export_savedmodel(tiny_embedder(), tmp_path, metadata)
+        scores.append(evaluation.evaluate()["val_mean_average_precision"])
+    assert scores[0] != scores[1]
+
+
+def test_without_a_model_it_says_what_to_do(tiny_catalog):
+    with pytest.raises(ReidError, match="has no model"):
+        RetrievalEvaluation(tiny_catalog).evaluate()
+    with pytest.raises(ReidError, match="--evaluate_every=0"):
+        RetrievalEvaluation(tiny_catalog, every=0)
+
+
+def test_junk_is_never_embedded_and_distractors_are(tiny_catalog):
+    seen = []
+    mean_colour = mean_colour_artifact()
+
+    def embed(images):
+        seen.append(len(images))
+        return mean_colour.embed_batch(images)
+
+    result = evaluate_artifact(type(mean_colour)("spy", "spy", mean_colour.metadata, embed), tiny_catalog)
+    tested = tiny_catalog[tiny_catalog.split != "train"]
+    assert (tested.person_id == 0).any() and (tested.person_id == -1).any()
+    assert sum(seen) == (tested.person_id != -1).sum()
+    assert result.gallery == ((tested.split == "gallery") & (tested.person_id != -1)).sum()
+
+
+def test_an_empty_split_is_named(tiny_catalog):
+    with pytest.raises(ReidError, match="the query split is empty"):
+        evaluate_artifact(mean_colour_artifact(), tiny_catalog[tiny_catalog.split != "query"])
+
+
+def test_the_table_shows_percent_side_by_side(tiny_catalog):
+    score = evaluate_artifact(mean_colour_artifact(), tiny_catalog).to_dict()
+    table = scores_table({"one": score, "two": {**score, "top1": 0.12345}})
+    header, *rows = table.splitlines()
+    assert header.split() == ["one", "two"]
+    assert rows[2].split() == ["top-1", "%", f"{100 * score['top1']:.2f}", "12.35"]
+    assert rows[0].startswith("mAP %")

@@ -1,0 +1,170 @@
+"""Bad input: one clear line on stderr, exit code 1, nothing overwritten; typed as a user would type it."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_reid import evaluate, export, train
+from keras_reid.models import save_keras
+from tests.conftest import tiny_embedder, train_arguments
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must be refused; returns its one line."""
+
+    def run(main, arguments) -> str:
+        exit_code = main([str(argument) for argument in arguments])
+        error = capsys.readouterr().err
+        assert exit_code == 1, error
+        assert error.startswith("error: ") and error.count("\n") == 1, error
+        return error
+
+    return run
+
+
+@pytest.fixture
+def data_dir(synthetic_dir, tmp_path) -> Path:
+    """A data set that a test may damage."""
+    return Path(shutil.copytree(synthetic_dir, tmp_path / "data"))
+
+
+def snapshot(folder: Path) -> dict:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--data_dir=/no/such/folder --dataset=market1501", "data folder '/no/such/folder' does not exist"),
+        ("--identities_per_batch=7", "--identities_per_batch=7, expected 2 to 6"),
+        ("--images_per_identity=1", "--images_per_identity=1, expected at least 2"),
+        ("--loss=hardest", "--loss"),
+        ("--margin=wide", "margin='wide', expected a number of at least 0, or 'soft'"),
+        ("--margin=-1", "margin='-1'"),
+        ("--learning_rate=0", "--learning_rate=0.0, expected a number above 0"),
+        ("--learning_rate=fast", "--learning_rate"),
+        ("--epochs=0", "--epochs"),
+        ("--random_erasing=2", "--random_erasing=2.0, expected a probability"),
+        ("--last_stride=3", "--last_stride"),
+        ("--dataset=market", "--dataset"),
+        ("--flagfile=no_such.flags", "no flagfile 'no_such.flags'"),
+        ("--no_such_flag=1", "no_such_flag"),
+        ("extra", "'extra' is no flag"),
+        ("--data_dir=", "--data_dir is not set"),
+        ("--backbone_weights=/no/such.keras", "/no/such.keras"),
+        ("--resume=required", "--resume=required, but"),
+    ],
+)
+def test_a_wrong_value_is_named_and_no_run_begins(synthetic_dir, tmp_path, refused, flag, text):
+    run_dir = tmp_path / "run"
+    assert text in refused(train.main, train_arguments(synthetic_dir, run_dir, "--epochs=1", *flag.split()))
+    assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("split", ["bounding_box_train", "bounding_box_test", "query"])
+def test_an_empty_split(data_dir, tmp_path, refused, split):
+    for file in (data_dir / split).iterdir():
+        file.unlink()
+    error = refused(train.main, train_arguments(data_dir, tmp_path / "run"))
+    assert "split is empty" in error and str(data_dir / split) in error
+
+
+@pytest.mark.parametrize("split", ["bounding_box_train", "query"])
+def test_a_truncated_image_is_named(data_dir, tmp_path, refused, split):
+    victim = sorted((data_dir / split).iterdir())[3]
+    victim.write_bytes(victim.read_bytes()[:400])
+    # The baselines read query and gallery before training reads the rest.
+    flag = "--score_baselines" if split == "query" else "--noscore_baselines"
+    error = refused(train.main, train_arguments(data_dir, tmp_path / "run", "--epochs=1", flag))
+    assert str(victim) in error and "1 of " in error
+
+
+def test_a_folder_with_other_files_is_left_alone(synthetic_dir, tmp_path, refused):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert "not empty and holds no run" in refused(train.main, train_arguments(synthetic_dir, tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_folder_that_is_a_file(synthetic_dir, tmp_path, refused):
+    (tmp_path / "run").write_text("mine")
+    assert "is a file, expected a folder" in refused(train.main, train_arguments(synthetic_dir, tmp_path / "run"))
+
+
+def test_a_checkpoint_of_another_architecture(finished_run, synthetic_dir, tmp_path, refused):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    before = snapshot(run_dir / "checkpoints")
+    changed = ["--epochs=3", "--embedding_size=64", "--allow_flag_changes"]
+    error = refused(train.main, train_arguments(synthetic_dir, run_dir, *changed))
+    assert "step-00000012' belongs to another architecture or optimizer" in error
+    assert snapshot(run_dir / "checkpoints") == before
+    # What the run was stays on record: the old command still goes on with it.
+    assert "--embedding_size=128" in (run_dir / "run.flags").read_text()
+
+
+def test_weights_of_another_network(synthetic_dir, tmp_path, refused):
+    save_keras(tiny_embedder(), tmp_path / "other.keras")
+    arguments = train_arguments(synthetic_dir, tmp_path / "run", f"--backbone_weights={tmp_path / 'other.keras'}")
+    assert "other.keras" in refused(train.main, arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_network_for_the_imagenet_weights(synthetic_dir, tmp_path, refused, monkeypatch):
+    # A proxy that refuses at once stands for having no network, on machines that have one too.
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    arguments = train_arguments(synthetic_dir, tmp_path / "run", "--backbone_weights=imagenet")
+    error = refused(train.main, arguments)
+    assert "--backbone_weights=none" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_half_files(synthetic_dir, tmp_path):
+    """No file may grow beyond 20 MB, a network has 95: the first epoch cannot be saved."""
+    command = [sys.executable, "-m", "keras_reid.train"]
+    command += train_arguments(synthetic_dir, tmp_path / "run", "--epochs=1", "--noscore_baselines")[1:]
+    limit = 20_000_000
+    run = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert run.returncode == 1, run.stderr
+    assert "Traceback" not in run.stderr
+    assert run.stderr.splitlines()[-1].startswith("error: the disk is full")
+    left = [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {name for name in left if not name.startswith("events.")} == {"run.flags", "metrics.csv"}
+
+
+def test_a_read_only_place(synthetic_dir, refused):
+    error = refused(train.main, train_arguments(synthetic_dir, "/proc/run"))
+    assert "/proc/run" in error
+
+
+@pytest.mark.parametrize("name", ["nothing", "folder", "photo.jpg", "half.tflite", "half.keras"])
+def test_no_such_artifact(synthetic_dir, tmp_path, refused, name):
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "photo.jpg")
+    for file in ("half.tflite", "half.keras"):
+        (tmp_path / file).write_bytes(b"\x1c\x00\x00\x00TFL3" + os.urandom(50))
+    arguments = ["evaluate", f"--artifact={tmp_path / name}", f"--data_dir={synthetic_dir}"]
+    assert name in refused(evaluate.main, arguments)
+
+
+def test_evaluate_and_export_name_what_is_missing(synthetic_dir, finished_run, tmp_path, refused):
+    assert "--artifact is not set" in refused(evaluate.main, ["evaluate", f"--data_dir={synthetic_dir}"])
+    assert "--data_dir is not set" in refused(evaluate.main, ["evaluate", "--artifact=x"])
+    assert "no trained run at" in refused(export.main, ["export", f"--run_dir={tmp_path}"])
+    arguments = ["export", f"--run_dir={finished_run}", f"--export_dir={tmp_path}", "--formats=savedmodel,onnx"]
+    assert "--formats=savedmodel,onnx, expected" in refused(export.main, arguments)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,141 @@
+"""The main job as a user runs it: train, resume, evaluate, export, interrupt, from the command line."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from keras_reid import evaluate, export, train
+from tests.conftest import train_arguments
+
+SCORES = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
+
+
+def test_the_run_folder_holds_everything(finished_run):
+    names = {path.name for path in finished_run.iterdir()}
+    assert names == {
+        "run.flags",
+        "checkpoints",
+        "metrics.csv",
+        "tensorboard",
+        "best.keras",
+        "last.keras",
+        "export",
+        "evaluation.json",
+    }
+    assert (finished_run / "export" / "embedder" / "1" / "saved_model.pb").exists()
+    assert (finished_run / "export" / "embedder.tflite").exists()
+    assert any((finished_run / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_run):
+    metrics = pd.read_csv(finished_run / "metrics.csv")
+    assert metrics.epoch.tolist() == [1, 2]
+    # 6 people x 2 cameras x 3 images train: 36 // (3 * 2) steps an epoch
+    assert metrics.step.tolist() == [6, 12]
+    reported = {"loss", "active_triplets", "hardest_positive_distance", "hardest_negative_distance", "embedding_norm"}
+    assert reported | {"learning_rate", "images_per_second"} <= set(metrics.columns)
+    assert metrics[sorted(reported)].gt(0).all(axis=None)
+    # trinet: constant for 60 % of the 12 steps, then down; the last step runs at step 11
+    assert metrics.learning_rate[0] == pytest.approx(3e-4)
+    assert metrics.learning_rate[1] == pytest.approx(3e-4 * 0.001 ** ((11 - 7) / (12 - 7)), rel=1e-3)
+    assert metrics.val_top1.isna().tolist() == [True, False]
+
+
+def test_live_savedmodel_and_tflite_score_the_same(finished_run):
+    evaluation = json.loads((finished_run / "evaluation.json").read_text())
+    assert set(evaluation["baselines"]) == {"untrained", "mean colour"}
+    assert set(evaluation["scores"]) == {"live", "savedmodel", "tflite"}
+    for kind in ("savedmodel", "tflite"):
+        for name in SCORES:
+            assert evaluation["scores"][kind][name] == pytest.approx(evaluation["scores"]["live"][name], abs=5e-4)
+
+
+def test_the_same_command_says_that_the_run_is_finished(finished_run, synthetic_dir, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")}
+    assert train.main(train_arguments(synthetic_dir, finished_run, "--epochs=2")) == 0
+    assert "this run is finished" in capsys.readouterr().out.splitlines()[-1]
+    assert {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")} == before
+
+
+def test_run_flags_reads_back(finished_run, capsys):
+    assert train.main(["train", f"--flagfile={finished_run / 'run.flags'}"]) == 0
+    assert "this run is finished" in capsys.readouterr().out
+
+
+def test_other_flags_are_refused_and_nothing_changes(finished_run, synthetic_dir, capsys):
+    before = (finished_run / "run.flags").read_text()
+    assert train.main(train_arguments(synthetic_dir, finished_run, "--epochs=2", "--margin=0.5", "--seed=3")) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--margin is soft there and 0.5 now; --seed is 0 there and 3 now" in error
+    assert (finished_run / "run.flags").read_text() == before
+
+
+def test_more_epochs_go_on_where_the_run_stopped(finished_run, synthetic_dir, tmp_path, capsys):
+    run_dir = tmp_path / "longer"
+    shutil.copytree(finished_run, run_dir)
+    assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=3")) == 0
+    output = capsys.readouterr().out
+    assert "going on after step 12 of 18" in output
+    metrics = pd.read_csv(run_dir / "metrics.csv")
+    assert metrics.step.tolist() == [6, 12, 18]
+    # 3 is no multiple of --evaluate_every, the last epoch is scored all the same
+    assert metrics.val_top1.notna().tolist() == [False, True, True]
+    assert json.loads((run_dir / "evaluation.json").read_text())["exports"]["savedmodel"] == "export/embedder/2"
+    assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=1")) == 1
+    assert "--epochs=1, but the run has made 3 epochs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["", "last.keras", "export/embedder", "export/embedder/1", "export/embedder.tflite"])
+def test_evaluate_scores_every_kind_of_artifact(finished_run, synthetic_dir, tmp_path, capsys, place):
+    arguments = [f"--artifact={finished_run / place}", "--dataset=synthetic", f"--data_dir={synthetic_dir}"]
+    assert evaluate.main(["evaluate", *arguments, f"--json={tmp_path / 'scores.json'}"]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    live = json.loads((finished_run / "evaluation.json").read_text())["scores"]["live"]
+    assert scores["mean_average_precision"] == pytest.approx(live["mean_average_precision"], abs=5e-4)
+    assert f"{100 * scores['top1']:.2f}" in capsys.readouterr().out
+
+
+def test_export_writes_the_next_version_and_scores_it(finished_run, tmp_path, capsys):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    assert export.main(["export", f"--run_dir={run_dir}", "--formats=savedmodel"]) == 0
+    assert (run_dir / "export" / "embedder" / "2" / "saved_model.pb").exists()
+    output = capsys.readouterr().out
+    assert "live" in output and "savedmodel" in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path, number, exit_code):
+    run_dir, first = tmp_path / "run", tmp_path / "run" / "checkpoints" / "step-00000006"
+    command = [sys.executable, "-u", "-m", "keras_reid.train"]
+    command += train_arguments(synthetic_dir, run_dir, "--noscore_baselines", "--schedule=constant")[1:]
+    with open(tmp_path / "output", "w") as output:
+        process = subprocess.Popen([*command, "--epochs=50"], stdout=output, stderr=subprocess.STDOUT)
+        wait_until(lambda: first.exists() or process.poll() is not None)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == exit_code
+    text = (tmp_path / "output").read_text()
+    assert "Traceback" not in text
+    step = int(max(path.name for path in first.parent.iterdir()).split("-")[1])
+    assert f"stopped after step {step} of 300" in text
+
+    epochs = step // 6 + 1
+    resumed = subprocess.run([*command, f"--epochs={epochs}"], capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"going on after step {step} of {6 * epochs}" in resumed.stdout
+    assert pd.read_csv(run_dir / "metrics.csv").step.tolist() == [6 * epoch for epoch in range(1, epochs + 1)]
+
+
+def wait_until(true, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

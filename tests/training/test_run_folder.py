@@ -1,0 +1,86 @@
+"""The run folder: whose it is, what is refused, what is written."""
+
+import pytest
+
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+from keras_reid.training.run_folder import RunFolder
+
+FLAGS = {"loss": "batch_hard", "epochs": "3", "data_dir": "/a"}
+DEFAULTS = {"resume": "auto", "allow_flag_changes": False}
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.check(FLAGS, **DEFAULTS)
+    run.begin(FLAGS)
+    return run
+
+
+def test_the_same_flags_go_on(run):
+    run.check(FLAGS, **DEFAULTS)
+    assert run.read_flags() == FLAGS
+
+
+def test_paths_and_epochs_may_differ(run):
+    run.check({**FLAGS, "epochs": "9", "data_dir": "/b"}, **DEFAULTS)
+
+
+def test_other_flags_are_named_and_refused_unless_allowed(run):
+    other = {**FLAGS, "loss": "circle", "margin": "soft"}
+    named = "--loss is batch_hard there and circle now; --margin is not set there and soft now"
+    with pytest.raises(ReidError, match=named):
+        run.check(other, **DEFAULTS)
+    run.check(other, resume="auto", allow_flag_changes=True)
+    assert run.read_flags() == FLAGS  # checking writes nothing
+
+
+@pytest.mark.parametrize(("resume", "there", "text"), [("never", True, "holds a run"), ("required", False, "no run")])
+def test_resume(tmp_path, run, resume, there, text):
+    folder = run if there else RunFolder(tmp_path / "new")
+    with pytest.raises(ReidError, match=text):
+        folder.check(FLAGS, resume=resume, allow_flag_changes=False)
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ReidError, match="not empty and holds no run"):
+        RunFolder(tmp_path).check(FLAGS, **DEFAULTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_nearly_full_disk_is_refused_before_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 10_000_000})())
+    with pytest.raises(ReidError, match="0.0 GB are free"):
+        RunFolder(tmp_path / "run").check(FLAGS, **DEFAULTS)
+
+
+def test_metrics_replace_what_was_known_of_an_epoch_and_later_ones(run):
+    for epoch in (1, 2, 3):
+        run.record_epoch({"epoch": epoch, "step": 10 * epoch, "loss": epoch / 7})
+    run.record_epoch({"epoch": 2, "step": 20, "loss": 0.5, "val_top1": 0.25})
+    metrics = run.read_metrics()
+    assert metrics.epoch.tolist() == [1, 2]
+    assert metrics.loss.tolist() == [1 / 7, 0.5]
+    assert run.best_score("val_top1") == 0.25
+    assert run.best_score("val_mean_average_precision") == float("-inf")
+
+
+def test_evaluation_json_gains_keys(run):
+    run.record_evaluation({"a": 1})
+    run.record_evaluation({"b": [2]})
+    assert run.read_evaluation() == {"a": 1, "b": [2]}
+
+
+def test_files_are_whole_or_not_at_all(tmp_path):
+    target = tmp_path / "file.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_or_not_at_all(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    with whole_or_not_at_all(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
