@@ -7,19 +7,18 @@ before it. So nothing is sorted and no [Q, G] matrix is stored: blocks of float6
 from __future__ import annotations
 
 import dataclasses
-import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.inputs import Side, check_embeddings, check_option, check_positive, read_side
 
 METRICS = ("euclidean", "cosine")
 IGNORE_RULES = ("same_camera", "nothing")
 JUNK_ID = -1
 BLOCK_BYTES = 64 << 20  # A block that leaves the cache costs little; a smaller one makes the matrix product slower.
-LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 SORT_FROM_MATCHES = 128  # Measured: above this, sorting the distances once beats one pass for each true match.
 
 
@@ -137,14 +136,14 @@ def evaluate_retrieval(
       ReidError: if inputs are empty, of different lengths or widths, NaN, infinite, or of zero length under "cosine";
         if an id is not an integer; if an option is unknown; or if no query has a valid match.
     """
-    _check_option("metric", metric, METRICS)
-    _check_option("ignore", ignore, IGNORE_RULES)
-    _check_positive("ranks", ranks)
-    _check_positive("block_bytes", block_bytes)
+    check_option("metric", metric, METRICS)
+    check_option("ignore", ignore, IGNORE_RULES)
+    check_positive("ranks", ranks)
+    check_positive("block_bytes", block_bytes)
     reads_cameras = ignore == "same_camera"
-    query = _read_side("query", query_embeddings, query_person_ids, query_camera_ids, reads_cameras)
-    gallery = _read_side("gallery", gallery_embeddings, gallery_person_ids, gallery_camera_ids, reads_cameras)
-    _check_embeddings(query, gallery, metric, block_bytes)
+    query = read_side("query", query_embeddings, query_person_ids, query_camera_ids, reads_cameras)
+    gallery = read_side("gallery", gallery_embeddings, gallery_person_ids, gallery_camera_ids, reads_cameras)
+    check_embeddings(query, gallery, metric, block_bytes)
 
     pairing = _pair(query, gallery, reads_cameras)
     scored = np.flatnonzero([len(positions) > 0 for positions in pairing.matches])
@@ -157,13 +156,6 @@ def evaluate_retrieval(
 # --- Which images count ---
 
 
-class _Side(NamedTuple):
-    name: str  # "query" or "gallery"
-    embeddings: np.ndarray  # [N, D] in the dtype that came: a float64 copy of a large gallery may not fit
-    person_ids: np.ndarray  # int64 [N]
-    camera_ids: np.ndarray | None  # int64 [N]; None where the rule does not read them
-
-
 class _Pairing(NamedTuple):
     order: np.ndarray  # indices of the counted gallery images, sorted by person; "position" below: index into this
     first: np.ndarray  # [Q] positions [first, last) hold the query's own person: true matches and ignored images,
@@ -171,7 +163,7 @@ class _Pairing(NamedTuple):
     matches: list[np.ndarray]  # for each query the positions of its true matches
 
 
-def _pair(query: _Side, gallery: _Side, reads_cameras: bool) -> _Pairing:
+def _pair(query: Side, gallery: Side, reads_cameras: bool) -> _Pairing:
     order = np.argsort(gallery.person_ids, kind="stable")
     order = order[gallery.person_ids[order] != JUNK_ID]
     person_ids = gallery.person_ids[order]
@@ -184,7 +176,7 @@ def _pair(query: _Side, gallery: _Side, reads_cameras: bool) -> _Pairing:
     return _Pairing(order, first, last, matches)
 
 
-def _why_all_skipped(query: _Side, gallery: _Side, pairing: _Pairing, ignore: str) -> str:
+def _why_all_skipped(query: Side, gallery: Side, pairing: _Pairing, ignore: str) -> str:
     start = f"none of the {len(query.embeddings)} queries has a true match in the gallery (ignore={ignore!r}): "
     if not len(pairing.order):
         return start + f"all {len(gallery.embeddings)} gallery images have id -1, junk. Check gallery_person_ids"
@@ -209,7 +201,7 @@ def _examples(ids: np.ndarray) -> str:
 
 
 def _rank_true_matches(
-    query: _Side, gallery: _Side, pairing: _Pairing, scored: np.ndarray, metric: str, block_bytes: int
+    query: Side, gallery: Side, pairing: _Pairing, scored: np.ndarray, metric: str, block_bytes: int
 ) -> list[np.ndarray]:
     """Returns for each scored query the ascending ranks of its true matches, int64, 1 is best.
 
@@ -312,84 +304,3 @@ def _score(
 
 def _share_found(first_match_rank: np.ndarray, rank: int) -> float:
     return float((first_match_rank[first_match_rank > 0] <= rank).mean())
-
-
-# --- What is refused ---
-
-
-def _check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ReidError(f"{name}={value!r} is unknown: expected one of {', '.join(known)}")
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ReidError(f"{name}={value!r}: expected an integer of at least 1")
-
-
-def _read_side(name: str, embeddings: Any, person_ids: Any, camera_ids: Any, reads_cameras: bool) -> _Side:
-    try:
-        embeddings = np.asarray(embeddings)
-    except ValueError as error:
-        raise ReidError(f"{name}_embeddings: expected rows of one width, got {error}") from error
-    label = f"{name}_embeddings has shape {embeddings.shape}"
-    if embeddings.size == 0:
-        raise ReidError(f"{label}: expected at least one image and one column. Is the {name} split empty?")
-    if embeddings.ndim != 2:
-        raise ReidError(f"{label}: expected [images, width]. Put one embedding in each row")
-    if embeddings.dtype.kind not in "fiu":
-        raise ReidError(f"{name}_embeddings is {embeddings.dtype}: expected float16, float32 or float64. Convert it")
-    person_ids = _read_ids(f"{name}_person_ids", person_ids, len(embeddings))
-    camera_ids = _read_ids(f"{name}_camera_ids", camera_ids, len(embeddings)) if reads_cameras else None
-    return _Side(name, embeddings, person_ids, camera_ids)
-
-
-def _read_ids(name: str, ids: Any, length: int) -> np.ndarray:
-    way_out = '. Give real camera ids, or use --ignore=nothing (ignore="nothing")' if "camera" in name else ""
-    if ids is None:
-        raise ReidError(f"{name} is None: expected one integer for each of {length} embeddings{way_out}")
-    ids = np.asarray(ids)
-    if ids.shape != (length,):
-        raise ReidError(f"{name} has shape {ids.shape}: expected ({length},), one id for each embedding")
-    for row, value in enumerate(ids if ids.dtype == object else ()):  # pandas nullable integers arrive as objects.
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise ReidError(f"{name}: row {row} is {value!r}: expected an integer. Code the ids as integers{way_out}")
-    if ids.dtype.kind not in "iuO":
-        raise ReidError(f"{name} is {ids.dtype}: expected integers. Code the ids as integers{way_out}")
-    return ids.astype(np.int64)
-
-
-def _check_embeddings(query: _Side, gallery: _Side, metric: str, block_bytes: int) -> None:
-    widths = query.embeddings.shape[1], gallery.embeddings.shape[1]
-    if widths[0] != widths[1]:
-        raise ReidError(
-            f"query embeddings are {widths[0]} wide and gallery embeddings {widths[1]}: expected one width. "
-            "Compute both with the same model"
-        )
-    for side in (query, gallery):
-        for start, rows in _row_blocks(side.embeddings, block_bytes):
-            _refuse(
-                ~(np.abs(rows) <= LARGEST_VALUE).all(axis=1),  # NaN compares as False.
-                f"{side.name}_embeddings: row {{}} is the first with NaN, inf or a value above {LARGEST_VALUE:.2g}: "
-                "expected finite numbers. Look at that image and at the model's weights",
-                start,
-            )
-            if metric == "cosine":
-                _refuse(
-                    ~np.square(rows).any(axis=1),
-                    f"{side.name}_embeddings: row {{}} is the first of length zero: cosine needs a direction. "
-                    'Look at that image, or use --metric=euclidean (metric="euclidean")',
-                    start,
-                )
-
-
-def _refuse(bad: np.ndarray, message: str, start: int) -> None:
-    if bad.any():
-        raise ReidError(message.format(start + bad.argmax()))
-
-
-def _row_blocks(rows: np.ndarray, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields row number and float64 copy of one block of rows after another."""
-    step = max(1, block_bytes // (8 * rows.shape[1]))
-    for start in range(0, len(rows), step):
-        yield start, rows[start : start + step].astype(np.float64)

@@ -1,0 +1,101 @@
+"""Flags and flagfiles: where they are looked up, who wins, what is kept."""
+
+import pytest
+
+from keras_reid import evaluate, export, options, train
+from keras_reid.errors import ReidError
+
+
+def parsed(*arguments: str) -> options.Flags:
+    values = options.train_flags()
+    values(["train", *arguments])
+    return values
+
+
+def test_a_shipped_flagfile_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = parsed("--flagfile=market.flags")
+    patent = (flags.identities_per_batch, flags.images_per_identity, flags.epochs, flags.loss, flags.margin)
+    assert patent == (18, 4, 150, "batch_hard", "0.3")
+    assert (flags.image_height, flags.image_width, flags.backbone_weights) == (256, 128, "imagenet")
+
+
+def test_a_flagfile_as_given_comes_before_a_shipped_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "market.flags").write_text("# mine\n--epochs=7\n\n--flagfile=quickstart.flags\n--seed=3\n")
+    flags = parsed("--flagfile=market.flags")
+    assert (flags.epochs, flags.seed, flags.loss) == (8, 3, "circle")  # a nested flagfile stands where it is named
+
+
+def test_later_flags_override(tmp_path):
+    flags = parsed("--flagfile=market.flags", "--epochs=3", "--epochs=4", "--margin=soft")
+    assert (flags.epochs, flags.margin) == (4, "soft")
+
+
+def test_an_unknown_flagfile_names_those_that_ship():
+    with pytest.raises(ReidError, match=r"no flagfile 'marked.flags'.*market.flags, quickstart.flags"):
+        parsed("--flagfile=marked.flags")
+
+
+def test_every_shipped_flagfile_parses_and_opens_with_source_command_and_cost():
+    folder = options.find_flagfile("market.flags").parent
+    for path in folder.glob("*.flags"):
+        parsed(f"--flagfile={path.name}")
+        comment = path.read_text().split("\n--")[0]
+        for word in ("Source:", "Command:", "Cost:"):
+            assert word in comment, f"{path.name} does not state its {word}"
+
+
+def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = parsed("--data_dir=data", "--run_dir=run", "--normalize_embedding", "--margin=soft", "--nodeterministic")
+    text = options.as_text(given)
+    assert text["data_dir"] == str(tmp_path / "data")
+    assert text["normalize_embedding"] == "true" and text["deterministic"] == "false"
+    again = parsed(*(f"--{name}={value}" for name, value in text.items()))
+    assert options.as_text(again) == text
+
+
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [(train, options.train_flags), (evaluate, options.evaluate_flags), (export, options.export_flags)],
+)
+def test_help_lists_every_flag_and_ends_well(command, flags, capsys):
+    assert command.main([command.__name__, "--help"]) == 0
+    output = capsys.readouterr().out
+    assert f"python -m {command.__name__}" in output
+    for name in flags():
+        assert f"--{name} [" in output
+
+
+def test_a_bug_keeps_its_traceback():
+    def main(flags):
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        options.run_command(main, options.evaluate_flags(), ["evaluate"])
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (RuntimeError("OOM when allocating tensor with shape[72]"), "memory is full: lower --identities_per_batch"),
+        (ReidError("two\nlines"), "error: two lines"),
+        (PermissionError(13, "Permission denied", "/x"), "Permission denied: '/x'"),
+    ],
+)
+def test_errors_of_the_machine_are_one_line(error, text, capsys):
+    def main(flags):
+        raise error
+
+    assert options.run_command(main, options.evaluate_flags(), ["evaluate"]) == 1
+    message = capsys.readouterr().err
+    assert text in message and message.count("\n") == 1
+
+
+def test_ctrl_c_before_the_training_ends_in_130(capsys):
+    def main(flags):
+        raise KeyboardInterrupt
+
+    assert options.run_command(main, options.evaluate_flags(), ["evaluate"]) == 130
