@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras_reid
+from keras_reid.data.catalog import LICENCE_NOTES
 from keras_reid.errors import ReidError
 
 FORMAT_VERSION = 1
@@ -17,7 +18,7 @@ _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
 
 def describe_embedder(
-    embedder, *, dataset: str = "", scores: Mapping | None = None, metric: str = "euclidean", licence_notes: str = ""
+    embedder, *, dataset: str = "", scores: Mapping | None = None, metric: str = "euclidean"
 ) -> dict:
     """Returns the content of `reid.json` for an embedder.
 
@@ -26,7 +27,6 @@ def describe_embedder(
         dataset: what it was trained on.
         scores: of the live float32 model, by name.
         metric: "euclidean" or "cosine": how its embeddings are compared.
-        licence_notes: what the data set's terms mean for the model.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -39,7 +39,7 @@ def describe_embedder(
         "scores": dict(scores or {}),
         "threshold": None,
         "false_positive_rate": None,
-        "licence_notes": licence_notes,
+        "licence_notes": LICENCE_NOTES.get(dataset, ""),
         "packages": {"keras_reid": keras_reid.__version__, **_installed_versions()},
     }
 

@@ -9,6 +9,12 @@ import pandas as pd
 
 from keras_reid.errors import ReidError
 
+# What a data set's terms mean for a model that is trained on it.
+LICENCE_NOTES = {
+    "market1501": "Trained on Market-1501, which is for research only: ask its authors before any other use.",
+    "synthetic": "Trained on images that keras_reid rendered: nobody else's terms apply.",
+}
+
 JUNK_ID = -1  # Market-1501: a false detection of a query person, never counted.
 DISTRACTOR_ID = 0  # Market-1501: a person (or none) of no known identity, counted as a wrong answer.
 

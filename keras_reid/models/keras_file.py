@@ -6,7 +6,6 @@ each BatchNormalization's axis as a list, dtype policies of a module that Keras 
 """
 
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import keras
 from keras_reid.models.precision import policy_name
 
@@ -43,14 +43,11 @@ def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional
     path = Path(path)
     if path.suffix != ".keras":
         raise ReidError(f"{path}: expected a file name that ends in .keras.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     uncompiled = keras.Model(model.input, model.output, name=model.name)  # Shares the layers, knows no optimizer.
-    # Beside the target: a rename is one step only within one file system.
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        written, edited = Path(folder, "written.keras"), Path(folder, "edited.keras")
+    with whole_or_not_at_all(path) as edited, tempfile.TemporaryDirectory() as folder:
+        written = Path(folder, "written.keras")
         uncompiled.save(str(written), save_format="keras")
         _rewrite(written, edited, metadata)
-        os.replace(edited, path)
     return path
 
 

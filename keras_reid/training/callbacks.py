@@ -46,6 +46,7 @@ class Progress(keras.callbacks.Callback):
         self._bar = None
 
     def on_train_begin(self, logs=None):
+        self._first_epoch = True
         self._bar = tqdm(
             total=self._total_steps,
             initial=self.step,
@@ -56,15 +57,14 @@ class Progress(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._seconds, self._steps = 0.0, 0
+        self._seconds = []
         self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
 
     def on_train_batch_begin(self, batch, logs=None):
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        self._seconds += time.perf_counter() - self._began
-        self._steps += 1
+        self._seconds.append(time.perf_counter() - self._began)
         self.step += 1
         if not math.isfinite(logs["loss"]):
             raise ReidError(
@@ -76,9 +76,11 @@ class Progress(keras.callbacks.Callback):
         self._bar.update()
 
     def on_epoch_end(self, epoch, logs=None):
-        # The first step of a process builds the graph: it would hide the speed of a short epoch, but it is real.
-        logs["images_per_second"] = self._steps * self._batch_size / self._seconds
-        logs["seconds"] = self._seconds
+        # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
+        steady = self._seconds[1:] if self._first_epoch and len(self._seconds) > 1 else self._seconds
+        self._first_epoch = False
+        logs["images_per_second"] = len(steady) * self._batch_size / sum(steady)
+        logs["seconds"] = sum(self._seconds)
 
     def close(self) -> None:
         """Ends the progress line; also after an interrupted fit, which never reaches `on_train_end`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from keras_reid.errors import ReidError
-from keras_reid.files import write_text
+from keras_reid.files import remove_leftovers, write_text
 
 # Flags that change where a run looks or how often it is scored, not what it learns.
 FREE_FLAGS = frozenset(
@@ -63,6 +63,7 @@ class RunFolder:
     def begin(self, flags: Mapping[str, str]) -> None:
         """Makes the folder and writes `run.flags`. Raises OSError when it cannot be written."""
         self.path.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path)
         write_text(self.flags, "".join(f"--{name}={value}\n" for name, value in sorted(flags.items())))
 
     def read_flags(self) -> dict[str, str]:

@@ -1,0 +1,90 @@
+"""Round the steps: the progress line, the stop on NaN, the record of an epoch and of its scores."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_reid import TripletTrainer
+from keras_reid.errors import ReidError
+from keras_reid.files import remove_leftovers
+from keras_reid.keras2 import keras
+from keras_reid.losses import BatchHardTripletLoss
+from keras_reid.models import load_keras
+from keras_reid.training import Checkpoints
+from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+from keras_reid.training.run_folder import RunFolder
+from tests.conftest import tiny_embedder
+from tests.training.test_trainer import one_batch
+
+
+def compiled(learning_rate=0.01) -> TripletTrainer:
+    trainer = TripletTrainer(tiny_embedder())
+    trainer.compile(keras.optimizers.SGD(learning_rate), loss=BatchHardTripletLoss(margin="soft"))
+    return trainer
+
+
+def progress(first_step=0) -> Progress:
+    return Progress(first_step=first_step, total_steps=6, steps_per_epoch=2, batch_size=12)
+
+
+class FixedScores(keras.callbacks.Callback):
+    """Stands where the evaluation stands, with scores that the test decides."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self._scores = scores
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._scores[epoch] is not None:
+            logs.update(val_mean_average_precision=self._scores[epoch], val_top1=0.5)
+
+
+def test_epochs_are_recorded_with_their_scores_and_the_best_model_stays(tmp_path):
+    trainer, run, count = compiled(), RunFolder(tmp_path), progress()
+    weights = []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: weights.append(trainer.embedder.get_weights()))
+    record = RecordEpoch(run, Checkpoints(run.checkpoints, trainer), count)
+    after = RecordEvaluation(run, trainer.embedder)
+    callbacks = [count, record, FixedScores([0.3, 0.7, 0.6]), after, keep]
+    trainer.fit(one_batch(), steps_per_epoch=2, epochs=3, verbose=0, callbacks=callbacks)
+
+    metrics = pd.read_csv(run.metrics)
+    assert metrics.step.tolist() == [2, 4, 6]
+    assert metrics.val_mean_average_precision.tolist() == [0.3, 0.7, 0.6]
+    assert (metrics.images_per_second > 0).all()
+    for path, epoch in ((run.best_model, 1), (run.last_model, 2)):
+        for saved, kept in zip(load_keras(path).get_weights(), weights[epoch]):
+            np.testing.assert_array_equal(saved, kept)
+
+
+def test_an_epoch_without_an_evaluation_keeps_its_row(tmp_path):
+    trainer, run, count = compiled(), RunFolder(tmp_path), progress()
+    record = RecordEpoch(run, Checkpoints(run.checkpoints, trainer), count)
+    callbacks = [count, record, FixedScores([None, 0.2]), RecordEvaluation(run, trainer.embedder)]
+    trainer.fit(one_batch(), steps_per_epoch=2, epochs=2, verbose=0, callbacks=callbacks)
+    metrics = pd.read_csv(run.metrics)
+    assert metrics.val_top1.isna().tolist() == [True, False]
+    assert metrics.loss.notna().all()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
+    trainer = compiled(learning_rate=1e30)
+    with pytest.raises(ReidError, match="the loss is (nan|inf) at step [67].*--learning_rate"):
+        trainer.fit(one_batch(), steps_per_epoch=5, verbose=0, callbacks=[progress(first_step=4)])
+
+
+def test_a_log_gets_whole_lines_with_an_eta(capsys):
+    count = progress()
+    compiled().fit(one_batch(), steps_per_epoch=2, epochs=3, verbose=0, callbacks=[count])
+    lines = capsys.readouterr().out.splitlines()
+    assert "\r" not in "".join(lines)
+    assert lines[-1].startswith("epoch 3/3: 100%") and "6/6" in lines[-1] and "loss=" in lines[-1]
+    assert "<" in lines[-1]  # elapsed<remaining
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    (tmp_path / "checkpoints" / ".step-00000003.part-0a1b2c3d").mkdir(parents=True)
+    (tmp_path / ".last.part-0a1b2c3d.keras").touch()
+    (tmp_path / ".mine").touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"checkpoints", ".mine"}
