@@ -197,7 +197,7 @@ def _message(error: Exception) -> str | None:
 
 
 def _usage(main: Callable, values: Flags) -> str:
-    lines = [sys.modules[main.__module__].__doc__.strip(), "", "Flags (--flagfile=FILE reads them from a file):"]
+    lines = [main.__globals__["__doc__"].strip(), "", "Flags (--flagfile=FILE reads them from a file):"]
     for name in sorted(values):
         if name != "h":
             default = values[name].default
@@ -222,4 +222,4 @@ def _boolean(values: Flags, name: str, default: bool, text: str) -> None:
 
 
 def _enum(values: Flags, name: str, default, choices: Sequence[str], text: str) -> None:
-    flags.DEFINE_enum(name, default, list(choices), f"One of {', '.join(choices)}. {text}", flag_values=values)
+    flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)

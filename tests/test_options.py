@@ -1,5 +1,8 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
+import subprocess
+import sys
+
 import pytest
 
 from keras_reid import evaluate, export, options, train
@@ -99,3 +102,17 @@ def test_ctrl_c_before_the_training_ends_in_130(capsys):
         raise KeyboardInterrupt
 
     assert options.run_command(main, options.evaluate_flags(), ["evaluate"]) == 130
+
+
+def test_an_entry_point_may_be_main_and_imported_again():
+    """absl's global FLAGS would raise DuplicateFlagError on the second definition."""
+    code = (
+        "import sys, runpy; sys.argv = ['train', '--help']\n"
+        "import keras_reid.train, importlib; importlib.reload(keras_reid.train)\n"
+        "try: runpy.run_module('keras_reid.train', run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "from absl import flags; assert 'run_dir' not in flags.FLAGS\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -16,6 +16,11 @@ from keras_reid.training.checkpoints import Checkpoints
 from keras_reid.training.run_folder import RunFolder
 
 BEST_BY = "val_mean_average_precision"
+_REPORT = (
+    "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
+    "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
+    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s"
+)
 
 
 class _LogLines:
@@ -109,6 +114,7 @@ class RecordEpoch(keras.callbacks.Callback):
         self._run.record_epoch({"epoch": epoch + 1, "step": self._progress.step, **numbers})
         save_keras(rebuild_in_float32(self.model.embedder), self._run.last_model)
         self._checkpoints.save(self._progress.step)
+        tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
 
 class RecordEvaluation(keras.callbacks.Callback):
@@ -132,7 +138,4 @@ class RecordEvaluation(keras.callbacks.Callback):
         if row[BEST_BY] > self._run.best_score(BEST_BY):
             save_keras(rebuild_in_float32(self._embedder), self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
-        tqdm.write(
-            f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}, "
-            f"{row['images_per_second']:.0f} images/s"
-        )
+        tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")
