@@ -17,6 +17,7 @@ from keras_reid.files import write_text
 
 def evaluate(flags: options.Flags) -> None:
     options.required(flags, "artifact", "data_dir")
+    options.check_writable("json", flags.json)  # not after minutes of scoring
     catalog = read_market1501(flags.data_dir)
     print(describe(catalog), flush=True)
 

@@ -14,18 +14,25 @@ from pathlib import Path
 from absl import flags
 
 from keras_reid.errors import ReidError
+from keras_reid.interrupts import interruptible
 
 DATASETS = ("market1501", "synthetic")
 _PACKAGE = Path(__file__).resolve().parent
 # The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
 PATH_FLAGS = ("data_dir", "run_dir")
+# What one invocation asks for: a flagfile that kept it would ask again.
+_NOT_OF_THE_RUN = ("help", "h", "flagfile", "resume", "allow_flag_changes")
 
 
 class Flags(flags.FlagValues):
     """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`."""
 
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
-        return super()._get_flag_file_lines(str(find_flagfile(filename)), parsed_file_stack)
+        path = find_flagfile(filename)
+        try:
+            return super()._get_flag_file_lines(str(path), parsed_file_stack)
+        except UnicodeDecodeError as error:
+            raise ReidError(f"{str(path)!r} is no flagfile: expected text, a --name=value on each line.") from error
 
 
 def find_flagfile(name: str) -> Path:
@@ -92,7 +99,7 @@ def train_flags() -> Flags:
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
     _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
-    _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0)
+    _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0, 2**32 - 1)
     _boolean(values, "deterministic", False, "Bit-equal runs, slower (TensorFlow's op determinism).")
     _enum(values, "resume", "auto", ("auto", "never", "required"), "Whether to go on with a run in --run_dir.")
     _boolean(values, "allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
@@ -134,12 +141,21 @@ def required(values: Flags, *names: str) -> None:
             raise ReidError(f"--{name} is not set: {values[name].help}")
 
 
+def check_writable(name: str, path: str | None) -> None:
+    """Raises ReidError when a flag's file could not be written: a folder, or in a place that is not there."""
+    folder = os.path.dirname(os.path.abspath(path or ""))
+    if path and os.path.isdir(path):
+        raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
+    if path and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
+        raise ReidError(f"--{name}={path} cannot be written: no folder {folder!r}, or no permission there.")
+
+
 def as_text(values: Flags) -> dict[str, str]:
-    """Returns every flag as a flagfile keeps it, name -> value; paths absolute."""
+    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute."""
     text = {}
     for name in values:
         value = values[name].value
-        if value is None or name in ("help", "flagfile"):
+        if value is None or name in _NOT_OF_THE_RUN:
             continue
         if name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value)):
             value = os.path.abspath(value)
@@ -147,11 +163,11 @@ def as_text(values: Flags) -> dict[str, str]:
     return text
 
 
-def run_command(main: Callable[[Flags], int | None], values: Flags, argv: Sequence[str] | None = None) -> int:
+def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str] | None = None) -> int:
     """Parses the flags and runs a command.
 
     Args:
-        main: takes the parsed flags, returns an exit code (None is 0).
+        main: takes the parsed flags.
         values: the command's flags.
         argv: program name and arguments; `sys.argv` by default.
 
@@ -163,13 +179,13 @@ def run_command(main: Callable[[Flags], int | None], values: Flags, argv: Sequen
     argv = list(sys.argv if argv is None else argv)
     flags.DEFINE_boolean("help", False, "Show the flags.", short_name="h", flag_values=values)
     try:
-        positional = values(argv)[1:]
-        if values["help"].value:
-            print(_usage(main, values))
+        with interruptible():
+            _parse(values, argv)
+            if values["help"].value:
+                print(_usage(main, values))
+            else:
+                main(values)
             return 0
-        if positional:
-            raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
-        return main(values) or 0
     except KeyboardInterrupt as interrupt:
         print("interrupted.", file=sys.stderr)
         return getattr(interrupt, "exit_code", 130)
@@ -180,6 +196,17 @@ def run_command(main: Callable[[Flags], int | None], values: Flags, argv: Sequen
         # A value with line breaks must not make the message more than one line.
         print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return 1
+
+
+def _parse(values: Flags, argv: Sequence[str]) -> None:
+    try:
+        positional = values(argv)[1:]
+    except ReidError:
+        raise
+    except ValueError as error:  # of absl, for --noflag=value
+        raise ReidError(str(error)) from error
+    if positional:
+        raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
 
 
 def _message(error: Exception) -> str | None:
@@ -209,8 +236,10 @@ def _string(values: Flags, name: str, default, text: str) -> None:
     flags.DEFINE_string(name, default, text, flag_values=values)
 
 
-def _integer(values: Flags, name: str, default: int, text: str, lower: int | None = None) -> None:
-    flags.DEFINE_integer(name, default, text, lower_bound=lower, flag_values=values)
+def _integer(
+    values: Flags, name: str, default: int, text: str, lower: int | None = None, upper: int | None = None
+) -> None:
+    flags.DEFINE_integer(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
 
 
 def _float(values: Flags, name: str, default: float, text: str) -> None:

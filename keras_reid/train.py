@@ -15,15 +15,16 @@ import pandas as pd
 from keras_reid import options
 from keras_reid.data import describe, read_market1501, steps_per_epoch, write_synthetic
 from keras_reid.errors import ReidError
+from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_folder import RunFolder
 
 
-def train(flags: options.Flags) -> int | None:
+def train(flags: options.Flags) -> None:
     # --- Data and run folder: all that can be checked before TensorFlow is loaded.
     options.required(flags, "data_dir", "run_dir")
     run, text = RunFolder(flags.run_dir), options.as_text(flags)
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes)
-    if flags.dataset == "synthetic" and not os.path.isdir(flags.data_dir):
+    if flags.dataset == "synthetic" and not (os.path.isdir(flags.data_dir) and os.listdir(flags.data_dir)):
         print(f"rendering {flags.synthetic_identities} people into {flags.data_dir}", flush=True)
         write_synthetic(
             flags.data_dir,
@@ -51,7 +52,6 @@ def train(flags: options.Flags) -> int | None:
     from keras_reid.models import build_embedder
     from keras_reid.training import Checkpoints, TripletTrainer, build_optimizer, resolve_precision
     from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
-    from keras_reid.training.interrupts import Interrupted, interruptible
     from keras_reid.training.optimizers import build_schedule
     from keras_reid.training.precision import cpu_computes_in_bfloat16
 
@@ -82,6 +82,8 @@ def train(flags: options.Flags) -> int | None:
 
     checkpoints = Checkpoints(run.checkpoints, trainer)
     step = checkpoints.restore_newest()
+    if step == 0 and (run.last_model.exists() or flags.resume == "required"):
+        raise ReidError(f"{flags.run_dir!r} has no checkpoint to go on from: restore it, or set a new --run_dir.")
     if step > total_steps:
         raise ReidError(f"--epochs={flags.epochs}, but the run has made {step // steps} epochs: give at least as many.")
     if step:
@@ -93,48 +95,50 @@ def train(flags: options.Flags) -> int | None:
     evaluation.set_model(trainer)
     progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
     record = RecordEvaluation(run, trainer.embedder)
-    with interruptible():
-        try:
-            if step == 0 and flags.score_baselines:
-                score_baselines(run, evaluation, catalog)
-            while progress.step < total_steps:
-                # A run that stopped inside an epoch first makes the rest of it.
-                epoch, made = divmod(progress.step, steps)
-                dataset = training_dataset(
-                    images.image_path,
-                    images.person_id,
-                    image_size=image_size,
-                    identities_per_batch=P,
-                    images_per_identity=K,
-                    epochs=flags.epochs,
-                    seed=flags.seed,
-                    augmentation=augmentation,
-                    start_step=progress.step,
-                )
-                trainer.fit(
-                    dataset,
-                    initial_epoch=epoch,
-                    epochs=epoch + 1 if made else flags.epochs,
-                    steps_per_epoch=steps - made,
-                    callbacks=[
-                        progress,
-                        RecordEpoch(run, checkpoints, progress),
-                        evaluation,
-                        record,
-                        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
-                    ],
-                    verbose=0,
-                )
-            finish(run, flags, evaluation, record, catalog)
-        except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.FailedPreconditionError) as error:
-            raise_for_undecodable(list(images.image_path), error)
-        except Interrupted as interrupt:
-            progress.close()
+    try:
+        if step == 0 and flags.score_baselines:
+            score_baselines(run, evaluation, catalog)
+        if step and step % steps == 0 and evaluation.is_due(step // steps - 1) and "val_top1" not in run.last_row():
+            score_epoch(run, evaluation, record, step // steps)  # it stopped between the epoch and its scores
+        while progress.step < total_steps:
+            # A run that stopped inside an epoch first makes the rest of it.
+            epoch, made = divmod(progress.step, steps)
+            dataset = training_dataset(
+                images.image_path,
+                images.person_id,
+                image_size=image_size,
+                identities_per_batch=P,
+                images_per_identity=K,
+                epochs=flags.epochs,
+                seed=flags.seed,
+                augmentation=augmentation,
+                start_step=progress.step,
+            )
+            trainer.fit(
+                dataset,
+                initial_epoch=epoch,
+                epochs=epoch + 1 if made else flags.epochs,
+                steps_per_epoch=steps - made,
+                callbacks=[
+                    progress,
+                    RecordEpoch(run, checkpoints, progress),
+                    evaluation,
+                    record,
+                    keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
+                ],
+                verbose=0,
+            )
+        finish(run, flags, trainer, evaluation, record, catalog)
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError) as error:
+        raise_for_undecodable(list(images.image_path), error)
+    except Interrupted:
+        progress.close()
+        if progress.step:
             checkpoints.save(progress.step)
-            print(f"stopped after step {progress.step} of {total_steps}: the same command goes on from there.")
-            raise interrupt
-        finally:
-            progress.close()
+        print(f"stopped after step {progress.step} of {total_steps}: the same command goes on from there.")
+        raise
+    finally:
+        progress.close()
     report(run)
 
 
@@ -149,16 +153,24 @@ def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame) -> None:
     run.record_evaluation({"baselines": scores})
 
 
-def finish(run: RunFolder, flags: options.Flags, evaluation, record, catalog: pd.DataFrame) -> None:
+def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
+    """Scores the live network as that of an epoch, counted from 1, and adds the scores to the epoch's row."""
+    scores = evaluation.evaluate()
+    evaluation.scored_epoch = epoch
+    if run.last_row().get("epoch") == epoch:
+        record.record({**run.last_row(), **scores})
+
+
+def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, record, catalog: pd.DataFrame) -> None:
     """Scores the network of the last epoch, live and as shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
-    from keras_reid.models import load_keras, save_keras
+    from keras_reid.models import rebuild_in_float32, save_keras
     from keras_reid.serving import FORMATS, ship
 
     if evaluation.scored_epoch != flags.epochs:
-        record.record({**run.read_metrics().iloc[-1], **evaluation.evaluate()})
+        score_epoch(run, evaluation, record, flags.epochs)
     live = evaluation.result.to_dict()
-    embedder = load_keras(run.last_model)
+    embedder = rebuild_in_float32(trainer.embedder)
     metadata = describe_embedder(embedder, dataset=flags.dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)
     options_ = {"metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}

@@ -61,6 +61,9 @@ def snapshot(folder: Path) -> dict:
         ("--data_dir=", "--data_dir is not set"),
         ("--backbone_weights=/no/such.keras", "/no/such.keras"),
         ("--resume=required", "--resume=required, but"),
+        ("--seed=5000000000", "--seed"),
+        ("--nodeterministic=3", "--nodeterministic=3"),
+        (f"--flagfile={sys.executable}", "is no flagfile: expected text"),
     ],
 )
 def test_a_wrong_value_is_named_and_no_run_begins(synthetic_dir, tmp_path, refused, flag, text):
@@ -108,6 +111,15 @@ def test_a_checkpoint_of_another_architecture(finished_run, synthetic_dir, tmp_p
     assert snapshot(run_dir / "checkpoints") == before
     # What the run was stays on record: the old command still goes on with it.
     assert "--embedding_size=128" in (run_dir / "run.flags").read_text()
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_over(finished_run, synthetic_dir, tmp_path, refused):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    shutil.rmtree(run_dir / "checkpoints")
+    before = snapshot(run_dir)
+    assert "has no checkpoint" in refused(train.main, train_arguments(synthetic_dir, run_dir, "--epochs=3"))
+    assert snapshot(run_dir) == before
 
 
 def test_weights_of_another_network(synthetic_dir, tmp_path, refused):
@@ -159,6 +171,12 @@ def test_no_such_artifact(synthetic_dir, tmp_path, refused, name):
         (tmp_path / file).write_bytes(b"\x1c\x00\x00\x00TFL3" + os.urandom(50))
     arguments = ["evaluate", f"--artifact={tmp_path / name}", f"--data_dir={synthetic_dir}"]
     assert name in refused(evaluate.main, arguments)
+
+
+@pytest.mark.parametrize("place", ["", "missing/scores.json"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_scoring(synthetic_dir, tmp_path, refused, place):
+    arguments = ["evaluate", "--artifact=x", f"--data_dir={synthetic_dir}", f"--json={tmp_path / place}"]
+    assert "--json=" in refused(evaluate.main, arguments)
 
 
 def test_evaluate_and_export_name_what_is_missing(synthetic_dir, finished_run, tmp_path, refused):

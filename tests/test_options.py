@@ -59,6 +59,26 @@ def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
     assert options.as_text(again) == text
 
 
+def test_the_choices_are_those_of_the_library():
+    from keras_reid.losses import LOSSES
+    from keras_reid.models.embedder import HEADS
+    from keras_reid.training import optimizers, precision
+
+    values = options.train_flags()
+    for name, choices in {
+        "loss": LOSSES,
+        "head": HEADS,
+        "optimizer": optimizers.OPTIMIZERS,
+        "schedule": optimizers.SCHEDULES,
+        "mixed_precision": precision.POLICIES,
+    }.items():
+        assert values[name].parser.enum_values == list(choices)
+
+
+def test_what_one_call_asks_for_is_not_kept():
+    assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(options.as_text(parsed("--allow_flag_changes")))
+
+
 @pytest.mark.parametrize(
     ("command", "flags"),
     [(train, options.train_flags), (evaluate, options.evaluate_flags), (export, options.export_flags)],

@@ -66,6 +66,7 @@ def test_the_python_of_the_pages_runs(page, number, finished_run, synthetic_dir,
         .replace("identities_per_batch=18", "identities_per_batch=3")
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)  # the tests have set it; a reader has not
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout or (tmp_path / "embedder.keras").exists()

@@ -20,7 +20,7 @@ DISTRACTOR_ID = 0  # Market-1501: a person (or none) of no known identity, count
 
 MARKET1501_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
-_MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.jpe?g)+", re.IGNORECASE)
+_MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 

@@ -48,8 +48,12 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self._options = {"ignore": ignore, "batch_size": batch_size}
         self._live = None
 
+    def is_due(self, epoch: int) -> bool:
+        """Whether the model is scored after this epoch, counted from 0."""
+        return (epoch + 1) % self._every == 0
+
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self._every == 0:
+        if self.is_due(epoch):
             logs.update(self.evaluate())
             self.scored_epoch = epoch + 1
 

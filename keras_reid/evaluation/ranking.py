@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.inputs import Side, check_embeddings, check_option, check_positive, read_side
 
 METRICS = ("euclidean", "cosine")
 IGNORE_RULES = ("same_camera", "nothing")
-JUNK_ID = -1
 BLOCK_BYTES = 64 << 20  # A block that leaves the cache costs little; a smaller one makes the matrix product slower.
 SORT_FROM_MATCHES = 128  # Measured: above this, sorting the distances once beats one pass for each true match.
 

@@ -1,7 +1,6 @@
 """Decides how a loss over mined pairs becomes a Keras `Loss`: integer labels, float32, mean over valid anchors."""
 
-import tensorflow as tf
-
+from keras_reid.keras2 import tf
 from keras_reid.losses.mining import flat_person_ids
 
 

@@ -1,8 +1,7 @@
 """Decides what a batch costs under circle loss: every pair counts, more so the farther it is from its place."""
 
-import tensorflow as tf
-
 from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
 from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
 from keras_reid.losses.mining import flat_person_ids
 

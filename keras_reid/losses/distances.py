@@ -1,6 +1,6 @@
 """Decides how far apart two embeddings are: fast for choosing pairs, exact for those chosen."""
 
-import tensorflow as tf
+from keras_reid.keras2 import tf
 
 
 def euclidean_distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:

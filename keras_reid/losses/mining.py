@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-import tensorflow as tf
-
+from keras_reid.keras2 import tf
 from keras_reid.losses.distances import euclidean_distances, squared_distances_for_selection
 
 

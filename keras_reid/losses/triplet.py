@@ -2,9 +2,8 @@
 
 from typing import Union
 
-import tensorflow as tf
-
 from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
 from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
 from keras_reid.losses.mining import HardestPairs, mine_hardest_pairs
 

@@ -49,7 +49,7 @@ def build_embedder(
     height, width = _checked_image_size(image_size)
     _check_choice("head", head, HEADS)
     _check_choice("last_stride", last_stride, (1, 2))
-    weights = None if backbone_weights == "none" else read_backbone_weights(backbone_weights)
+    weights = None if backbone_weights in ("none", None) else read_backbone_weights(backbone_weights)
     normalization = weights.normalization if weights else IMAGENET_NORMALIZATION
     images = keras.Input((height, width, 3), name="images")
     features = resnet50_features(

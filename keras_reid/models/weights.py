@@ -35,12 +35,12 @@ class WeightReport:
     normalization: str
 
     def summary(self) -> str:
-        """Returns one line with the counts and the first names."""
-        parts = [f"{len(self.matched)} layers matched"]
+        """Returns one line: how many matched, and every name that did not."""
+        parts = [f"{len(self.matched)} layers matched, {self.matched[0]} to {self.matched[-1]}"]
         if self.missing:
-            parts.append(f"{len(self.missing)} not in the file and left random: {_first(self.missing)}")
+            parts.append(f"{len(self.missing)} not in the file and left random: {', '.join(self.missing)}")
         if self.unused:
-            parts.append(f"{len(self.unused)} of the file not used: {_first(self.unused)}")
+            parts.append(f"{len(self.unused)} of the file not used: {', '.join(self.unused)}")
         return f"Backbone weights from {self.origin} ({self.kind}): {'; '.join(parts)}. Input: {self.normalization}."
 
 

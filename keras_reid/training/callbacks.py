@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
+from keras_reid.interrupts import hold, release
 from keras_reid.keras2 import keras
 from keras_reid.models import rebuild_in_float32, save_keras
 from keras_reid.training.checkpoints import Checkpoints
@@ -66,6 +67,7 @@ class Progress(keras.callbacks.Callback):
         self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
 
     def on_train_batch_begin(self, batch, logs=None):
+        hold()  # a step that was made must be counted: weights and step go into the checkpoint together
         self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -79,6 +81,7 @@ class Progress(keras.callbacks.Callback):
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
+        release()
 
     def on_epoch_end(self, epoch, logs=None):
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
@@ -131,7 +134,7 @@ class RecordEvaluation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
-            self.record({**self._run.read_metrics().iloc[-1], **logs})
+            self.record({**self._run.last_row(), **logs})
 
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""

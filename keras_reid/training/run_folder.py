@@ -14,9 +14,7 @@ from keras_reid.errors import ReidError
 from keras_reid.files import remove_leftovers, write_text
 
 # Flags that change where a run looks or how often it is scored, not what it learns.
-FREE_FLAGS = frozenset(
-    {"data_dir", "run_dir", "evaluate_every", "epochs", "resume", "allow_flag_changes", "batch_size", "score_baselines"}
-)
+FREE_FLAGS = frozenset({"data_dir", "run_dir", "evaluate_every", "epochs", "batch_size", "score_baselines"})
 # A checkpoint holds the weights and two moments, and two are kept; beside them lie four exported copies of the weights.
 _BYTES_NEEDED = 1_200_000_000
 
@@ -58,7 +56,7 @@ class RunFolder:
             raise ReidError(f"--resume=never, but {name!r} holds a run. Set --run_dir to a new folder.")
         if holds_run and not allow_flag_changes:
             self._refuse_other_flags(flags)
-        self._refuse_full_disk()
+        self._refuse_unwritable()
 
     def begin(self, flags: Mapping[str, str]) -> None:
         """Makes the folder and writes `run.flags`. Raises OSError when it cannot be written."""
@@ -70,8 +68,11 @@ class RunFolder:
         """Returns the flags of the run that the folder holds, name -> value."""
         if not self.flags.exists():
             raise ReidError(f"{str(self.path)!r} holds no run: it has no run.flags.")
-        lines = self.flags.read_text().splitlines()
-        return dict(line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line)
+        lines = self.flags.read_text(errors="replace").splitlines()
+        held = dict(line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line)
+        if not {"dataset", "data_dir"} <= held.keys():
+            raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
+        return held
 
     def _refuse_other_flags(self, flags: Mapping[str, str]) -> None:
         held = self.read_flags()
@@ -87,9 +88,11 @@ class RunFolder:
                 "same flags, or go on all the same with --allow_flag_changes."
             )
 
-    def _refuse_full_disk(self) -> None:
+    def _refuse_unwritable(self) -> None:
         held = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         there = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        if not os.access(there, os.W_OK):
+            raise ReidError(f"--run_dir={self.path} cannot be written: no permission in {str(there)!r}.")
         free = shutil.disk_usage(there).free
         if held + free < _BYTES_NEEDED:
             raise ReidError(
@@ -109,7 +112,19 @@ class RunFolder:
         """Returns `metrics.csv`: a row an epoch, empty before the first."""
         if not self.metrics.exists():
             return pd.DataFrame(columns=["epoch"])
-        return pd.read_csv(self.metrics, float_precision="round_trip")  # the file is rewritten: no digit may drift
+        try:
+            # The file is read and written again each epoch: no digit may drift.
+            metrics = pd.read_csv(self.metrics, float_precision="round_trip")
+        except ValueError as error:  # pandas' parser errors are of this kind
+            raise ReidError(f"{str(self.metrics)!r} is damaged ({error}). Delete it to go on without it.") from error
+        if "epoch" not in metrics:
+            raise ReidError(f"{str(self.metrics)!r} is damaged: no column epoch. Delete it to go on without it.")
+        return metrics
+
+    def last_row(self) -> dict:
+        """Returns the newest row of `metrics.csv`, name -> number; numbers that are missing are left out."""
+        metrics = self.read_metrics()
+        return metrics.iloc[-1].dropna().to_dict() if len(metrics) else {}
 
     def best_score(self, column: str) -> float:
         """Returns the highest value of a column of `metrics.csv`; -inf when there is none."""
@@ -123,4 +138,12 @@ class RunFolder:
 
     def read_evaluation(self) -> dict:
         """Returns `evaluation.json`, empty before anything was scored."""
-        return json.loads(self.evaluation.read_text()) if self.evaluation.exists() else {}
+        if not self.evaluation.exists():
+            return {}
+        try:
+            evaluation = json.loads(self.evaluation.read_text())
+        except ValueError as error:
+            raise ReidError(f"{str(self.evaluation)!r} is damaged ({error}). Delete it, it is made again.") from error
+        if not isinstance(evaluation, dict) or ("epochs" in evaluation and "scores" not in evaluation):
+            raise ReidError(f"{str(self.evaluation)!r} is damaged. Delete it: it will be made again.")
+        return evaluation

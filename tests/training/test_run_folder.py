@@ -6,7 +6,7 @@ from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.training.run_folder import RunFolder
 
-FLAGS = {"loss": "batch_hard", "epochs": "3", "data_dir": "/a"}
+FLAGS = {"loss": "batch_hard", "epochs": "3", "data_dir": "/a", "dataset": "market1501"}
 DEFAULTS = {"resume": "auto", "allow_flag_changes": False}
 
 
@@ -71,6 +71,27 @@ def test_evaluation_json_gains_keys(run):
     run.record_evaluation({"a": 1})
     run.record_evaluation({"b": [2]})
     assert run.read_evaluation() == {"a": 1, "b": [2]}
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[]", '{"epochs": 2}'])
+def test_a_damaged_evaluation_json_is_named(run, content):
+    run.evaluation.write_text(content)
+    with pytest.raises(ReidError, match="evaluation.json' is damaged.* Delete it"):
+        run.read_evaluation()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\n", b"loss\n1\n"])
+def test_a_damaged_metrics_csv_is_named(run, content):
+    run.metrics.write_bytes(content)
+    with pytest.raises(ReidError, match="metrics.csv' is damaged.* Delete it"):
+        run.last_row()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe--data_dir=x"])
+def test_damaged_flags_are_named(run, content):
+    run.flags.write_bytes(content)
+    with pytest.raises(ReidError, match="run.flags' is damaged"):
+        run.check(FLAGS, **DEFAULTS)
 
 
 def test_files_are_whole_or_not_at_all(tmp_path):

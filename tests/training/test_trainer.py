@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_reid import TripletTrainer
+from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss, batch_hard_triplet_loss
 from tests.conftest import tiny_embedder
@@ -95,6 +96,22 @@ def test_loss_scaling_follows_the_embedder_not_the_policy_of_the_moment():
     trainer = TripletTrainer(embedder)
     trainer.compile(keras.optimizers.SGD(0.1), loss=BatchHardTripletLoss())
     assert isinstance(trainer.optimizer, keras.mixed_precision.LossScaleOptimizer)
+
+
+@pytest.mark.parametrize("schedule", [0.5, keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.1)])
+def test_legacy_optimizers_report_their_learning_rate_too(schedule):
+    trainer = TripletTrainer(tiny_embedder())
+    trainer.compile(keras.optimizers.legacy.SGD(schedule), loss=BatchHardTripletLoss())
+    logs = trainer.fit(one_batch(), steps_per_epoch=1, verbose=0).history
+    # The rate after the step: a schedule has gone one step further.
+    assert logs["learning_rate"][0] == pytest.approx(0.5 if schedule == 0.5 else 0.05)
+
+
+def test_what_it_cannot_do_is_refused():
+    with pytest.raises(ReidError, match="reports its own metrics"):
+        TripletTrainer(tiny_embedder()).compile("sgd", BatchHardTripletLoss(), metrics=["accuracy"])
+    with pytest.raises(ReidError, match="without sample weights"):
+        compiled(run_eagerly=True).fit(images(), PERSON_IDS, sample_weight=np.ones(12), batch_size=12, verbose=0)
 
 
 def test_statistics_start_anew_each_epoch():

@@ -1,0 +1,61 @@
+"""Signals: at once outside a step, after it inside one, and nothing left behind."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from keras_reid import TripletTrainer
+from keras_reid.interrupts import Interrupted, hold, interruptible, release
+from keras_reid.keras2 import keras
+from keras_reid.losses import BatchHardTripletLoss
+from keras_reid.training import Checkpoints
+from keras_reid.training.callbacks import Progress
+from tests.conftest import tiny_embedder
+from tests.training.test_trainer import one_batch
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_raises_at_once_and_the_handlers_come_back(number, exit_code):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught, interruptible():
+        os.kill(os.getpid(), number)
+        pytest.fail("went on after the signal")
+    assert caught.value.exit_code == exit_code
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_waits_while_held():
+    seen = []
+    with pytest.raises(Interrupted), interruptible():
+        hold()
+        os.kill(os.getpid(), signal.SIGTERM)
+        seen.append("the step")
+        release()
+        seen.append("the next step")
+    assert seen == ["the step"]
+    with interruptible():
+        release()  # nothing is pending any more
+
+
+class SignalInside(keras.callbacks.Callback):
+    """Sends SIGTERM once the second step is under way."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_the_step_in_progress_is_made_counted_and_saved(tmp_path):
+    trainer = TripletTrainer(tiny_embedder())
+    trainer.compile(keras.optimizers.SGD(0.1), loss=BatchHardTripletLoss())
+    progress = Progress(first_step=0, total_steps=5, steps_per_epoch=5, batch_size=12)
+    with pytest.raises(Interrupted), interruptible():
+        trainer.fit(one_batch(), steps_per_epoch=5, verbose=0, callbacks=[progress, SignalInside()])
+    assert progress.step == int(trainer.optimizer.iterations) == 2
+    Checkpoints(tmp_path, trainer).save(progress.step)
+    weights = trainer.embedder.get_weights()
+    assert Checkpoints(tmp_path, trainer).restore_newest() == 2
+    for saved, restored in zip(weights, trainer.embedder.get_weights()):
+        np.testing.assert_array_equal(restored, saved)
