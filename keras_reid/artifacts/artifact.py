@@ -126,12 +126,12 @@ def _open_savedmodel(folder: Path) -> Artifact:
 
 
 def _open_tflite(path: Path) -> Artifact:
+    metadata = reid_json.read_from_zip(path)
     try:
         interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
         runner = interpreter.get_signature_runner(SIGNATURE)
     except (ValueError, RuntimeError, OSError) as error:
         raise _unreadable(path, "TFLite model", error) from error
-    metadata = reid_json.read_from_zip(path)
     return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images})[OUTPUT])
 
 

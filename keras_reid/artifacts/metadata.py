@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import zipfile
@@ -57,19 +58,27 @@ def _installed_versions() -> dict:
 def add_to_zip(path: Path, metadata: Mapping) -> None:
     """Appends `reid.json` to a file as zip content: TFLite readers look at the front of a file, zip readers at its end.
 
-    So does TensorFlow Lite's own metadata library for associated files.
+    So does TensorFlow Lite's own metadata library for associated files. The zip's comment is the SHA-256 of what was
+    there before, since the interpreter does not check what it reads: a damaged file may crash the process.
     """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with zipfile.ZipFile(path, "a") as file:
+        file.comment = digest.encode()
         file.writestr(FILE_NAME, json.dumps(metadata, indent=2))
 
 
 def read_from_zip(path: Path) -> dict:
-    """Returns `reid.json` from a `.tflite` file; ReidError when it has none."""
+    """Returns `reid.json` from a `.tflite` file; ReidError when it has none, or the model before it is damaged."""
     try:
         with zipfile.ZipFile(path) as file:
-            return parse(file.read(FILE_NAME), path)
+            metadata, digest = parse(file.read(FILE_NAME), path), file.comment.decode()
+            model_bytes = file.getinfo(FILE_NAME).header_offset
     except (zipfile.BadZipFile, KeyError) as error:
         raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
+    with open(path, "rb") as file:
+        if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
+            raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
+    return metadata
 
 
 def parse(text: str | bytes, path: Path) -> dict:

@@ -90,7 +90,8 @@ def test_keras_applications_features_on_rgb_images(applications, applications_fi
     expected = applications(keras.applications.resnet50.preprocess_input(images.copy())).numpy().mean(axis=(1, 2))
     _check_close(_pooled(embedder, images), expected)
     printed = capsys.readouterr().out
-    assert f"(keras.applications): {CONVOLUTIONS_AND_NORMALISATIONS} layers matched; 3 not in the file" in printed
+    assert f"(keras.applications): {CONVOLUTIONS_AND_NORMALISATIONS} layers matched, conv1_conv to v2_stack" in printed
+    assert "3 not in the file and left random: head_hidden, head_hidden_bn, head_embedding" in printed
     assert "head_hidden, head_hidden_bn, head_embedding" in printed
 
 

@@ -151,8 +151,10 @@ def test_no_such_artifact_is_named(tmp_path, name):
         open_artifact(tmp_path / name)
 
 
-def test_a_truncated_tflite_is_named(shipped, tmp_path):
-    damaged = tmp_path / "damaged.tflite"
-    damaged.write_bytes(shipped[1]["tflite"].read_bytes()[:2000])
+@pytest.mark.parametrize("damage", ["truncated", "one byte"])
+def test_a_damaged_tflite_is_named_and_never_reaches_the_interpreter(shipped, tmp_path, damage):
+    damaged, content = tmp_path / "damaged.tflite", bytearray(shipped[1]["tflite"].read_bytes())
+    content[1500] ^= 255
+    damaged.write_bytes(content[:2000] if damage == "truncated" else content)
     with pytest.raises(ReidError, match="damaged.tflite"):
         open_artifact(damaged)
