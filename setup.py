@@ -34,6 +34,8 @@ setup(
         "pandas>=1.5",
         "pillow>=9",
         "tqdm>=4.60",
+        # TensorFlow 2.21 no longer brings it, and writes no summaries without it.
+        "tensorboard>=2.15",
     ],
     extras_require={
         # Losses and optimizers of tensorflow-addons, as baselines; it ended before Python 3.12.
