@@ -6,12 +6,15 @@ opened as its users open it and scored beside the live model.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from keras_reid import options
 from keras_reid.data import read_market1501
 from keras_reid.errors import ReidError
+from keras_reid.files import write_text
 from keras_reid.training.run_folder import RunFolder
 
 
@@ -23,20 +26,22 @@ def export(flags: options.Flags) -> None:
     held = run.read_flags()
     catalog = read_market1501(flags.data_dir or held["data_dir"])
 
-    from keras_reid.artifacts import describe_embedder, open_artifact
+    from keras_reid.artifacts import artifact_of, describe_embedder
     from keras_reid.evaluation import evaluate_artifact, scores_table
     from keras_reid.models import load_keras
-    from keras_reid.serving import ship
+    from keras_reid.serving import check_formats, ship
 
     formats = [name for name in flags.formats.split(",") if name]
-    live = evaluate_artifact(open_artifact(run.last_model), catalog, batch_size=flags.batch_size).to_dict()
+    check_formats(formats)  # not after minutes of scoring
     embedder = load_keras(run.last_model)
+    live = evaluate_artifact(artifact_of(embedder), catalog, batch_size=flags.batch_size).to_dict()
     metadata = describe_embedder(embedder, dataset=flags.dataset or held["dataset"], scores=live)
-    directory = flags.export_dir or run.export
+    directory = Path(flags.export_dir or run.export)
     options_ = {"formats": formats, "metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
     paths, scores = ship(embedder, directory, **options_)
+    write_text(directory / "scores.json", json.dumps({"live": live, **scores}, indent=2) + "\n")
     print(scores_table({"live": live, **scores}))
-    print(f"exported: {', '.join(str(path) for path in paths.values())}")
+    print(f"exported: {', '.join(map(str, paths.values()))}; the scores are in {directory / 'scores.json'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,12 +2,13 @@
 
 from keras_reid._lazy import lazy_attributes
 
-__all__ = ["FORMATS", "export_savedmodel", "export_tflite", "ship"]
+__all__ = ["FORMATS", "check_formats", "export_savedmodel", "export_tflite", "ship"]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "FORMATS": ".shipping",
+        "check_formats": ".shipping",
         "export_savedmodel": ".savedmodel",
         "export_tflite": ".tflite",
         "ship": ".shipping",

@@ -18,6 +18,12 @@ from keras_reid.serving.tflite import export_tflite
 FORMATS = {"savedmodel": ("embedder", export_savedmodel), "tflite": ("embedder.tflite", export_tflite)}
 
 
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ReidError when a format is unknown, or none is given."""
+    if not formats or not set(formats) <= FORMATS.keys():
+        raise ReidError(f"--formats={','.join(formats)}, expected one or more of {', '.join(FORMATS)}, by commas.")
+
+
 def ship(
     embedder: keras.Model,
     directory: str | os.PathLike,
@@ -43,9 +49,7 @@ def ship(
     Raises:
         ReidError: an unknown format.
     """
-    unknown = sorted(set(formats) - FORMATS.keys())
-    if unknown or not formats:
-        raise ReidError(f"--formats={','.join(formats)}, expected one or more of {', '.join(FORMATS)}, by commas.")
+    check_formats(formats)
     paths, scores = {}, {}
     for name in formats:
         place, export = FORMATS[name]
