@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -128,7 +129,10 @@ def _open_savedmodel(folder: Path) -> Artifact:
 def _open_tflite(path: Path) -> Artifact:
     metadata = reid_json.read_from_zip(path)
     try:
-        interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+        with warnings.catch_warnings():
+            # TensorFlow 2.21 still has it, and whoever runs a command can do nothing about the notice.
+            warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+            interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
         runner = interpreter.get_signature_runner(SIGNATURE)
     except (ValueError, RuntimeError, OSError) as error:
         raise _unreadable(path, "TFLite model", error) from error
