@@ -90,8 +90,8 @@ def parse(text: str | bytes, path: Path) -> dict:
 
 
 def checked(metadata: dict, path: Path) -> dict:
-    """Returns the content of a `reid.json` as it is; ReidError when it is of another format version."""
-    version = metadata.get("format_version")
+    """Returns the content of a `reid.json` as it is; ReidError when it is of another format version, or no object."""
+    version = metadata.get("format_version") if isinstance(metadata, dict) else "unknown"
     if version != FORMAT_VERSION:
         raise ReidError(
             f"{str(path)!r} has {FILE_NAME} format {version}, this version reads {FORMAT_VERSION}: update keras_reid."

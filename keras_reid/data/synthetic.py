@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +25,7 @@ from keras_reid.data.synthetic_cameras import Camera
 from keras_reid.data.synthetic_looks import Look, draw_look, draw_pose
 from keras_reid.data.synthetic_pedestrians import paint_pedestrian
 from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
 
 IMAGE_SIZE = (128, 64)
 DISTRACTORS_PER_CAMERA = 1
@@ -103,15 +103,11 @@ def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
     """Lets `render` fill a folder beside `root`, and gives it the name `root` once it is complete."""
     try:
         _check_free(root)
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as workplace:
-            # One level down: the temporary folder itself is closed to other users, and the data set need not be.
-            whole = Path(workplace, "whole")
-            whole.mkdir()
-            render(whole)
+        with whole_or_not_at_all(root) as folder:
+            folder.mkdir()
+            render(folder)
             if root.is_dir():
-                root.rmdir()  # os.rename replaces an empty folder on POSIX alone
-            os.rename(whole, root)
+                root.rmdir()  # a rename replaces an empty folder on POSIX alone
     except OSError as error:
         raise ReidError(
             f"The synthetic data set could not be written to {root}: {error}. "

@@ -46,7 +46,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self.result, self.scored_epoch = None, None
         self._catalog, self._artifact, self._every = catalog, artifact, every
         self._options = {"ignore": ignore, "batch_size": batch_size}
-        self._live = None
+        self._live = (None, None)
 
     def is_due(self, epoch: int) -> bool:
         """Whether the model is scored after this epoch, counted from 0."""
@@ -68,13 +68,11 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         return open_artifact(self._artifact(self._embedder()) if callable(self._artifact) else self._artifact)
 
     def _live_artifact(self) -> Artifact:
-        # Rebuilt once: a new graph for each evaluation would grow without end.
-        if self._live is None:
-            model = rebuild_in_float32(self._embedder())
-            self._live = (model, artifact_of(model))
+        # Built and traced once: a new graph for each evaluation would grow without end.
         model, artifact = self._live
-        model.set_weights(self._embedder().get_weights())
-        return artifact
+        model = rebuild_in_float32(self._embedder(), into=model)
+        self._live = (model, artifact or artifact_of(model))
+        return self._live[1]
 
     def _embedder(self) -> keras.Model:
         if self.model is None:

@@ -6,7 +6,11 @@ from keras_reid.losses.mining import flat_person_ids
 
 def mean_over_valid(terms: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Returns the mean of float32 `[B]` terms over the anchors that are valid, bool `[B]`; 0 when none is."""
-    return tf.reduce_sum(terms) / tf.maximum(1.0, tf.reduce_sum(tf.cast(valid, tf.float32)))
+    return tf.reduce_sum(terms) / _divisor(valid)
+
+
+def _divisor(valid: tf.Tensor) -> tf.Tensor:
+    return tf.maximum(1.0, tf.reduce_sum(tf.cast(valid, tf.float32)))
 
 
 class BatchLoss(tf.keras.losses.Loss):
@@ -26,8 +30,7 @@ class BatchLoss(tf.keras.losses.Loss):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         terms, valid = self.terms(_as_integers(y_true), y_pred)
-        valid = tf.cast(valid, tf.float32)
-        return terms * tf.cast(tf.size(valid), tf.float32) / tf.maximum(1.0, tf.reduce_sum(valid))
+        return terms * tf.cast(tf.size(terms), tf.float32) / _divisor(valid)
 
 
 def _first_positions(person_ids: tf.Tensor) -> tf.Tensor:

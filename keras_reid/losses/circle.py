@@ -3,7 +3,7 @@
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
-from keras_reid.losses.mining import flat_person_ids
+from keras_reid.losses.mining import pair_up
 
 _ABSENT = -1e9  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
 
@@ -35,9 +35,7 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
 
 def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> tuple:
-    person_ids = flat_person_ids(person_ids)
-    same = person_ids[:, None] == person_ids[None, :]
-    positive = same & ~tf.eye(tf.size(person_ids), dtype=tf.bool)
+    pairs = pair_up(person_ids)
     similarities = _cosine_similarities(tf.cast(embeddings, tf.float32))
 
     positive_weights = tf.nn.relu(1 + margin - tf.stop_gradient(similarities))
@@ -45,11 +43,10 @@ def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> tuple:
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
     terms = tf.nn.softplus(
-        tf.reduce_logsumexp(tf.where(positive, positive_logits, _ABSENT), axis=1)
-        + tf.reduce_logsumexp(tf.where(same, _ABSENT, negative_logits), axis=1)
+        tf.reduce_logsumexp(tf.where(pairs.positive, positive_logits, _ABSENT), axis=1)
+        + tf.reduce_logsumexp(tf.where(pairs.negative, negative_logits, _ABSENT), axis=1)
     )
-    valid = tf.reduce_any(positive, axis=1) & tf.reduce_any(~same, axis=1)
-    return tf.where(valid, terms, 0.0), valid
+    return tf.where(pairs.valid, terms, 0.0), pairs.valid
 
 
 def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:

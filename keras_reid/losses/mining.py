@@ -28,6 +28,28 @@ def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
     return tf.reshape(person_ids, [-1])
 
 
+class Pairs(NamedTuple):
+    """Who is what to whom in a batch of B images.
+
+    Attributes:
+        positive: bool `[B, B]`, another image of the anchor's identity.
+        negative: bool `[B, B]`, an image of another identity.
+        valid: bool `[B]`, whether the anchor has both.
+    """
+
+    positive: tf.Tensor
+    negative: tf.Tensor
+    valid: tf.Tensor
+
+
+def pair_up(person_ids: tf.Tensor) -> Pairs:
+    """Returns the pairs of a batch of integer `[B]` or `[B, 1]` ids; ValueError when they are not integers."""
+    person_ids = flat_person_ids(person_ids)
+    same = person_ids[:, None] == person_ids[None, :]
+    positive, negative = same & ~tf.eye(tf.size(person_ids), dtype=tf.bool), ~same
+    return Pairs(positive, negative, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1))
+
+
 def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestPairs:
     """Finds each anchor's hardest positive and hardest negative in the batch.
 
@@ -43,22 +65,19 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestP
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
     """
-    person_ids, embeddings = flat_person_ids(person_ids), tf.cast(embeddings, tf.float32)
-    same = person_ids[:, None] == person_ids[None, :]
-    positive = same & ~tf.eye(tf.shape(person_ids)[0], dtype=tf.bool)
+    pairs, embeddings = pair_up(person_ids), tf.cast(embeddings, tf.float32)
     squared = squared_distances_for_selection(embeddings)
-    valid = tf.reduce_any(positive, axis=1) & tf.reduce_any(~same, axis=1)
 
     def chosen_distances(scores: tf.Tensor) -> tf.Tensor:
         # The extra column is never chosen: argmax refuses rows without any, which is what an empty batch has.
         scores = tf.pad(scores, [[0, 0], [0, 1]], constant_values=-float("inf"))
         chosen = tf.argmax(scores, axis=1, output_type=tf.int32)
         distances = euclidean_distances(embeddings, tf.gather(embeddings, chosen))
-        return tf.where(valid, distances, 0.0)
+        return tf.where(pairs.valid, distances, 0.0)
 
     infinity = tf.constant(float("inf"), tf.float32)
     return HardestPairs(
-        positive_distances=chosen_distances(tf.where(positive, squared, -infinity)),
-        negative_distances=chosen_distances(tf.where(same, -infinity, -squared)),
-        valid=valid,
+        positive_distances=chosen_distances(tf.where(pairs.positive, squared, -infinity)),
+        negative_distances=chosen_distances(tf.where(pairs.negative, -squared, -infinity)),
+        valid=pairs.valid,
     )

@@ -1,21 +1,25 @@
 """Decides the precision of what ships: the same network, every layer in float32."""
 
+from typing import Optional
+
 from keras_reid.keras2 import keras
 
 LOW_PRECISION = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
-def rebuild_in_float32(model: keras.Model) -> keras.Model:
+def rebuild_in_float32(model: keras.Model, *, into: Optional[keras.Model] = None) -> keras.Model:
     """Copies a functional model with the dtype policy float32 in every layer.
 
     Args:
         model: functional model of stock layers under any dtype policy; it is not changed.
+        into: an earlier result for the same network, brought up to date instead of building another: each model that
+            is built takes seconds, and memory that Keras never gives back.
 
     Returns:
-        A new, uncompiled model with the same layer names and its own copy of the weights, also when `model` is
-        float32 already.
+        `into`, or a new, uncompiled model with the same layer names and its own copy of the weights, also when `model`
+        is float32 already.
     """
-    copy = keras.Model.from_config(with_float32_policies(model.get_config()))
+    copy = into or keras.Model.from_config(with_float32_policies(model.get_config()))
     for layer in model.layers:
         # Layer by layer: the order of `model.weights` changes with `trainable`.
         copy.get_layer(layer.name).set_weights(layer.get_weights())

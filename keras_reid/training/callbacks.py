@@ -111,11 +111,13 @@ class RecordEpoch(keras.callbacks.Callback):
     def __init__(self, run: RunFolder, checkpoints: Checkpoints, progress: Progress):
         super().__init__()
         self._run, self._checkpoints, self._progress = run, checkpoints, progress
+        self._shipped = None
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = {name: float(value) for name, value in logs.items()}
         self._run.record_epoch({"epoch": epoch + 1, "step": self._progress.step, **numbers})
-        save_keras(rebuild_in_float32(self.model.embedder), self._run.last_model)
+        self._shipped = rebuild_in_float32(self.model.embedder, into=self._shipped)
+        save_keras(self._shipped, self._run.last_model)
         self._checkpoints.save(self._progress.step)
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
@@ -131,6 +133,7 @@ class RecordEvaluation(keras.callbacks.Callback):
     def __init__(self, run: RunFolder, embedder: keras.Model):
         super().__init__()
         self._run, self._embedder = run, embedder
+        self._shipped = None
 
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
@@ -139,6 +142,7 @@ class RecordEvaluation(keras.callbacks.Callback):
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""
         if row[BEST_BY] > self._run.best_score(BEST_BY):
-            save_keras(rebuild_in_float32(self._embedder), self._run.best_model)
+            self._shipped = rebuild_in_float32(self._embedder, into=self._shipped)
+            save_keras(self._shipped, self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
         tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")

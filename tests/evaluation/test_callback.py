@@ -54,6 +54,19 @@ def test_a_mixed_precision_model_is_scored_as_it_ships_in_float32(tiny_catalog):
     np.testing.assert_array_equal(evaluation.result.average_precision, shipped.average_precision)
 
 
+def test_the_live_copy_follows_the_weights_also_when_layers_are_frozen(tiny_catalog):
+    """Freezing a layer changes the order of `model.weights`, not which layer a weight belongs to."""
+    trainer = compiled_trainer()
+    evaluation = RetrievalEvaluation(tiny_catalog)
+    evaluation.set_model(trainer)
+    evaluation.evaluate()
+    trainer.embedder.layers[2].trainable = False
+    trainer.embedder.set_weights([weights + 0.1 for weights in trainer.embedder.get_weights()])
+    evaluation.evaluate()
+    expected = evaluate_artifact(artifact_of(trainer.embedder), tiny_catalog)
+    np.testing.assert_array_equal(evaluation.result.average_precision, expected.average_precision)
+
+
 def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_path):
     trainer = compiled_trainer()
     paths = []

@@ -151,6 +151,14 @@ def test_no_such_artifact_is_named(tmp_path, name):
         open_artifact(tmp_path / name)
 
 
+@pytest.mark.parametrize("content", ["[]", "no json", '{"format_version": 99}'])
+def test_a_reid_json_that_is_none_is_named(tmp_path, content):
+    folder = export_savedmodel(tiny_embedder(), tmp_path, METADATA)
+    (folder / "assets" / "reid.json").write_text(content)
+    with pytest.raises(ReidError, match="reid.json"):
+        open_artifact(folder)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "one byte"])
 def test_a_damaged_tflite_is_named_and_never_reaches_the_interpreter(shipped, tmp_path, damage):
     damaged, content = tmp_path / "damaged.tflite", bytearray(shipped[1]["tflite"].read_bytes())
