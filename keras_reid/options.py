@@ -17,6 +17,20 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 
 DATASETS = ("market1501", "synthetic")
+# Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
+LOSSES = (
+    "batch_hard",
+    "class_hard",
+    "lifted",
+    "batch_all",
+    "semi_hard",
+    "contrastive",
+    "circle",
+    "weighted",
+    "tfa_triplet_hard",
+    "tfa_triplet_semi_hard",
+    "tfa_lifted_struct",
+)
 _PACKAGE = Path(__file__).resolve().parent
 # The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
 PATH_FLAGS = ("data_dir", "run_dir")
@@ -77,8 +91,18 @@ def train_flags() -> Flags:
         "imagenet",
         "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50.",
     )
-    _enum(values, "loss", "batch_hard", ("batch_hard", "circle"), "Loss on the distances in a batch.")
-    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft for batch_hard.")
+    _enum(values, "loss", "batch_hard", LOSSES, "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.")
+    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft (not contrastive, circle).")
+    _enum(
+        values,
+        "mining_scope",
+        "global",
+        ("global", "replica"),
+        "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
+    )
+    _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.")
+    _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.")
+    _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.")
     _enum(values, "optimizer", "adam", ("adam", "adamw", "sgd"), "Optimizer.")
     _float(values, "learning_rate", 3e-4, "Learning rate before any decay.")
     _float(values, "weight_decay", 5e-4, "Decoupled weight decay of adamw; other optimizers have none.")

@@ -48,10 +48,11 @@ def train(flags: options.Flags) -> None:
     from keras_reid.data.pipeline import training_dataset
     from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.keras2 import keras, tf
-    from keras_reid.losses import LOSSES
+    from keras_reid.losses import build_loss
     from keras_reid.models import build_embedder
     from keras_reid.training import Checkpoints, TripletTrainer, build_optimizer, resolve_precision
     from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+    from keras_reid.training.diagnosis import CollapseDoctor
     from keras_reid.training.optimizers import build_schedule
     from keras_reid.training.precision import cpu_computes_in_bfloat16
 
@@ -73,11 +74,15 @@ def train(flags: options.Flags) -> None:
             last_stride=int(flags.last_stride),
             backbone_weights=flags.backbone_weights,
             normalize_embedding=flags.normalize_embedding,
-        )
+        ),
+        person_ids=images.person_id,
+        identity_loss_weight=flags.identity_loss_weight,
+        label_smoothing=flags.label_smoothing,
+        center_loss_weight=flags.center_loss_weight,
     )
     trainer.compile(
         optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),
-        loss=LOSSES[flags.loss](margin=flags.margin),
+        loss=build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope),
     )
 
     checkpoints = Checkpoints(run.checkpoints, trainer)
@@ -94,6 +99,7 @@ def train(flags: options.Flags) -> None:
     evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, batch_size=flags.batch_size)
     evaluation.set_model(trainer)
     progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
+    doctor = CollapseDoctor(identities_per_batch=P, images_per_identity=K, first_step=step, run=run)
     record = RecordEvaluation(run, trainer.embedder)
     try:
         if step == 0 and flags.score_baselines:
@@ -120,6 +126,7 @@ def train(flags: options.Flags) -> None:
                 epochs=epoch + 1 if made else flags.epochs,
                 steps_per_epoch=steps - made,
                 callbacks=[
+                    doctor,
                     progress,
                     RecordEpoch(run, checkpoints, progress),
                     evaluation,
@@ -189,6 +196,8 @@ def report(run: RunFolder) -> None:
     print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
     places = [place.name for place in (run.evaluation, run.metrics, run.last_model, run.best_model)]
     places = ", ".join([*places, *evaluation["exports"].values()])
+    for line in run.read_diagnosis():
+        print(f"diagnosis at {line}")
     print(f"this run is finished; all of it lies in {run.path}: {places}")
 
 

@@ -60,13 +60,15 @@ def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
 
 
 def test_the_choices_are_those_of_the_library():
-    from keras_reid.losses import LOSSES
+    from keras_reid.losses.batch_loss import MINING_SCOPES
+    from keras_reid.losses.by_name import ADDONS_LOSSES, LOSSES
     from keras_reid.models.embedder import HEADS
     from keras_reid.training import optimizers, precision
 
     values = options.train_flags()
     for name, choices in {
-        "loss": LOSSES,
+        "loss": [*LOSSES, *ADDONS_LOSSES],
+        "mining_scope": MINING_SCOPES,
         "head": HEADS,
         "optimizer": optimizers.OPTIMIZERS,
         "schedule": optimizers.SCHEDULES,

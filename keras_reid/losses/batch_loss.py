@@ -1,46 +1,124 @@
-"""Decides how a loss over mined pairs becomes a Keras `Loss`: integer labels, float32, mean over valid anchors."""
+"""Decides how a loss over the pairs of a batch becomes a Keras `Loss`: integer labels, float32, one mean over all."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.mining import flat_person_ids
+from keras_reid.losses.distances import check_metric
+from keras_reid.losses.margin import Margin, check_margin
+from keras_reid.losses.mining import flat_batch
+from keras_reid.losses.replicas import all_rows, own_rows, replica_context, sum_over_replicas
+
+MINING_SCOPES = ("global", "replica")
+# A saved model that was compiled with one of our losses opens wherever keras_reid.losses is imported.
+register = tf.keras.utils.register_keras_serializable("keras_reid")
 
 
-def mean_over_valid(terms: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of float32 `[B]` terms over the anchors that are valid, bool `[B]`; 0 when none is."""
-    return tf.reduce_sum(terms) / _divisor(valid)
+class Costs(NamedTuple):
+    """What a batch of B images costs: the loss is the sum of the costs divided by how many there are.
+
+    Attributes:
+        costs: float32 `[B]`, of the anchor, pairs or triplets that count for an image; 0 where none does.
+        counts: float32 `[B]`, how many those are.
+    """
+
+    costs: tf.Tensor
+    counts: tf.Tensor
 
 
-def _divisor(valid: tf.Tensor) -> tf.Tensor:
-    return tf.maximum(1.0, tf.reduce_sum(tf.cast(valid, tf.float32)))
+def mean_cost(costs: Costs) -> tf.Tensor:
+    """Returns the mean of the costs, float32 `[]`; 0 when nothing counts."""
+    return tf.reduce_sum(costs.costs) / tf.maximum(1.0, tf.reduce_sum(costs.counts))
 
 
 class BatchLoss(tf.keras.losses.Loss):
-    """A loss whose terms depend on the whole batch; subclasses give `terms`.
+    """A loss whose terms depend on the whole batch; a subclass gives `costs`.
 
-    Keras's default reduction gives the mean over *valid* anchors: `call` returns `[B]` terms scaled by B / valid, a
-    factor that stays in under reduction "none" or "sum".
+    With Keras's default reduction the result is the mean over all that counts (valid anchors, say), on any number of
+    replicas: `call` returns `[B]` terms scaled by replicas * B / count, a factor that stays in under reduction "none"
+    or "sum".
+
+    Args:
+        mining_scope: under tf.distribute, "global" seeks pairs among the embeddings of all replicas, so that n replicas
+            with B / n images each give the loss and the gradient of one with B; "replica" only among its own.
+        name: of the loss.
+        **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
     """
 
-    def terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
-        """Returns float32 `[B]` terms, 0 where the anchor is not valid, and bool `[B]`, whether it is."""
+    # Keras 3 casts what `call` gets to this; under a half precision ids would merge.
+    dtype = "float32"
+
+    def __init__(self, *, mining_scope: str = "global", name: str | None = None, **kwargs):
+        super().__init__(name=name, **kwargs)
+        if mining_scope not in MINING_SCOPES:
+            raise ReidError(f"mining_scope={mining_scope!r}, expected one of {', '.join(MINING_SCOPES)}.")
+        self.mining_scope = mining_scope
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        """Returns the costs of a batch: integer ids `[B]`, float32 embeddings `[B, D]`."""
         raise NotImplementedError
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         # Keras 3 casts labels to float32 before `call` sees them: that would merge ids above 2^24, but not positions.
-        return super().__call__(_first_positions(y_true), tf.cast(y_pred, tf.float32), sample_weight)
+        y_true, y_pred = flat_batch(y_true, y_pred)
+        return super().__call__(self._first_positions(y_true), y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        terms, valid = self.terms(_as_integers(y_true), y_pred)
-        return terms * tf.cast(tf.size(terms), tf.float32) / _divisor(valid)
+        """Returns float32 `[B]`, scaled; see the class. Labels are integers `[B]` or `[B, 1]`."""
+        person_ids, embeddings = flat_batch(_as_integers(y_true), y_pred)
+        context = replica_context()
+        if context is None:
+            costs, counts = self.costs(person_ids, embeddings)
+            count, replicas = tf.reduce_sum(counts), 1
+        elif self.mining_scope == "replica":
+            costs, counts = self.costs(person_ids, embeddings)
+            count, replicas = sum_over_replicas(tf.reduce_sum(counts), context), context.num_replicas_in_sync
+        else:
+            everyone = self.costs(all_rows(person_ids, context), all_rows(embeddings, context))
+            costs, count = own_rows(everyone.costs, tf.size(person_ids), context), tf.reduce_sum(everyone.counts)
+            replicas = context.num_replicas_in_sync
+        return costs * (replicas * tf.cast(tf.size(person_ids), tf.float32) / tf.maximum(1.0, count))
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "mining_scope": self.mining_scope}
+
+    def _first_positions(self, person_ids: tf.Tensor) -> tf.Tensor:
+        """Returns for each image the position in the batch of the first of its identity, int32 `[B]`: an id as good."""
+        context = replica_context()
+        everyone = person_ids if context is None else all_rows(person_ids, context)
+        same = tf.cast(person_ids, everyone.dtype)[:, None] == everyone[None, :]
+        return tf.reduce_min(tf.where(same, tf.range(tf.size(everyone))[None, :], tf.size(everyone)), axis=1)
 
 
-def _first_positions(person_ids: tf.Tensor) -> tf.Tensor:
-    """Returns for each image the position in the batch of the first one of its identity, int32 `[B]`: an id as good."""
-    person_ids = flat_person_ids(person_ids)
-    images = tf.size(person_ids)
-    same = person_ids[:, None] == person_ids[None, :]
-    return tf.reduce_min(tf.where(same, tf.range(images)[None, :], images), axis=1)
+class MarginLoss(BatchLoss):
+    """A `BatchLoss` on distances with a margin.
+
+    Args:
+        margin: a number of at least 0, in units of the distance, or "soft".
+        metric: "euclidean", "squared_euclidean" or "cosine".
+        mining_scope: "global" or "replica".
+        name: of the loss.
+        **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
+    """
+
+    def __init__(self, margin: Margin, *, metric: str = "euclidean", **kwargs):
+        super().__init__(**kwargs)
+        self.margin, self.metric = self._check_margin(margin), check_metric(metric)
+
+    _check_margin = staticmethod(check_margin)
+
+    @property
+    def hinge(self) -> float:
+        """The distance by which a negative must be farther than a positive to cost nothing; 0 for the soft margin."""
+        return 0.0 if self.margin == "soft" else self.margin
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "margin": self.margin, "metric": self.metric}
 
 
 def _as_integers(person_ids: tf.Tensor) -> tf.Tensor:
     """Undoes Keras 3's cast of the positions in the batch to its float type."""
+    person_ids = tf.convert_to_tensor(person_ids)
     return person_ids if person_ids.dtype.is_integer else tf.cast(tf.round(person_ids), tf.int32)

@@ -2,10 +2,10 @@
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import BatchLoss, mean_over_valid
-from keras_reid.losses.mining import pair_up
-
-_ABSENT = -1e9  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
+from keras_reid.losses.batch_loss import BatchLoss, Costs, mean_cost, register
+from keras_reid.losses.distances import unit_vectors
+from keras_reid.losses.lifted import log_sum_exp
+from keras_reid.losses.mining import flat_batch, pair_up
 
 
 def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float = 0.25, scale: float = 32) -> tf.Tensor:
@@ -30,28 +30,26 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
     Source: Sun et al. 2020 (arXiv 2002.10857), equations 4, 5 and 8.
     """
-    terms, valid = _circle_terms(person_ids, embeddings, *_checked(margin, scale))
-    return mean_over_valid(terms, valid)
+    return mean_cost(_circle_costs(person_ids, embeddings, *_checked(margin, scale)))
 
 
-def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> tuple:
-    pairs = pair_up(person_ids)
-    similarities = _cosine_similarities(tf.cast(embeddings, tf.float32))
+def _circle_costs(person_ids, embeddings, margin: float, scale: float) -> Costs:
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs, similarities = pair_up(person_ids), _cosine_similarities(embeddings)
 
     positive_weights = tf.nn.relu(1 + margin - tf.stop_gradient(similarities))
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
-    terms = tf.nn.softplus(
-        tf.reduce_logsumexp(tf.where(pairs.positive, positive_logits, _ABSENT), axis=1)
-        + tf.reduce_logsumexp(tf.where(pairs.negative, negative_logits, _ABSENT), axis=1)
+    costs = tf.nn.softplus(
+        log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative)
     )
-    return tf.where(pairs.valid, terms, 0.0), pairs.valid
+    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
 
 
 def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:
     """Returns float32 `[B, B]`; in float64 between, which no GPU shortens to TF32."""
-    unit = tf.cast(tf.math.l2_normalize(embeddings, axis=1), tf.float64)
+    unit = unit_vectors(embeddings)
     return tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
 
 
@@ -68,6 +66,7 @@ def _checked(margin, scale) -> tuple:
     return numbers
 
 
+@register
 class CircleLoss(BatchLoss):
     """`circle_loss` for `model.compile`, under Keras 2 and Keras 3: labels `[B]` or `[B, 1]`, integer.
 
@@ -75,15 +74,15 @@ class CircleLoss(BatchLoss):
         margin: from 0 to 1.
         scale: gamma, above 0.
         name: of the loss.
-        **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
+        **kwargs: of `BatchLoss`.
     """
 
-    def __init__(self, margin: float = 0.25, scale: float = 32, name: str = "circle_loss", **kwargs):
+    def __init__(self, margin: float = 0.25, scale: float = 32, *, name: str = "circle_loss", **kwargs):
         super().__init__(name=name, **kwargs)
         self.margin, self.scale = _checked(margin, scale)
 
-    def terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
-        return _circle_terms(person_ids, embeddings, self.margin, self.scale)
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _circle_costs(person_ids, embeddings, self.margin, self.scale)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin, "scale": self.scale}

@@ -1,40 +1,105 @@
-"""Decides how far apart two embeddings are: fast for choosing pairs, exact for those chosen."""
+"""Decides how far apart two embeddings are: fast for choosing pairs, exact for those that count."""
 
+from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
+METRICS = ("euclidean", "squared_euclidean", "cosine")
+# Through a float64 Gram matrix a squared distance is known to some 1e-15 of the squared lengths. What lies below this
+# share of them, a distance of 1e-7 of the length and so float32's own resolution, is an equal image: exactly 0.
+_RESOLUTION = 1e-14
 
-def euclidean_distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Returns the Euclidean distances of paired rows, by explicit difference: exact however close the two are.
+
+def check_metric(metric: str) -> str:
+    """Returns the metric, one of `METRICS`; ReidError for anything else."""
+    if metric not in METRICS:
+        raise ReidError(f"metric={metric!r}, expected one of {', '.join(METRICS)}.")
+    return metric
+
+
+def paired_distances(first: tf.Tensor, second: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
+    """Returns the distances of paired rows, by explicit difference: exact however close the two are.
 
     The gradient at distance 0 is 0, not NaN; a NaN in a row is a NaN distance, so that divergence shows in the loss.
-    Squares underflow below a distance of about 1e-19.
 
     Args:
-        first: float32 `[B, D]`.
-        second: float32 `[B, D]`.
+        first: floating `[B, D]`.
+        second: floating `[B, D]`.
+        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine of the angle; 1/2 to a vector of zeros).
 
     Returns:
-        float32 `[B]`.
+        float32 `[B]`; squares underflow below a Euclidean distance of about 1e-19.
+
+    Raises:
+        ReidError: another metric.
     """
+    cosine = check_metric(metric) == "cosine"
+    # Rounding unit vectors to float32 would cost 1e-3 of the cosine distance of two that are 1e-4 apart.
+    first, second = (unit_vectors(x) if cosine else tf.cast(x, tf.float32) for x in (first, second))
     squared = tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1)
-    zero = tf.equal(squared, 0)  # not `squared > 0`, which takes NaN for 0
-    # Both branches of a `where` get a gradient: the inner one keeps sqrt away from 0, where its slope is infinite.
-    return tf.where(zero, 0.0, tf.sqrt(tf.where(zero, 1.0, squared)))
+    return _from_squared(squared, tf.equal(squared, 0), metric)  # not `squared > 0`, which takes NaN for 0
 
 
-def squared_distances_for_selection(embeddings: tf.Tensor) -> tf.Tensor:
-    """Returns all squared distances through the Gram matrix: O(B^2) memory, good for choosing pairs and nothing else.
+def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
+    """Returns the distances of all pairs, with gradients, for losses to which every pair counts.
+
+    Computed through a float64 Gram matrix, which no GPU shortens to TF32 and which needs O(B^2) memory, not O(B^2 * D):
+    relative errors stay below 1e-6 down to a distance of 1e-4 of the vectors' length; below 1e-7 of it a distance is 0.
+    The gradient at distance 0 is 0, not NaN; a NaN anywhere makes every distance NaN.
+
+    Args:
+        embeddings: floating `[B, D]`.
+        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine of the angle; 1/2 to a vector of zeros).
+
+    Returns:
+        float32 `[B, B]`, 0 on the diagonal.
+
+    Raises:
+        ReidError: another metric.
+    """
+    vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else tf.cast(embeddings, tf.float64)
+    # Distances do not change with a common offset, so nor does their gradient; rounding does.
+    vectors -= tf.stop_gradient(tf.reduce_mean(vectors, axis=0, keepdims=True))
+    gram = tf.matmul(vectors, vectors, transpose_b=True)
+    lengths = tf.reduce_sum(tf.square(vectors), axis=1)
+    lengths = lengths[:, None] + lengths[None, :]
+    squared = lengths - 2 * gram
+    equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(gram)[0], dtype=tf.bool)
+    return _from_squared(squared, equal, metric)
+
+
+def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
+    """Returns what orders all pairs by their distance, through a float32 Gram matrix: for choosing and nothing else.
 
     |a|^2 + |b|^2 - 2ab cancels for near duplicates, the more so in TF32 on a GPU; the distances of the chosen pairs are
-    therefore computed again by `euclidean_distances`. Centring first keeps the cancellation small.
+    therefore computed again by `paired_distances`. Centring first keeps the cancellation small.
 
     Args:
         embeddings: float32 `[B, D]`.
+        metric: as of `paired_distances`.
 
     Returns:
-        float32 `[B, B]`, without a gradient.
+        float32 `[B, B]`, without a gradient: squared Euclidean distances, of unit vectors for "cosine".
     """
-    embeddings = tf.stop_gradient(embeddings)
-    embeddings -= tf.reduce_mean(embeddings, axis=0, keepdims=True)
-    norms = tf.reduce_sum(tf.square(embeddings), axis=1)
-    return norms[:, None] + norms[None, :] - 2 * tf.matmul(embeddings, embeddings, transpose_b=True)
+    vectors = tf.stop_gradient(embeddings)
+    if check_metric(metric) == "cosine":
+        vectors = tf.cast(unit_vectors(vectors), tf.float32)
+    vectors -= tf.reduce_mean(vectors, axis=0, keepdims=True)
+    lengths = tf.reduce_sum(tf.square(vectors), axis=1)
+    return lengths[:, None] + lengths[None, :] - 2 * tf.matmul(vectors, vectors, transpose_b=True)
+
+
+def unit_vectors(embeddings: tf.Tensor) -> tf.Tensor:
+    """Returns float64 rows of length 1; a row of zeros stays one, without a gradient."""
+    vectors = tf.cast(embeddings, tf.float64)
+    squared = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    return vectors / tf.sqrt(tf.where(tf.equal(squared, 0), tf.ones_like(squared), squared))
+
+
+def _from_squared(squared: tf.Tensor, equal: tf.Tensor, metric: str) -> tf.Tensor:
+    zero = tf.zeros_like(squared)
+    if metric == "euclidean":
+        # Both branches of a `where` get a gradient: the inner one keeps sqrt away from 0, where its slope is infinite.
+        return tf.cast(tf.where(equal, zero, tf.sqrt(tf.where(equal, zero + 1, squared))), tf.float32)
+    squared = tf.where(equal, zero, squared)
+    # For vectors of length 1, 1 - cos is half the squared distance, and does not cancel.
+    return tf.cast(squared / 2 if metric == "cosine" else squared, tf.float32)

@@ -1,9 +1,9 @@
-"""Decides which pairs of a batch the loss looks at: for each anchor the hardest positive and the hardest negative."""
+"""Decides which pairs of a batch there are, and which the loss looks at: for each anchor the hardest two."""
 
 from typing import NamedTuple
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.distances import euclidean_distances, squared_distances_for_selection
+from keras_reid.losses.distances import paired_distances, squared_distances_for_selection
 
 
 class HardestPairs(NamedTuple):
@@ -20,14 +20,6 @@ class HardestPairs(NamedTuple):
     valid: tf.Tensor
 
 
-def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
-    """Returns integer `[B]` or `[B, 1]` ids as `[B]`; ValueError when they are not integers."""
-    person_ids = tf.convert_to_tensor(person_ids)
-    if not person_ids.dtype.is_integer:
-        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
-    return tf.reshape(person_ids, [-1])
-
-
 class Pairs(NamedTuple):
     """Who is what to whom in a batch of B images.
 
@@ -42,42 +34,76 @@ class Pairs(NamedTuple):
     valid: tf.Tensor
 
 
+def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
+    """Returns integer `[B]` or `[B, 1]` ids as `[B]`; ValueError when they are not integers, or of another shape."""
+    person_ids = tf.convert_to_tensor(person_ids)
+    if not person_ids.dtype.is_integer:
+        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
+    if person_ids.shape.rank not in (None, 1) and person_ids.shape[1:] != [1]:
+        raise ValueError(f"person_ids have shape {person_ids.shape}, expected [B] or [B, 1]: one id for each image.")
+    return tf.reshape(person_ids, [-1])
+
+
+def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
+    """Returns ids `[B]` and float32 embeddings `[B, D]`; ValueError when they are not one id for each embedding."""
+    person_ids, embeddings = flat_person_ids(person_ids), tf.convert_to_tensor(embeddings)
+    if not embeddings.dtype.is_floating:
+        raise ValueError(f"embeddings have dtype {embeddings.dtype.name}, expected floating point: cast them.")
+    if embeddings.shape.rank not in (None, 2) or not person_ids.shape.is_compatible_with(embeddings.shape[:1]):
+        raise ValueError(
+            f"person_ids have shape {person_ids.shape} and embeddings {embeddings.shape}, expected [B] and [B, D]: one "
+            "id for each embedding."
+        )
+    return person_ids, tf.cast(embeddings, tf.float32)
+
+
 def pair_up(person_ids: tf.Tensor) -> Pairs:
-    """Returns the pairs of a batch of integer `[B]` or `[B, 1]` ids; ValueError when they are not integers."""
-    person_ids = flat_person_ids(person_ids)
+    """Returns the pairs of a batch of integer ids `[B]`."""
     same = person_ids[:, None] == person_ids[None, :]
     positive, negative = same & ~tf.eye(tf.size(person_ids), dtype=tf.bool), ~same
     return Pairs(positive, negative, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1))
 
 
-def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor) -> HardestPairs:
+def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: str = "euclidean") -> HardestPairs:
     """Finds each anchor's hardest positive and hardest negative in the batch.
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`.
         embeddings: floating `[B, D]`; computed in float32 whatever its dtype.
+        metric: "euclidean", "squared_euclidean" or "cosine".
 
     Returns:
         The exact distances of the chosen pairs, with gradients; ties go to the first image of the batch.
 
     Raises:
-        ValueError: the ids are not integers (in bfloat16 every id above 256 would merge with its neighbours).
+        ValueError: the ids are not integers (in bfloat16 every id above 256 would merge with its neighbours), or not
+            one for each embedding.
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
     """
-    pairs, embeddings = pair_up(person_ids), tf.cast(embeddings, tf.float32)
-    squared = squared_distances_for_selection(embeddings)
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs = pair_up(person_ids)
+    scores = squared_distances_for_selection(embeddings, metric=metric)
 
-    def chosen_distances(scores: tf.Tensor) -> tf.Tensor:
-        # The extra column is never chosen: argmax refuses rows without any, which is what an empty batch has.
-        scores = tf.pad(scores, [[0, 0], [0, 1]], constant_values=-float("inf"))
-        chosen = tf.argmax(scores, axis=1, output_type=tf.int32)
-        distances = euclidean_distances(embeddings, tf.gather(embeddings, chosen))
+    def distances_to(chosen: tf.Tensor) -> tf.Tensor:
+        distances = paired_distances(embeddings, tf.gather(embeddings, chosen), metric=metric)
         return tf.where(pairs.valid, distances, 0.0)
 
-    infinity = tf.constant(float("inf"), tf.float32)
     return HardestPairs(
-        positive_distances=chosen_distances(tf.where(pairs.positive, squared, -infinity)),
-        negative_distances=chosen_distances(tf.where(pairs.negative, -squared, -infinity)),
+        positive_distances=distances_to(largest_in_rows(scores, pairs.positive)),
+        negative_distances=distances_to(largest_in_rows(-scores, pairs.negative)),
         valid=pairs.valid,
     )
+
+
+def largest_in_rows(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns the column of the first largest value of each row that the mask admits, int32 `[B]`; without one, any.
+
+    Args:
+        values: float32 `[B, B]`, or one that broadcasts to it.
+        mask: bool `[B, B]`.
+    """
+    values = tf.where(mask, values, -float("inf"))
+    # The extra column is never chosen: argmax refuses rows without any, which is what an empty batch has.
+    values = tf.pad(values, [[0, 0], [0, 1]], constant_values=-float("inf"))
+    return tf.argmax(values, axis=1, output_type=tf.int32)

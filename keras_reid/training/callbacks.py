@@ -1,15 +1,13 @@
-"""Decides what happens round the steps of a run: progress with an ETA, the record of an epoch, a stop on NaN."""
+"""Decides what happens round the steps of a run: progress with an ETA, and the record of an epoch."""
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from keras_reid.errors import ReidError
 from keras_reid.interrupts import hold, release
 from keras_reid.keras2 import keras
 from keras_reid.models import rebuild_in_float32, save_keras
@@ -36,7 +34,7 @@ class _LogLines:
 
 
 class Progress(keras.callbacks.Callback):
-    """One line with the ETA of the whole run; measures images/s; stops the run when the loss is not finite.
+    """One line with the ETA of the whole run; measures images/s.
 
     Args:
         first_step: steps of the run made before this fit.
@@ -73,11 +71,6 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._seconds.append(time.perf_counter() - self._began)
         self.step += 1
-        if not math.isfinite(logs["loss"]):
-            raise ReidError(
-                f"the loss is {logs['loss']} at step {self.step}: training stopped, the last checkpoint is kept. Lower "
-                "--learning_rate, or use --mixed_precision=float32 to see whether the precision is to blame."
-            )
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()

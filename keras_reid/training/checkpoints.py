@@ -13,7 +13,7 @@ _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's 
 
 
 class Checkpoints:
-    """Saves and restores the embedder's weights and the optimizer's state; a checkpoint is whole or not there.
+    """Saves and restores all that training changes, optimizer state included; a checkpoint is whole or not there.
 
     Args:
         folder: that holds one folder for each checkpoint, named by the steps made.
@@ -23,8 +23,10 @@ class Checkpoints:
     def __init__(self, folder: Path, trainer):
         self._folder = Path(folder)
         # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
-        trainer.optimizer.build(trainer.embedder.trainable_variables)
-        self._checkpoint = tf.train.Checkpoint(embedder=trainer.embedder, optimizer=trainer.optimizer)
+        trainer.optimizer.build(trainer.trainable_variables)
+        parts = {"embedder": trainer.embedder, "identity": trainer.identity_loss, "centers": trainer.center_loss}
+        parts = {name: part for name, part in parts.items() if part is not None}
+        self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **parts)
 
     def save(self, step: int) -> None:
         """Writes the checkpoint of a step, then removes all but the newest two."""

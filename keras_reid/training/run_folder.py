@@ -20,7 +20,7 @@ _BYTES_NEEDED = 1_200_000_000
 
 
 class RunFolder:
-    """One run: `run.flags`, `checkpoints/`, `metrics.csv`, `tensorboard/`, `*.keras`, `export/`, `evaluation.json`."""
+    """One run: flags, checkpoints, metrics, models, exports, scores, and a diagnosis where something is wrong."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -32,6 +32,7 @@ class RunFolder:
         self.best_model = self.path / "best.keras"
         self.export = self.path / "export"
         self.evaluation = self.path / "evaluation.json"
+        self.diagnosis = self.path / "diagnosis.txt"
 
     def check(self, flags: Mapping[str, str], *, resume: str, allow_flag_changes: bool) -> None:
         """Makes sure that the folder is free, or holds the run that the same flags began; writes nothing.
@@ -147,3 +148,11 @@ class RunFolder:
         if not isinstance(evaluation, dict) or ("epochs" in evaluation and "scores" not in evaluation):
             raise ReidError(f"{str(self.evaluation)!r} is damaged. Delete it: it will be made again.")
         return evaluation
+
+    def record_diagnosis(self, line: str) -> None:
+        """Adds a line to `diagnosis.txt`."""
+        write_text(self.diagnosis, "".join(f"{line}\n" for line in [*self.read_diagnosis(), line]))
+
+    def read_diagnosis(self) -> list[str]:
+        """Returns the lines of `diagnosis.txt`; none where nothing was wrong."""
+        return self.diagnosis.read_text(errors="replace").splitlines() if self.diagnosis.exists() else []

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
-from keras_reid.losses.mining import mine_hardest_pairs
+from keras_reid.losses.distances import pairwise_distances
+from keras_reid.losses.mining import flat_person_ids, mine_hardest_pairs, pair_up
+from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
+from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 
-# Order and names of what a step reports, beside the learning rate.
+NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
+# Order and names of what a step reports, beside the learning rate and what the weighted terms add.
 _STATISTICS = (
     "loss",
     "active_triplets",
     "hardest_positive_distance",
     "hardest_negative_distance",
+    "positive_distance",
+    "negative_distance",
     "embedding_norm",
 )
 
@@ -23,19 +31,66 @@ class TripletTrainer(keras.Model):
     person ids `[B]`), then use `trainer.embedder`. The forward pass runs in the embedder's own precision, embeddings
     and loss in float32; under mixed_float16 the loss is scaled. Save `trainer.embedder`, not the trainer.
 
+    Beside that loss there may be, each by its weight, cross-entropy over the training identities and center loss. The
+    cross-entropy sits behind a BNNeck, which does not ship unless the embedder has it: an embedder made by
+    `build_embedder(head="bnneck")` lends its own, and the other two losses then look at the feature before it (Luo et
+    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding.
+
+    Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
+    gradient and report are those of one replica with the whole batch.
+
     Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
     loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
-    Euclidean norm of the embeddings, and the learning rate.
+    distances of all positive and all negative pairs, the mean Euclidean norm of the embeddings, and the learning rate.
+    With further terms also `metric_loss`, the compiled loss alone, `identity_loss`, `identity_accuracy` and
+    `center_loss`, unweighted.
 
     Args:
         embedder: a model from images to embeddings `[B, D]`, such as `build_embedder` makes.
+        person_ids: integer, those of the training set; needed where a weight is above 0.
+        identity_loss_weight: of the cross-entropy over identities; 0 is off.
+        label_smoothing: of the cross-entropy, from 0 to below 1.
+        center_loss_weight: of center loss; 0 is off.
         **kwargs: of `keras.Model`.
+
+    Raises:
+        ReidError: a weight is negative, or needs person_ids.
     """
 
-    def __init__(self, embedder: keras.Model, **kwargs):
+    def __init__(
+        self,
+        embedder: keras.Model,
+        *,
+        person_ids: Sequence[int] | None = None,
+        identity_loss_weight: float = 0.0,
+        label_smoothing: float = 0.1,
+        center_loss_weight: float = 0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        # The report is the same on each replica; Keras would add them up.
+        self.distribute_reduction_method = "first"
+        weights = {"identity_loss": identity_loss_weight, "center_loss": center_loss_weight}
+        for name, weight in weights.items():
+            if not 0 <= weight < float("inf"):
+                raise ReidError(f"--{name}_weight={weight}, expected a number of at least 0.")
+            if weight and person_ids is None:
+                raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
         self.embedder = embedder
-        self._means = {name: keras.metrics.Mean(name) for name in _STATISTICS}
+        self._weights = {name: weight for name, weight in weights.items() if weight}
+        self._features = self.identity_loss = self.center_loss = None
+        neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
+        if identity_loss_weight:
+            self.identity_loss = IdentityLoss(person_ids, label_smoothing=label_smoothing, own_neck=neck is None)
+            self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
+            if neck is not None:
+                self._features = keras.Model(embedder.input, [neck.input, neck.output])
+        if center_loss_weight:
+            self.center_loss = CenterLoss(person_ids)
+            self.center_loss.build(embedder.output_shape if self._features is None else neck.input_shape)
+        terms = (*(["metric_loss"] if self._weights else []), *self._weights)
+        accuracy = ["identity_accuracy"] if identity_loss_weight else []
+        self._means = {name: keras.metrics.Mean(name) for name in (*_STATISTICS, *terms, *accuracy)}
 
     def compile(self, optimizer, loss, **kwargs):
         """As `keras.Model.compile`, without metrics: the trainer reports its own.
@@ -46,11 +101,17 @@ class TripletTrainer(keras.Model):
             **kwargs: `run_eagerly`, `jit_compile`, `steps_per_execution`.
 
         Raises:
-            ReidError: metrics or loss weights are given.
+            ReidError: metrics or loss weights are given, or jit_compile together with several replicas.
         """
         refused = sorted(kwargs.keys() & {"metrics", "weighted_metrics", "loss_weights"})
         if refused:
             raise ReidError(f"TripletTrainer.compile({refused[0]}=...) is not supported: it reports its own metrics.")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if kwargs.get("jit_compile") and replicas > 1:
+            raise ReidError(
+                f"jit_compile=True with {replicas} replicas is not supported: embeddings cannot be gathered inside a "
+                "step that XLA compiles. Leave out jit_compile, or train on one replica."
+            )
         optimizer = keras.optimizers.get(optimizer)
         scales = isinstance(optimizer, keras.mixed_precision.LossScaleOptimizer)
         # Keras wraps by the global policy of this moment; the embedder may have been built under another one.
@@ -65,36 +126,73 @@ class TripletTrainer(keras.Model):
     def train_step(self, data) -> dict:
         images, person_ids = _images_and_ids(data)
         with tf.GradientTape() as tape:
-            embeddings = self(images, training=True)
-            loss = self.compute_loss(images, person_ids, embeddings)
+            features, neck_features = self._both_features(images)
+            terms = {"metric_loss": self.compute_loss(images, person_ids, features)}
+            if self.identity_loss is not None:
+                losses, recognised = self.identity_loss(neck_features, person_ids, training=True)
+                terms["identity_loss"] = _share_of_mean(losses)
+                self._means["identity_accuracy"].update_state(recognised)
+            if self.center_loss is not None:
+                terms["center_loss"] = _share_of_mean(self.center_loss(features, person_ids))
+            loss = terms["metric_loss"] + sum(weight * terms[name] for name, weight in self._weights.items())
         # `minimize` scales the loss and unscales the gradient where the optimizer is a LossScaleOptimizer.
-        self.optimizer.minimize(loss, self.embedder.trainable_variables, tape=tape)
-        report = self._update_statistics(loss, person_ids, embeddings)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        if self.center_loss is not None:
+            self.center_loss.update(features, person_ids)
+        report = self._update_statistics({"loss": loss, **terms}, person_ids, features)
         learning_rate = self.optimizer.learning_rate
         if callable(learning_rate):  # the legacy optimizers, tensorflow-addons' among them, give the schedule itself
             learning_rate = learning_rate(self.optimizer.iterations)
         return {**report, "learning_rate": tf.convert_to_tensor(learning_rate)}
 
     def test_step(self, data) -> dict:
+        """Reports the compiled loss alone: the other terms know the training identities only."""
         images, person_ids = _images_and_ids(data)
         embeddings = self(images, training=False)
-        return self._update_statistics(self.compute_loss(images, person_ids, embeddings), person_ids, embeddings)
+        loss = self.compute_loss(images, person_ids, embeddings)
+        return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
     @property
     def metrics(self) -> list:
         return list(self._means.values())  # Keras resets these at the start of each epoch.
 
-    def _update_statistics(self, loss: tf.Tensor, person_ids: tf.Tensor, embeddings: tf.Tensor) -> dict:
-        pairs = mine_hardest_pairs(person_ids, tf.stop_gradient(embeddings))
-        hinge = getattr(self.loss, "hinge", 0.0)
-        violation = pairs.positive_distances - pairs.negative_distances + hinge
-        valid = tf.cast(pairs.valid, tf.float32)
-        self._means["loss"].update_state(loss)
-        self._means["active_triplets"].update_state(violation > 0, sample_weight=valid)
-        self._means["hardest_positive_distance"].update_state(pairs.positive_distances, sample_weight=valid)
-        self._means["hardest_negative_distance"].update_state(pairs.negative_distances, sample_weight=valid)
-        self._means["embedding_norm"].update_state(tf.norm(embeddings, axis=1))
-        return {name: mean.result() for name, mean in self._means.items()}
+    def _both_features(self, images: tf.Tensor) -> tuple:
+        """Returns what the pair and center losses see, and what the classifier sees, float32 `[B, D]` each."""
+        if self._features is None:
+            embeddings = self(images, training=True)
+            return embeddings, embeddings
+        return tuple(tf.cast(feature, tf.float32) for feature in self._features(images, training=True))
+
+    def _update_statistics(self, losses: dict, person_ids: tf.Tensor, embeddings: tf.Tensor, names=None) -> dict:
+        context, embeddings = replica_context(), tf.stop_gradient(embeddings)
+        replicas = 1 if context is None else context.num_replicas_in_sync
+        for name in losses.keys() & self._means.keys():
+            # Each replica has its share of the loss: their sum is the loss, and a metric takes the mean of replicas.
+            self._means[name].update_state(losses[name] * replicas)
+        person_ids = flat_person_ids(person_ids)
+        if context is not None and getattr(self.loss, "mining_scope", "replica") == "global":
+            person_ids, embeddings = all_rows(person_ids, context), all_rows(embeddings, context)
+        metric = getattr(self.loss, "metric", "euclidean")
+        hardest, pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric), pair_up(person_ids)
+        violation = hardest.positive_distances - hardest.negative_distances + getattr(self.loss, "hinge", 0.0)
+        valid, distances = tf.cast(hardest.valid, tf.float32), pairwise_distances(embeddings, metric=metric)
+        for name, values, weights in (
+            ("active_triplets", violation > 0, valid),
+            ("hardest_positive_distance", hardest.positive_distances, valid),
+            ("hardest_negative_distance", hardest.negative_distances, valid),
+            ("positive_distance", distances, tf.cast(pairs.positive, tf.float32)),
+            ("negative_distance", distances, tf.cast(pairs.negative, tf.float32)),
+            ("embedding_norm", tf.norm(embeddings, axis=1), None),
+        ):
+            self._means[name].update_state(values, sample_weight=weights)
+        return {name: self._means[name].result() for name in names or self._means}
+
+
+def _share_of_mean(values: tf.Tensor) -> tf.Tensor:
+    """Returns this replica's part of the mean over the images of all replicas: the parts add up to it."""
+    images, context = tf.cast(tf.size(values), tf.float32), replica_context()
+    images = images if context is None else sum_over_replicas(images, context)
+    return tf.reduce_sum(values) / tf.maximum(1.0, images)
 
 
 def _images_and_ids(data) -> tuple:

@@ -12,7 +12,7 @@ import pytest
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
-from keras_reid.losses import BatchHardTripletLoss, batch_hard_triplet_loss, euclidean_distances, mine_hardest_pairs
+from keras_reid.losses import BatchHardTripletLoss, batch_hard_triplet_loss, mine_hardest_pairs, paired_distances
 
 MARGINS = [0.0, 0.3, 5.0, "soft"]
 # Where tf.keras may be Keras 3: TensorFlow 2.16 and later beside keras 3.
@@ -251,7 +251,7 @@ def test_near_duplicates_have_exact_distances(scale, separation):
     second = first + step * separation * scale / np.linalg.norm(step, axis=1, keepdims=True)
     first, second = first.astype(np.float32), second.astype(np.float32)
     exact = np.linalg.norm(first.astype(np.float64) - second.astype(np.float64), axis=1)
-    np.testing.assert_allclose(euclidean_distances(first, second), exact, rtol=1e-4)
+    np.testing.assert_allclose(paired_distances(first, second), exact, rtol=1e-4)
     # Six pairs of one identity: the positive is the near duplicate; six of two each: the negative is.
     both = np.concatenate([first, second])
     pairs = mine_hardest_pairs(np.tile(np.arange(6), 2), both)
@@ -291,7 +291,7 @@ def test_distance_of_scalars_and_its_gradient():
     first, second = tf.constant([[3.0], [1.0], [2.0]]), tf.constant([[1.0], [3.0], [2.0]])
     with tf.GradientTape() as tape:
         tape.watch(first)
-        distances = euclidean_distances(first, second)
+        distances = paired_distances(first, second)
     np.testing.assert_array_equal(distances, [2, 2, 0])
     np.testing.assert_array_equal(tape.gradient(distances, first)[:, 0], [1, -1, 0])
 

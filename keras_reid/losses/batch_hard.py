@@ -1,0 +1,105 @@
+"""Decides what the hardest pairs cost: one term an anchor (batch hard), or one an identity (class hard)."""
+
+from keras_reid.keras2 import tf
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.margin import Margin, check_margin, cost_of
+from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
+
+
+def batch_hard_triplet_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
+) -> tf.Tensor:
+    """Batch-hard triplet loss: mean over anchors of [max_p D(a,p) - min_n D(a,n) + margin]+, or softplus of the gap.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; computed in float32.
+        margin: a number of at least 0, in units of the distance, or "soft".
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
+        gradient, when there is none (one identity, all different, B = 1, an empty batch). Equal embeddings cost the
+        margin, or ln 2, without a gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
+    """
+    return mean_cost(_batch_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+
+
+def class_hard_triplet_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
+) -> tf.Tensor:
+    """Class-hard triplet loss: one term an identity, from its farthest pair and its nearest stranger.
+
+    Mean over identities i of [max over a, p in i of D(a,p) - min over a in i, n not in i of D(a,n) + margin]+, or
+    softplus of the gap: harder than batch hard, since the two need not have an anchor in common.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; computed in float32.
+        margin: a number of at least 0, in units of the distance, or "soft".
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`, the mean over valid identities, those with two images and a stranger in the batch; 0, with a zero
+        gradient, when there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: "Person ReID method based on metric learning with hard mining" (patent), claim 4.
+    """
+    return mean_cost(_class_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+
+
+def _batch_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+    pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
+    costs = cost_of(pairs.positive_distances - pairs.negative_distances, margin)
+    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
+
+
+def _class_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
+    # The hardest pair of an identity is the hardest of its images' hardest pairs.
+    same = person_ids[:, None] == person_ids[None, :]
+    positive = _largest(pairs.positive_distances, same)
+    negative = -_largest(-pairs.negative_distances, same)
+    # An identity's term stands at its first image.
+    first = ~tf.reduce_any(tf.linalg.band_part(same, -1, 0) & ~tf.eye(tf.size(person_ids), dtype=tf.bool), axis=1)
+    counts = pairs.valid & first
+    return Costs(tf.where(counts, cost_of(positive - negative, margin), 0.0), tf.cast(counts, tf.float32))
+
+
+def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns for each row of the mask `[B, B]` the largest of the values `[B]` that it admits; a NaN is larger."""
+    order = tf.where(tf.math.is_nan(values), float("inf"), values)
+    return tf.gather(values, largest_in_rows(order[None, :], mask))
+
+
+@register
+class BatchHardTripletLoss(MarginLoss):
+    """`batch_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
+
+    def __init__(self, margin: Margin = 0.3, *, name: str = "batch_hard_triplet_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _batch_hard_costs(person_ids, embeddings, self.margin, self.metric)
+
+
+@register
+class ClassHardTripletLoss(MarginLoss):
+    """`class_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
+
+    def __init__(self, margin: Margin = 0.3, *, name: str = "class_hard_triplet_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _class_hard_costs(person_ids, embeddings, self.margin, self.metric)

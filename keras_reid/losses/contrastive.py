@@ -1,0 +1,56 @@
+"""Decides what pairs cost one by one: images of one person apart, or of two persons closer than the margin."""
+
+from keras_reid.keras2 import tf
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.distances import pairwise_distances
+from keras_reid.losses.margin import check_number_margin
+from keras_reid.losses.mining import flat_batch, pair_up
+
+
+def contrastive_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float = 1.0, metric: str = "euclidean"
+) -> tf.Tensor:
+    """Contrastive (siamese) loss: mean over all pairs of D^2 for one identity, [margin - D]+^2 for two.
+
+    As tensorflow-addons' `ContrastiveLoss` on all pairs of the batch; the paper has half of it.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
+        margin: a number of at least 0, in units of the distance.
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`; 0, with a zero gradient, when there is no pair. Every pair counts: a batch of one identity is
+        pulled together, one of all different identities pushed apart. Equal embeddings cost margin^2 for each pair of
+        two identities, without a gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Hadsell et al. 2006, equation 4; for re-identification Varior et al. 2016 (arXiv 1607.08378).
+    """
+    return mean_cost(_contrastive_costs(person_ids, embeddings, check_number_margin(margin), metric))
+
+
+def _contrastive_costs(person_ids, embeddings, margin: float, metric: str) -> Costs:
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+    positive_costs = tf.where(pairs.positive, tf.square(distances), 0.0)
+    negative_costs = tf.where(pairs.negative, tf.square(tf.nn.relu(margin - distances)), 0.0)
+    counts = tf.cast(pairs.positive | pairs.negative, tf.float32)
+    return Costs(tf.reduce_sum(positive_costs + negative_costs, axis=1), tf.reduce_sum(counts, axis=1))
+
+
+@register
+class ContrastiveLoss(MarginLoss):
+    """`contrastive_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`, no soft margin."""
+
+    def __init__(self, margin: float = 1.0, *, name: str = "contrastive_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    _check_margin = staticmethod(check_number_margin)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _contrastive_costs(person_ids, embeddings, self.margin, self.metric)

@@ -1,0 +1,113 @@
+"""Decides what an anchor's pairs cost when all count, the hard ones most: lifted, and softmax-weighted triplets."""
+
+from keras_reid.keras2 import tf
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.distances import pairwise_distances
+from keras_reid.losses.margin import Margin, check_margin, cost_of
+from keras_reid.losses.mining import Pairs, flat_batch, pair_up
+
+ABSENT = -1e30  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
+
+
+def lifted_triplet_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
+) -> tf.Tensor:
+    """Lifted, generalised: mean over anchors of [log sum_{p != a} exp D(a,p) + log sum_n exp(margin - D(a,n))]+.
+
+    The margin leaves the second sum as a summand; "soft" therefore takes the softplus in place of [. + margin]+.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
+        margin: a number of at least 0, in units of the distance, or "soft".
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
+        gradient, when there is none. Equal embeddings cost log(positives) + log(negatives) + margin, no gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Hermans et al. 2017 (arXiv 1703.07737), section 2, after Song et al. 2016 (arXiv 1511.06452), whose own
+    lifted loss sums over positive pairs instead of anchors.
+    """
+    return mean_cost(_lifted_costs(person_ids, embeddings, check_margin(margin), metric))
+
+
+def weighted_triplet_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = "soft", metric: str = "euclidean"
+) -> tf.Tensor:
+    """Softmax-weighted triplet loss: softplus of sum_p w_p D(a,p) - sum_n w_n D(a,n), or [. + margin]+ of it.
+
+    w_p is the softmax of D over the anchor's positives, w_n that of -D over its negatives: batch hard made smooth. The
+    gradient flows through the weights, as in the authors' code.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
+        margin: "soft", as in the paper, or a number of at least 0, in units of the distance.
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
+        gradient, when there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Ye et al. 2020 (AGW, arXiv 2001.04193), section 4, "weighted regularization triplet".
+    """
+    return mean_cost(_weighted_costs(person_ids, embeddings, check_margin(margin), metric))
+
+
+def _lifted_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+    def gap(pairs, distances):
+        return log_sum_exp(distances, pairs.positive) + log_sum_exp(-distances, pairs.negative)
+
+    return _costs_of_gap(person_ids, embeddings, margin, metric, gap)
+
+
+def _weighted_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+    def gap(pairs, distances):
+        positive_weights = tf.nn.softmax(tf.where(pairs.positive, distances, ABSENT), axis=1)
+        negative_weights = tf.nn.softmax(tf.where(pairs.negative, -distances, ABSENT), axis=1)
+        return tf.reduce_sum((positive_weights - negative_weights) * distances, axis=1)
+
+    return _costs_of_gap(person_ids, embeddings, margin, metric, gap)
+
+
+def _costs_of_gap(person_ids, embeddings, margin: Margin, metric: str, gap) -> Costs:
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs: Pairs = pair_up(person_ids)
+    costs = cost_of(gap(pairs, pairwise_distances(embeddings, metric=metric)), margin)
+    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
+
+
+def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Returns log sum exp over those of each row `[B, B]` that the mask admits, `[B]`; -1e30 where there is none."""
+    return tf.reduce_logsumexp(tf.where(mask, logits, ABSENT), axis=1)
+
+
+@register
+class LiftedTripletLoss(MarginLoss):
+    """`lifted_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
+
+    def __init__(self, margin: Margin = 0.3, *, name: str = "lifted_triplet_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _lifted_costs(person_ids, embeddings, self.margin, self.metric)
+
+
+@register
+class WeightedTripletLoss(MarginLoss):
+    """`weighted_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
+
+    def __init__(self, margin: Margin = "soft", *, name: str = "weighted_triplet_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _weighted_costs(person_ids, embeddings, self.margin, self.metric)

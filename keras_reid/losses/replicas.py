@@ -1,0 +1,38 @@
+"""Decides what the batch is when tf.distribute splits it: the rows of all replicas, and which are one's own."""
+
+from __future__ import annotations
+
+from keras_reid.keras2 import tf
+
+
+def replica_context() -> tf.distribute.ReplicaContext | None:
+    """Returns the context in which replicas can speak to each other; None where there is only one."""
+    context = tf.distribute.get_replica_context()
+    return context if context is not None and context.num_replicas_in_sync > 1 else None
+
+
+def all_rows(values: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    """Returns the rows of all replicas, in their order; the gradient of a row goes back to the replica that it is of.
+
+    Args:
+        values: `[B_r, ...]` on replica r; the numbers of rows may differ.
+        context: of the replica.
+
+    Returns:
+        `[B, ...]`, B the sum of all B_r; integers as int64.
+    """
+    if values.dtype.is_integer:
+        values = tf.cast(values, tf.int64)  # collectives know few integer types
+    return context.all_gather(values, axis=0)
+
+
+def own_rows(rows: tf.Tensor, size: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    """Returns the `size` rows, of those of all replicas, that are this replica's."""
+    sizes = context.all_gather(tf.reshape(size, [1]), axis=0)
+    start = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
+    return rows[start : start + size]
+
+
+def sum_over_replicas(value: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    """Returns the sum of a number over the replicas, without a gradient."""
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.stop_gradient(value))

@@ -1,0 +1,182 @@
+"""Decides what all triplets of a batch cost (batch all), or the semi-hard ones: O(B^2) memory for O(B^3) triplets."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.distances import pairwise_distances
+from keras_reid.losses.margin import Margin, check_margin, cost_of, slope_of
+from keras_reid.losses.mining import Pairs, flat_batch, largest_in_rows, pair_up
+
+MEANS = ("nonzero", "all")
+
+
+def batch_all_triplet_loss(
+    person_ids: tf.Tensor,
+    embeddings: tf.Tensor,
+    *,
+    margin: Margin = 0.3,
+    mean_over: str = "nonzero",
+    metric: str = "euclidean",
+) -> tf.Tensor:
+    """Batch-all triplet loss: mean over triplets (a, p, n) of [D(a,p) - D(a,n) + margin]+, or softplus of the gap.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
+        margin: a number of at least 0, in units of the distance, or "soft".
+        mean_over: "nonzero" for the triplets that cost something, as otherwise the many easy ones wash out the few that
+            teach; "all" for all of them.
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`; 0, with a zero gradient, when the batch has no triplet. Equal embeddings cost the margin, or ln 2,
+        without a gradient.
+
+    Raises:
+        ReidError: an impossible margin, mean or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Hermans et al. 2017 (arXiv 1703.07737), section 2: "batch all", and "batch all != 0" of section 4.
+    """
+    margin, mean_over = check_margin(margin), _check_mean(mean_over)
+    return mean_cost(_batch_all_costs(person_ids, embeddings, margin, mean_over, metric))
+
+
+def semi_hard_triplet_loss(
+    person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
+) -> tf.Tensor:
+    """Semi-hard triplet loss: each positive pair (a, p) against the nearest negative that is farther than p.
+
+    Mean over the pairs of [D(a,p) - D(a,n) + margin]+, or softplus of the gap; where no negative is farther than p, n
+    is the farthest of all. FaceNet takes squared distances of unit vectors: `metric="squared_euclidean"`, margin 0.2.
+
+    Args:
+        person_ids: integer `[B]` or `[B, 1]`, in any order.
+        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
+        margin: a number of at least 0, in units of the distance, or "soft".
+        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+
+    Returns:
+        float32 `[]`, the mean over ordered positive pairs whose anchor has a negative; 0, with a zero gradient, when
+        there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+
+    Raises:
+        ReidError: an impossible margin or metric.
+        ValueError: the ids are not integers, or not one for each embedding.
+
+    Source: Schroff et al. 2015 (FaceNet, arXiv 1503.03832), section 3.2.
+    """
+    return mean_cost(_semi_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+
+
+def _check_mean(mean_over: str) -> str:
+    if mean_over not in MEANS:
+        raise ReidError(f"mean_over={mean_over!r}, expected one of {', '.join(MEANS)}.")
+    return mean_over
+
+
+def _batch_all_costs(person_ids, embeddings, margin: Margin, mean_over: str, metric: str) -> Costs:
+    def every_negative(distances, pairs, positive_distances):
+        return pairs.negative
+
+    # softplus is never 0 but where it underflows: under the soft margin both means are over all.
+    counts_all = mean_over == "all" or margin == "soft"
+    return _costs_of_triplets(person_ids, embeddings, margin, metric, every_negative, counts_all)
+
+
+def _semi_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+    def nearest_beyond(distances, pairs, positive_distances):
+        beyond = pairs.negative & (distances > positive_distances[:, None])
+        nearest, farthest = largest_in_rows(-distances, beyond), largest_in_rows(distances, pairs.negative)
+        chosen = tf.where(tf.reduce_any(beyond, axis=1), nearest, farthest)
+        return tf.one_hot(chosen, tf.shape(distances)[0], on_value=True, off_value=False)
+
+    return _costs_of_triplets(person_ids, embeddings, margin, metric, nearest_beyond, counts_all=True)
+
+
+def _costs_of_triplets(person_ids, embeddings, margin, metric, choose_negatives: Callable, counts_all: bool) -> Costs:
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+
+    @tf.custom_gradient
+    def costs_of(distances):
+        costs, counts, slopes = _sum_by_positives(distances, pairs, margin, choose_negatives, counts_all)
+        return (costs, counts), lambda by_cost, by_count: slopes * by_cost[:, None]
+
+    return Costs(*costs_of(distances))
+
+
+def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callable, counts_all: bool) -> tuple:
+    """Sums over the triplets of each anchor, one positive at a time: K - 1 rounds of O(B^2) for K images of a person.
+
+    All B^3 triplets at once would take 4 GB a tensor at B = 1,024; and what a round leaves for the gradient is the
+    slope of the cost by each distance, which adds up.
+
+    Args:
+        distances: float32 `[B, B]`.
+        pairs: of the batch.
+        margin: a number or "soft".
+        choose_negatives: (distances, pairs, distances `[B]` of the positives of this round) -> bool `[B, B]`.
+        counts_all: count every triplet, not only those that cost something.
+
+    Returns:
+        float32 `[B]` sums of the costs, `[B]` their counts, `[B, B]` slopes of the sums by the distances.
+    """
+    images = tf.shape(distances)[0]
+    # Column j: each anchor's positives in the order of the batch, then whoever is no positive.
+    order = tf.argsort(tf.cast(pairs.positive, tf.int32), axis=1, direction="DESCENDING", stable=True)
+    order = tf.pad(order, [[0, 0], [0, 1]])  # XLA refuses a column j of an empty batch, though no round takes it
+    positives = tf.math.count_nonzero(pairs.positive, axis=1, dtype=tf.int32)
+    rounds = tf.reduce_max(tf.where(pairs.valid, positives, 0))
+
+    def add_round(j, costs, counts, slopes):
+        positive = order[:, j]
+        positive_distances = tf.gather(distances, positive, batch_dims=1)
+        chosen = choose_negatives(distances, pairs, positive_distances) & (pairs.valid & (j < positives))[:, None]
+        gap = positive_distances[:, None] - distances
+        costs_now = tf.where(chosen, cost_of(gap, margin), 0.0)
+        slopes_now = tf.where(chosen, slope_of(gap, margin), 0.0)
+        counted = chosen if counts_all else chosen & ~tf.equal(costs_now, 0)
+        by_positive = tf.one_hot(positive, images) * tf.reduce_sum(slopes_now, axis=1, keepdims=True)
+        return (
+            j + 1,
+            costs + tf.reduce_sum(costs_now, axis=1),
+            counts + tf.reduce_sum(tf.cast(counted, tf.float32), axis=1),
+            slopes + by_positive - slopes_now,
+        )
+
+    nothing = (0, tf.zeros([images]), tf.zeros([images]), tf.zeros([images, images]))
+    _, costs, counts, slopes = tf.while_loop(lambda j, *_: j < tf.maximum(0, rounds), add_round, nothing)
+    return costs, counts, slopes
+
+
+@register
+class BatchAllTripletLoss(MarginLoss):
+    """`batch_all_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; other arguments of `MarginLoss`."""
+
+    def __init__(
+        self, margin: Margin = 0.3, *, mean_over: str = "nonzero", name: str = "batch_all_triplet_loss", **kwargs
+    ):
+        super().__init__(margin, name=name, **kwargs)
+        self.mean_over = _check_mean(mean_over)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _batch_all_costs(person_ids, embeddings, self.margin, self.mean_over, self.metric)
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "mean_over": self.mean_over}
+
+
+@register
+class SemiHardTripletLoss(MarginLoss):
+    """`semi_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
+
+    def __init__(self, margin: Margin = 0.3, *, name: str = "semi_hard_triplet_loss", **kwargs):
+        super().__init__(margin, name=name, **kwargs)
+
+    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
+        return _semi_hard_costs(person_ids, embeddings, self.margin, self.metric)

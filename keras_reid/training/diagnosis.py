@@ -1,0 +1,170 @@
+"""Decides when a run is in trouble, from its own numbers: collapsed, blind to who is who, idle, or not finite."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras, tf
+from keras_reid.training.run_folder import RunFolder
+
+WINDOW = 100  # steps that a loss must have been at a standstill: a healthy run passes ln 2 or the margin within fewer
+SHORT_WINDOW = 20  # steps that are enough where the embeddings are one point
+_NO_BETTER = 0.97  # of the loss of a single point
+_STANDSTILL = 0.97  # the second half of the window costs at least this share of the first
+_NO_CLOSER = 0.985  # mean positive distance / mean negative distance; 1 for labels by chance
+_ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
+_STOPPED = "training stopped"
+_CAUSES = (
+    "pre-trained weights not loaded (--backbone_weights), --learning_rate too high for hard mining, {margin}"
+    "--identities_per_batch or --images_per_identity too small (or, from scratch, too large), or labels that do not "
+    "belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or --identity_loss_weight=1 help."
+)
+
+
+class CollapseDoctor(keras.callbacks.Callback):
+    """Watches the report of a `TripletTrainer`; says once, in one line, what is wrong, and writes it to the run folder.
+
+    It speaks when, over 100 steps (20 for the first),
+
+    - all embeddings lie on one point: no pair is farther apart than a thousandth of their norm, or than a thousandth
+      of what it was in the first steps;
+    - positives are no closer than negatives: the labels do not fit, or nothing is learned;
+    - the loss stands still and is no better than if all embeddings lay on one point (the margin, or ln 2);
+    - nothing costs anything: no triplet is active.
+
+    Whatever it says it says once a run. A loss that is not finite, or weights that are not after an epoch, stop the
+    run.
+
+    Args:
+        identities_per_batch: P.
+        images_per_identity: K.
+        first_step: steps of the run made before this fit.
+        run: the run's folder, where `diagnosis.txt` is written; None prints only.
+    """
+
+    def __init__(
+        self, *, identities_per_batch: int, images_per_identity: int, first_step: int = 0, run: RunFolder | None = None
+    ):
+        super().__init__()
+        self.step = first_step
+        self._run = run
+        said = run.read_diagnosis() if run is not None else []
+        self.finding = next((line for line in said if _STOPPED not in line), None)
+        self._person_ids = np.repeat(np.arange(identities_per_batch, dtype=np.int32), images_per_identity)
+        self._history, self._first_distance = deque(maxlen=WINDOW), None
+
+    def on_train_begin(self, logs=None):
+        self._cost_of_a_point = _cost_of_a_point(self.model.loss, self._person_ids)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._means, self._steps_in_epoch = {}, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        # With `steps_per_execution` one call stands for several steps.
+        steps = batch + 1 - self._steps_in_epoch
+        self.step += steps
+        if not math.isfinite(logs["loss"]):
+            self._stop(f"the loss is {logs['loss']}", self.step - steps)
+        self._history.extend([self._since_last(logs, steps)] * steps)
+        if self.finding is None:
+            self._examine()
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last step of an epoch can ruin weights that no later loss of it would show, and that would be saved.
+        variables = self.model.trainable_variables
+        if not all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(value)))) for value in variables):
+            self._stop("weights are not finite", self.step - 1)
+
+    def _since_last(self, logs: Mapping[str, float], steps: int) -> dict[str, float]:
+        """Returns the mean over the newest steps: Keras reports means over the epoch so far."""
+        before, now = self._steps_in_epoch, self._steps_in_epoch + steps
+        newest = {
+            name: (float(value) * now - self._means.get(name, 0.0) * before) / steps for name, value in logs.items()
+        }
+        self._means, self._steps_in_epoch = {name: float(value) for name, value in logs.items()}, now
+        return newest
+
+    def _examine(self) -> None:
+        if len(self._history) >= SHORT_WINDOW:
+            recent = _mean_of(list(self._history)[-SHORT_WINDOW:])
+            distance = max(recent["positive_distance"], recent["negative_distance"])
+            self._first_distance = distance if self._first_distance is None else self._first_distance
+            metric = getattr(self.model.loss, "metric", "euclidean")
+            smallest = max(_ONE_POINT_OF[metric](recent["embedding_norm"]), _ONE_POINT * self._first_distance)
+            if distance <= smallest:
+                return self._say(
+                    f"all embeddings lie on one point: pairs are {distance:.2g} apart at a norm of "
+                    f"{recent['embedding_norm']:.2g}, so nobody can be told from anybody. " + self._likely_causes()
+                )
+        if len(self._history) == WINDOW:
+            history = list(self._history)
+            self._examine_window(_mean_of(history[: WINDOW // 2]), _mean_of(history[WINDOW // 2 :]), _mean_of(history))
+
+    def _examine_window(self, first: dict, second: dict, whole: dict) -> None:
+        name = "metric_loss" if "metric_loss" in whole else "loss"
+        stands_still = second[name] >= _STANDSTILL * first[name]
+        if whole["positive_distance"] >= _NO_CLOSER * whole["negative_distance"] > 0:
+            return self._say(
+                f"images of one person have been no closer than images of two ({whole['positive_distance']:.3g} and "
+                f"{whole['negative_distance']:.3g}) for {WINDOW} steps: nothing is learned. " + self._likely_causes()
+            )
+        point = self._cost_of_a_point
+        if point and stands_still and min(first[name], second[name]) >= _NO_BETTER * point:
+            return self._say(
+                f"collapse: the loss has stood at {whole[name]:.3g} for {WINDOW} steps, no better than the {point:.3g} "
+                f"that all embeddings on one point would cost{self._margin_in_words()}. " + self._likely_causes()
+            )
+        if max(first[name], second[name]) <= 1e-6 and whole["active_triplets"] <= 1e-6:
+            return self._say(
+                f"no triplet has been active for {WINDOW} steps: the loss is 0 and nothing is learned any more. Likely "
+                "causes: the training set is learned, --margin, --identities_per_batch or --images_per_identity too "
+                "small for hard pairs, or no batch that holds two images of a person."
+            )
+
+    def _margin_in_words(self) -> str:
+        margin = getattr(self.model.loss, "margin", None)
+        return {None: "", "soft": " (ln 2)"}.get(margin, f" (the margin is {margin})")
+
+    def _likely_causes(self) -> str:
+        hinge = isinstance(getattr(self.model.loss, "margin", None), float)
+        return "Likely causes: " + _CAUSES.format(margin="a hinge from scratch (try --margin=soft), " if hinge else "")
+
+    def _say(self, finding: str) -> None:
+        self.finding = f"step {self.step}: {finding}"
+        tqdm.write(f"diagnosis at {self.finding}")
+        if self._run is not None:
+            self._run.record_diagnosis(self.finding)
+
+    def _stop(self, what: str, last_good_step: int) -> None:
+        message = (
+            f"{what} at step {self.step}, {_STOPPED}. It went wrong between step {last_good_step}, the last good one, "
+            f"and step {self.step}; the last checkpoint is kept. Lower --learning_rate, or use "
+            "--mixed_precision=float32 to see whether the precision is to blame."
+        )
+        if self._run is not None:
+            self._run.record_diagnosis(message)
+        raise ReidError(message)
+
+
+_ONE_POINT_OF = {
+    "euclidean": lambda norm: _ONE_POINT * norm,
+    "squared_euclidean": lambda norm: (_ONE_POINT * norm) ** 2,
+    "cosine": lambda norm: _ONE_POINT**2 / 2,
+}
+
+
+def _cost_of_a_point(loss, person_ids: np.ndarray) -> float | None:
+    """Returns what a batch costs whose embeddings are all the same; None for a loss that is no `Loss`."""
+    if not isinstance(loss, keras.losses.Loss):
+        return None
+    return float(tf.reduce_mean(loss.call(tf.constant(person_ids), tf.ones([len(person_ids), 8]))))
+
+
+def _mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -1,0 +1,188 @@
+"""The doctor: each planted fault is named within its number of steps, once; healthy runs pass in silence."""
+
+import math
+
+import numpy as np
+import pytest
+
+from keras_reid import TripletTrainer
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras, tf
+from keras_reid.losses import BatchHardTripletLoss, CircleLoss, build_loss
+from keras_reid.training.diagnosis import SHORT_WINDOW, WINDOW, CollapseDoctor
+from keras_reid.training.run_folder import RunFolder
+from tests.conftest import tiny_embedder
+
+P, K = 6, 4
+LEARNS = ["batch_hard", "batch_all", "semi_hard", "lifted", "contrastive", "circle", "weighted"]
+
+
+def doctor_of(run=None, first_step=0):
+    return CollapseDoctor(identities_per_batch=P, images_per_identity=K, first_step=first_step, run=run)
+
+
+def people(identities=12, shuffled=False):
+    """Batches of coloured noise: a person is a colour. Shuffled, a colour says nothing."""
+    random = np.random.default_rng(0)
+    colours = random.integers(0, 200, (identities, 1, 1, 3))
+
+    def batches():
+        while True:
+            chosen = random.choice(identities, P, replace=False).repeat(K)
+            shown = random.integers(0, identities, len(chosen)) if shuffled else chosen
+            images = colours[shown] + random.integers(0, 56, (len(chosen), 32, 16, 3))
+            yield images.astype(np.uint8), chosen.astype(np.int32)
+
+    signature = (tf.TensorSpec([P * K, 32, 16, 3], tf.uint8), tf.TensorSpec([P * K], tf.int32))
+    return tf.data.Dataset.from_generator(batches, output_signature=signature)
+
+
+def fit(loss, *, steps, doctor, embedder=None, optimizer=None, shuffled=False, callbacks=()):
+    trainer = TripletTrainer(embedder or tiny_embedder(normalize=True))
+    trainer.compile(optimizer or keras.optimizers.Adam(1e-3), loss)
+    epochs = math.ceil(steps / 40)
+    dataset = people(shuffled=shuffled)
+    trainer.fit(dataset, steps_per_epoch=40, epochs=epochs, callbacks=[doctor, *callbacks], verbose=0)
+    return trainer
+
+
+# --- Planted faults, trained ---
+
+
+@pytest.mark.parametrize("loss", [BatchHardTripletLoss(0.3), BatchHardTripletLoss("soft"), CircleLoss()])
+def test_equal_embeddings_are_named_within_the_short_window(loss, tmp_path, capsys):
+    images = keras.Input((32, 16, 3))
+    features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images))
+    blind = keras.layers.Dense(8, kernel_initializer="zeros", bias_initializer="ones", trainable=True)
+    run = RunFolder(tmp_path)
+    doctor = doctor_of(run)
+    fit(loss, steps=40, doctor=doctor, embedder=keras.Model(images, blind(features)), optimizer="sgd")
+    assert doctor.finding.startswith(f"step {SHORT_WINDOW}: all embeddings lie on one point")
+    assert run.read_diagnosis() == [doctor.finding]
+    assert capsys.readouterr().out.count("diagnosis at") == 1
+
+
+@pytest.mark.parametrize("name", LEARNS)
+def test_shuffled_labels_are_named_within_the_window(name):
+    doctor = doctor_of()
+    fit(build_loss(name, margin=0.3), steps=WINDOW + 20, doctor=doctor, shuffled=True)
+    step, finding = doctor.finding.split(": ", 1)
+    assert int(step.split()[1]) <= WINDOW
+    assert "labels that do not belong to the images" in finding
+
+
+@pytest.mark.parametrize("name", LEARNS)
+def test_a_healthy_run_passes_in_silence(name):
+    doctor = doctor_of()
+    fit(build_loss(name, margin=0.3), steps=WINDOW + 20, doctor=doctor)
+    assert doctor.finding is None
+
+
+class Poison(keras.callbacks.Callback):
+    """Ruins the weights after a step, as an overflow in the gradient would."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._step, self._made = step, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._made += 1
+        if self._made == self._step:
+            kernel = self.model.embedder.get_layer("embedding").kernel
+            kernel.assign(kernel * float("nan"))
+
+
+@pytest.mark.parametrize("step", [1, 7, 40, 55])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_steps(step, tmp_path):
+    run = RunFolder(tmp_path)
+    doctor = doctor_of(run, first_step=1000)
+    with pytest.raises(ReidError, match="Lower --learning_rate") as stop:
+        fit(BatchHardTripletLoss(), steps=80, doctor=doctor, callbacks=[Poison(step)])
+    # The 40th step ends an epoch: its loss was finite, what would have been saved was not.
+    last_good = 1000 + (step - 1 if step == 40 else step)
+    assert f"between step {last_good}, the last good one, and step {last_good + 1}" in str(stop.value)
+    assert run.read_diagnosis() == [str(stop.value)]
+    assert doctor_of(run).finding is None  # a resumed run may still be told what is wrong with it
+
+
+# --- Reports by hand: the running means that Keras gives, step by step ---
+
+
+class Reports:
+    """Hands a doctor what a trainer would report, in epochs of 30 steps."""
+
+    def __init__(self, doctor, loss):
+        self._doctor, self._step = doctor, 0
+        doctor.set_model(type("Model", (), {"loss": loss, "trainable_variables": []})())
+        doctor.on_train_begin()
+
+    def __call__(self, count, **values):
+        report = {"loss": 0.5, "active_triplets": 0.5, "positive_distance": 0.6, "negative_distance": 1.2}
+        report.update({"embedding_norm": 1.0, **values})
+        for n in range(count):
+            if self._step % 30 == 0:
+                self._doctor.on_epoch_begin(0)
+                self._sums = dict.fromkeys(report, 0.0)
+            for name, value in report.items():
+                self._sums[name] += value(n) if callable(value) else value
+            place = self._step % 30
+            means = {name: np.float32(total / (place + 1)) for name, total in self._sums.items()}
+            self._doctor.on_train_batch_end(place, means)
+            self._step += 1
+        return self._doctor.finding
+
+
+@pytest.mark.parametrize("margin,level", [("soft", 0.70), ("soft", 0.69), (0.3, 0.3), (0.3, 0.41), (0.2, 0.2)])
+def test_a_loss_at_a_standstill_at_the_cost_of_a_point_is_a_collapse(margin, level):
+    """ln 2 or the margin, and above: a peer's run from scratch ended at 0.41 with margin 0.3 and learned nothing."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss(margin))
+    assert reports(60, loss=lambda n: level + 0.02 * (60 - n)) is None  # on its way there
+    finding = reports(WINDOW, loss=level)
+    assert f"the loss has stood at {level:.2g}" in finding and "--learning_rate too high" in finding
+    assert ("try --margin=soft" in finding) == (margin != "soft")
+
+
+def test_a_loss_that_passes_the_cost_of_a_point_is_healthy():
+    """From 0.9 down through ln 2 to 0.5 in 250 steps, as the synthetic set's own run does."""
+    assert Reports(doctor_of(), BatchHardTripletLoss("soft"))(250, loss=lambda n: 0.9 - 0.0016 * n) is None
+
+
+def test_a_low_loss_at_a_standstill_is_healthy():
+    assert Reports(doctor_of(), BatchHardTripletLoss("soft"))(300, loss=0.55) is None
+
+
+def test_distances_that_shrink_to_nothing_are_named():
+    """A thousandth of what they were, though the norm went with them."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss(0.3))
+    assert reports(50, positive_distance=8.0, negative_distance=12.0, embedding_norm=9.0) is None
+    shrunk = {"positive_distance": 0.008, "negative_distance": 0.011, "embedding_norm": 0.01}
+    assert "all embeddings lie on one point" in reports(SHORT_WINDOW, **shrunk)
+
+
+def test_no_active_triplet_is_named_after_the_window():
+    reports = Reports(doctor_of(), BatchHardTripletLoss(0.3))
+    assert reports(WINDOW, loss=lambda n: 0.1 * (n < 5), active_triplets=lambda n: 0.1 * (n < 5)) is None
+    assert "no triplet has been active" in reports(5, loss=0.0, active_triplets=0.0)
+
+
+def test_the_loss_on_pairs_is_judged_where_others_are_added():
+    """Cross-entropy beside it keeps the sum moving: `metric_loss` alone tells."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss("soft"))
+    assert "collapse" in reports(WINDOW, loss=lambda n: 5 - 0.04 * n, metric_loss=math.log(2))
+
+
+def test_a_resumed_run_does_not_say_it_again(tmp_path, capsys):
+    run = RunFolder(tmp_path)
+    assert Reports(doctor_of(run), BatchHardTripletLoss(0.3))(WINDOW, loss=0.3) is not None
+    Reports(doctor_of(run, first_step=WINDOW), BatchHardTripletLoss(0.3))(2 * WINDOW, loss=0.3)
+    assert capsys.readouterr().out.count("diagnosis at") == 1
+    assert len(run.read_diagnosis()) == 1
+
+
+def test_losses_that_are_plain_functions_are_watched_too():
+    def loss(person_ids, embeddings):
+        return tf.reduce_mean(tf.square(embeddings))
+
+    doctor = doctor_of()
+    fit(loss, steps=WINDOW + 20, doctor=doctor, shuffled=True)
+    assert "no closer than images of two" in doctor.finding
