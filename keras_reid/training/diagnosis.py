@@ -19,23 +19,26 @@ _NO_BETTER = 0.97  # of the loss of a single point
 _STANDSTILL = 0.97  # the second half of the window costs at least this share of the first
 _NO_CLOSER = 0.985  # mean positive distance / mean negative distance; 1 for labels by chance
 _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
+_SHRUNK = 0.1  # distance / distance at the start; healthy runs from scratch went down to a fifth
 _STOPPED = "training stopped"
-_CAUSES = (
+_CAUSES_OF_COLLAPSE = (
     "pre-trained weights not loaded (--backbone_weights), --learning_rate too high for hard mining, {margin}"
     "--identities_per_batch or --images_per_identity too small (or, from scratch, too large), or labels that do not "
-    "belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or --identity_loss_weight=1 help."
+    "belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or "
+    "--identity_loss_weight=1 help"
 )
 
 
 class CollapseDoctor(keras.callbacks.Callback):
     """Watches the report of a `TripletTrainer`; says once, in one line, what is wrong, and writes it to the run folder.
 
-    It speaks when, over 100 steps (20 for the first),
+    It speaks when, over 100 steps (20 for the first two),
 
-    - all embeddings lie on one point: no pair is farther apart than a thousandth of their norm, or than a thousandth
-      of what it was in the first steps;
+    - all embeddings lie on one point: pairs are no farther apart than a thousandth of their norm, or than a thousandth
+      of what they were in the first steps;
+    - pairs have shrunk to a tenth of that, and the loss is no better than that of one point (the margin, or ln 2);
     - positives are no closer than negatives: the labels do not fit, or nothing is learned;
-    - the loss stands still and is no better than if all embeddings lay on one point (the margin, or ln 2);
+    - the loss stands still and is no better than that;
     - nothing costs anything: no triplet is active.
 
     Whatever it says it says once a run. A loss that is not finite, or weights that are not after an epoch, stop the
@@ -91,52 +94,59 @@ class CollapseDoctor(keras.callbacks.Callback):
         return newest
 
     def _examine(self) -> None:
-        if len(self._history) >= SHORT_WINDOW:
-            recent = _mean_of(list(self._history)[-SHORT_WINDOW:])
-            distance = max(recent["positive_distance"], recent["negative_distance"])
-            self._first_distance = distance if self._first_distance is None else self._first_distance
-            metric = getattr(self.model.loss, "metric", "euclidean")
-            smallest = max(_ONE_POINT_OF[metric](recent["embedding_norm"]), _ONE_POINT * self._first_distance)
-            if distance <= smallest:
-                return self._say(
-                    f"all embeddings lie on one point: pairs are {distance:.2g} apart at a norm of "
-                    f"{recent['embedding_norm']:.2g}, so nobody can be told from anybody. " + self._likely_causes()
-                )
-        if len(self._history) == WINDOW:
-            history = list(self._history)
-            self._examine_window(_mean_of(history[: WINDOW // 2]), _mean_of(history[WINDOW // 2 :]), _mean_of(history))
+        history = list(self._history)
+        if len(history) >= SHORT_WINDOW:
+            self._examine_distances(_mean_of(history[-SHORT_WINDOW:]))
+        if len(history) == WINDOW and self.finding is None:
+            self._examine_loss(_mean_of(history[: WINDOW // 2]), _mean_of(history[WINDOW // 2 :]), _mean_of(history))
 
-    def _examine_window(self, first: dict, second: dict, whole: dict) -> None:
-        name = "metric_loss" if "metric_loss" in whole else "loss"
-        stands_still = second[name] >= _STANDSTILL * first[name]
-        if whole["positive_distance"] >= _NO_CLOSER * whole["negative_distance"] > 0:
-            return self._say(
-                f"images of one person have been no closer than images of two ({whole['positive_distance']:.3g} and "
-                f"{whole['negative_distance']:.3g}) for {WINDOW} steps: nothing is learned. " + self._likely_causes()
+    def _examine_distances(self, recent: dict[str, float]) -> None:
+        distance = max(recent["positive_distance"], recent["negative_distance"])
+        self._first_distance = distance if self._first_distance is None else self._first_distance
+        smallest = _ONE_POINT_OF[getattr(self.model.loss, "metric", "euclidean")](recent["embedding_norm"])
+        if distance <= max(smallest, _ONE_POINT * self._first_distance):
+            self._say(
+                f"all embeddings lie on one point: pairs are {distance:.2g} apart at a norm of "
+                f"{recent['embedding_norm']:.2g}, so nobody can be told from anybody"
             )
-        point = self._cost_of_a_point
-        if point and stands_still and min(first[name], second[name]) >= _NO_BETTER * point:
-            return self._say(
-                f"collapse: the loss has stood at {whole[name]:.3g} for {WINDOW} steps, no better than the {point:.3g} "
-                f"that all embeddings on one point would cost{self._margin_in_words()}. " + self._likely_causes()
-            )
-        if max(first[name], second[name]) <= 1e-6 and whole["active_triplets"] <= 1e-6:
-            return self._say(
-                f"no triplet has been active for {WINDOW} steps: the loss is 0 and nothing is learned any more. Likely "
-                "causes: the training set is learned, --margin, --identities_per_batch or --images_per_identity too "
-                "small for hard pairs, or no batch that holds two images of a person."
+        elif distance <= _SHRUNK * self._first_distance and self._is_no_better(_loss_in(recent)):
+            self._say(
+                f"collapse: pairs are {distance:.2g} apart, {self._first_distance:.2g} at the start, and the loss, "
+                f"{_loss_in(recent):.3g}, {self._than_a_point()}"
             )
 
-    def _margin_in_words(self) -> str:
+    def _examine_loss(self, first: dict[str, float], second: dict[str, float], whole: dict[str, float]) -> None:
+        positive, negative = whole["positive_distance"], whole["negative_distance"]
+        stands_still = _loss_in(second) >= _STANDSTILL * _loss_in(first)
+        if positive >= _NO_CLOSER * negative > 0:
+            self._say(
+                f"images of one person have been no closer than images of two ({positive:.3g} and {negative:.3g}) for "
+                f"{WINDOW} steps: nothing is learned"
+            )
+        elif stands_still and self._is_no_better(min(_loss_in(first), _loss_in(second))):
+            self._say(
+                f"collapse: the loss has stood at {_loss_in(whole):.3g} for {WINDOW} steps, and {self._than_a_point()}"
+            )
+        elif abs(_loss_in(whole)) <= 1e-6 and whole["active_triplets"] <= 1e-6:
+            self._say(
+                f"no triplet has been active for {WINDOW} steps: the loss is 0 and nothing is learned any more",
+                causes="the training set is learned, --margin, --identities_per_batch or --images_per_identity too "
+                "small for hard pairs, or no batch that holds two images of a person",
+            )
+
+    def _is_no_better(self, loss: float) -> bool:
+        return bool(self._cost_of_a_point) and loss >= _NO_BETTER * self._cost_of_a_point
+
+    def _than_a_point(self) -> str:
         margin = getattr(self.model.loss, "margin", None)
-        return {None: "", "soft": " (ln 2)"}.get(margin, f" (the margin is {margin})")
+        words = {None: "", "soft": " (ln 2)"}.get(margin, f" (the margin is {margin})")
+        return f"is no better than the {self._cost_of_a_point:.3g} that all embeddings on one point would cost{words}"
 
-    def _likely_causes(self) -> str:
-        hinge = isinstance(getattr(self.model.loss, "margin", None), float)
-        return "Likely causes: " + _CAUSES.format(margin="a hinge from scratch (try --margin=soft), " if hinge else "")
-
-    def _say(self, finding: str) -> None:
-        self.finding = f"step {self.step}: {finding}"
+    def _say(self, finding: str, *, causes: str | None = None) -> None:
+        if causes is None:
+            hinge = isinstance(getattr(self.model.loss, "margin", None), float)
+            causes = _CAUSES_OF_COLLAPSE.format(margin="a hinge from scratch (try --margin=soft), " if hinge else "")
+        self.finding = f"step {self.step}: {finding}. Likely causes: {causes}."
         tqdm.write(f"diagnosis at {self.finding}")
         if self._run is not None:
             self._run.record_diagnosis(self.finding)
@@ -164,6 +174,11 @@ def _cost_of_a_point(loss, person_ids: np.ndarray) -> float | None:
     if not isinstance(loss, keras.losses.Loss):
         return None
     return float(tf.reduce_mean(loss.call(tf.constant(person_ids), tf.ones([len(person_ids), 8]))))
+
+
+def _loss_in(report: dict[str, float]) -> float:
+    """Returns the loss on pairs alone, where others are added to it."""
+    return report.get("metric_loss", report["loss"])
 
 
 def _mean_of(rows: list[dict[str, float]]) -> dict[str, float]:

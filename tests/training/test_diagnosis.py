@@ -155,8 +155,23 @@ def test_distances_that_shrink_to_nothing_are_named():
     """A thousandth of what they were, though the norm went with them."""
     reports = Reports(doctor_of(), BatchHardTripletLoss(0.3))
     assert reports(50, positive_distance=8.0, negative_distance=12.0, embedding_norm=9.0) is None
-    shrunk = {"positive_distance": 0.008, "negative_distance": 0.011, "embedding_norm": 0.01}
+    shrunk = {"loss": 0.2, "positive_distance": 0.008, "negative_distance": 0.011, "embedding_norm": 0.01}
     assert "all embeddings lie on one point" in reports(SHORT_WINDOW, **shrunk)
+
+
+def test_distances_that_shrink_tenfold_under_a_loss_above_that_of_a_point_are_a_collapse():
+    """A hinge from scratch at a high rate: the loss still falls towards the margin, and so do all distances, to 0."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss(0.3))
+    assert reports(30, loss=1.7, positive_distance=1.9, negative_distance=2.2) is None
+    assert reports(30, loss=lambda n: 0.8 - 0.01 * n, positive_distance=0.4, negative_distance=0.5) is None
+    finding = reports(SHORT_WINDOW, loss=lambda n: 0.5 - 0.005 * n, positive_distance=0.13, negative_distance=0.17)
+    assert "collapse: pairs are" in finding and "hinge from scratch (try --margin=soft)" in finding
+
+
+def test_distances_that_shrink_tenfold_under_a_good_loss_are_healthy():
+    reports = Reports(doctor_of(), BatchHardTripletLoss(0.3))
+    reports(30, loss=1.7, positive_distance=1.9, negative_distance=22.0)
+    assert reports(50, loss=0.1, positive_distance=0.4, negative_distance=1.9) is None
 
 
 def test_no_active_triplet_is_named_after_the_window():
