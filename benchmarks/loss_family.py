@@ -4,8 +4,8 @@
     python benchmarks/loss_family.py --work_dir=runs/losses --losses=lifted,circle
 
 From scratch on the synthetic set of `quickstart.flags`, behind a BNNeck: BatchNormalization without shift on the
-embedding, so that a batch cannot shrink to a point. Losses whose exponentials weigh distances get the embedding as it is
-(lengths of about 11), the others one of length 1. Finished runs are not made again.
+embedding, so that a batch cannot shrink to a point. Losses that weigh distances exponentially, and class hard, get the
+embedding as it is (of length 11 or so), the others one of length 1. Finished runs are not made again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 UNIT, FREE = "--normalize_embedding", "--nonormalize_embedding"
 RECIPES = {
     "batch_hard": ["--margin=soft", UNIT],
-    "class_hard": ["--margin=soft", UNIT, "--identity_loss_weight=1"],
+    "class_hard": ["--margin=soft", FREE],
     "lifted": ["--margin=0.3", FREE],
     "batch_all": ["--margin=0.3", UNIT],
     "semi_hard": ["--margin=0.3", UNIT],

@@ -61,6 +61,8 @@ class BatchLoss(tf.keras.losses.Loss):
         raise NotImplementedError
 
     def __call__(self, y_true, y_pred, sample_weight=None):
+        if _only_shapes_are_asked():
+            y_true = tf.cast(y_true, tf.int64)
         # Keras 3 casts labels to float32 before `call` sees them: that would merge ids above 2^24, but not positions.
         y_true, y_pred = flat_batch(y_true, y_pred)
         return super().__call__(self._first_positions(y_true), y_pred, sample_weight)
@@ -116,6 +118,15 @@ class MarginLoss(BatchLoss):
 
     def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin, "metric": self.metric}
+
+
+def _only_shapes_are_asked() -> bool:
+    """Whether Keras 3 traces the loss under a strategy to see that it fits, with the mean of the replicas' labels.
+
+    Those are floats. Nothing trains there: a step runs in a replica's context, not across them.
+    """
+    across = tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context()
+    return across and not tf.executing_eagerly()
 
 
 def _as_integers(person_ids: tf.Tensor) -> tf.Tensor:

@@ -16,6 +16,7 @@ from keras_reid.training.run_folder import RunFolder
 WINDOW = 100  # steps that a loss must have been at a standstill: a healthy run passes ln 2 or the margin within fewer
 SHORT_WINDOW = 20  # steps that are enough where the embeddings are one point
 _NO_BETTER = 0.97  # of the loss of a single point
+_ACTIVE = 0.9  # share of anchors; class hard's own loss stays above a point's in a run that learns, this share does not
 _STANDSTILL = 0.97  # the second half of the window costs at least this share of the first
 _NO_CLOSER = 0.985  # mean positive distance / mean negative distance; 1 for labels by chance
 _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
@@ -109,7 +110,7 @@ class CollapseDoctor(keras.callbacks.Callback):
                 f"all embeddings lie on one point: pairs are {distance:.2g} apart at a norm of "
                 f"{recent['embedding_norm']:.2g}, so nobody can be told from anybody"
             )
-        elif distance <= _SHRUNK * self._first_distance and self._is_no_better(_loss_in(recent)):
+        elif distance <= _SHRUNK * self._first_distance and self._is_no_better(recent):
             self._say(
                 f"collapse: pairs are {distance:.2g} apart, {self._first_distance:.2g} at the start, and the loss, "
                 f"{_loss_in(recent):.3g}, {self._than_a_point()}"
@@ -123,7 +124,7 @@ class CollapseDoctor(keras.callbacks.Callback):
                 f"images of one person have been no closer than images of two ({positive:.3g} and {negative:.3g}) for "
                 f"{WINDOW} steps: nothing is learned"
             )
-        elif stands_still and self._is_no_better(min(_loss_in(first), _loss_in(second))):
+        elif stands_still and self._is_no_better(first) and self._is_no_better(second):
             self._say(
                 f"collapse: the loss has stood at {_loss_in(whole):.3g} for {WINDOW} steps, and {self._than_a_point()}"
             )
@@ -134,8 +135,10 @@ class CollapseDoctor(keras.callbacks.Callback):
                 "small for hard pairs, or no batch that holds two images of a person",
             )
 
-    def _is_no_better(self, loss: float) -> bool:
-        return bool(self._cost_of_a_point) and loss >= _NO_BETTER * self._cost_of_a_point
+    def _is_no_better(self, report: dict[str, float]) -> bool:
+        """Whether the batch costs as much as one point, and almost every anchor is nearer to a stranger."""
+        point = self._cost_of_a_point
+        return bool(point) and _loss_in(report) >= _NO_BETTER * point and report["active_triplets"] >= _ACTIVE
 
     def _than_a_point(self) -> str:
         margin = getattr(self.model.loss, "margin", None)
