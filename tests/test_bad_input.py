@@ -49,6 +49,12 @@ def snapshot(folder: Path) -> dict:
         ("--loss=hardest", "--loss"),
         ("--margin=wide", "margin='wide', expected a number of at least 0, or 'soft'"),
         ("--margin=-1", "margin='-1'"),
+        ("--loss=contrastive --margin=soft", "margin='soft', expected a number of at least 0; this loss has no soft"),
+        ("--loss=circle --margin=2", "margin='2'"),
+        ("--mining_scope=local", "--mining_scope"),
+        ("--identity_loss_weight=-1", "--identity_loss_weight=-1.0, expected a number of at least 0"),
+        ("--identity_loss_weight=1 --label_smoothing=1", "--label_smoothing=1.0, expected a number from 0 to below 1"),
+        ("--center_loss_weight=nan", "--center_loss_weight=nan, expected a number of at least 0"),
         ("--learning_rate=0", "--learning_rate=0.0, expected a number above 0"),
         ("--learning_rate=fast", "--learning_rate"),
         ("--epochs=0", "--epochs"),
@@ -70,6 +76,14 @@ def test_a_wrong_value_is_named_and_no_run_begins(synthetic_dir, tmp_path, refus
     run_dir = tmp_path / "run"
     assert text in refused(train.main, train_arguments(synthetic_dir, run_dir, "--epochs=1", *flag.split()))
     assert not run_dir.exists()
+
+
+def test_a_run_that_diverges_stops_with_the_steps_and_keeps_a_diagnosis(synthetic_dir, tmp_path, refused):
+    run_dir = tmp_path / "run"
+    flags = ["--epochs=3", "--noscore_baselines", "--learning_rate=1e30", "--optimizer=sgd"]
+    error = refused(train.main, train_arguments(synthetic_dir, run_dir, *flags))
+    assert "training stopped. It went wrong between step" in error and "Lower --learning_rate" in error
+    assert (run_dir / "diagnosis.txt").read_text().strip() in error
 
 
 @pytest.mark.parametrize("split", ["bounding_box_train", "bounding_box_test", "query"])

@@ -41,9 +41,7 @@ def _circle_costs(person_ids, embeddings, margin: float, scale: float) -> Costs:
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
-    costs = tf.nn.softplus(
-        log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative)
-    )
+    costs = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
     return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
 
 

@@ -2,12 +2,13 @@
 
 from keras_reid._lazy import lazy_attributes
 
-__all__ = ["Checkpoints", "TrinetSchedule", "TripletTrainer", "build_optimizer", "resolve_precision"]
+__all__ = ["Checkpoints", "CollapseDoctor", "TrinetSchedule", "TripletTrainer", "build_optimizer", "resolve_precision"]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Checkpoints": ".checkpoints",
+        "CollapseDoctor": ".diagnosis",
         "TrinetSchedule": ".optimizers",
         "TripletTrainer": ".trainer",
         "build_optimizer": ".optimizers",

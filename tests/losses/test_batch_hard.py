@@ -248,5 +248,3 @@ def test_impossible_margins_are_refused(margin):
 def test_a_margin_may_be_text():
     """As a flag has it."""
     assert BatchHardTripletLoss("0.5").margin == 0.5
-
-

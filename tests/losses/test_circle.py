@@ -49,9 +49,7 @@ def test_gradient_is_that_of_fixed_weights():
         s, w = unit @ unit.T, (fixed / np.linalg.norm(fixed, axis=1, keepdims=True))
         w = w @ w.T
         terms = [
-            np.log1p(
-                np.exp(max(0, w[a, 2]) * s[a, 2]) * np.exp(-max(0, 1 - w[a, 1 - a]) * (s[a, 1 - a] - 1))
-            )
+            np.log1p(np.exp(max(0, w[a, 2]) * s[a, 2]) * np.exp(-max(0, 1 - w[a, 1 - a]) * (s[a, 1 - a] - 1)))
             for a in range(2)
         ]
         return np.mean(terms)
