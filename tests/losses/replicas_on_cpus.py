@@ -123,17 +123,16 @@ def main():
         for sizes in SIZES[REPLICAS]:
             other, other_gradient = step_by_hand(many, loss, sizes)
             by_hand.append(max(abs(other - value), float(np.abs(other_gradient - gradient).max())))
-        fits = [host_fit(strategy, loss_class()) for strategy in (one, many)]
         seen[name] = {
             "value": value,
             "slope": float(np.abs(gradient).max()),
             "by_hand": max(by_hand),
-            "host_fit": max(abs(fits[0][0] - fits[1][0]), float(np.abs(fits[0][1] - fits[1][1]).max())),
         }
-    seen["trainer"] = differences(*(trained(strategy, losses.BatchHardTripletLoss()) for strategy in (one, many)))
+    fits = [host_fit(strategy, losses.BatchHardTripletLoss()) for strategy in (one, many)]
+    seen["host fit"] = max(abs(fits[0][0] - fits[1][0]), float(np.abs(fits[0][1] - fits[1][1]).max()))
     weights = {"identity_loss_weight": 1.0, "center_loss_weight": 0.1}
     both = [trained(strategy, losses.BatchHardTripletLoss("soft"), **weights) for strategy in (one, many)]
-    seen["weighted terms"] = differences(*both)
+    seen["trainer"] = differences(*both)
     if REPLICAS == 2:
         replica_scope = losses.BatchHardTripletLoss(reduction="none", mining_scope="replica")
         seen["replica scope"] = step_by_hand(many, replica_scope, [6, 6])[0]
