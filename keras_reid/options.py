@@ -100,9 +100,9 @@ def train_flags() -> Flags:
         ("global", "replica"),
         "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
     )
-    _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.")
-    _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.")
-    _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.")
+    _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", 0)
+    _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.", 0, 1)
+    _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", 0)
     _enum(values, "optimizer", "adam", ("adam", "adamw", "sgd"), "Optimizer.")
     _float(values, "learning_rate", 3e-4, "Learning rate before any decay.")
     _float(values, "weight_decay", 5e-4, "Decoupled weight decay of adamw; other optimizers have none.")
@@ -266,8 +266,10 @@ def _integer(
     flags.DEFINE_integer(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
 
 
-def _float(values: Flags, name: str, default: float, text: str) -> None:
-    flags.DEFINE_float(name, default, text, flag_values=values)
+def _float(
+    values: Flags, name: str, default: float, text: str, lower: float | None = None, upper: float | None = None
+) -> None:
+    flags.DEFINE_float(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
 
 
 def _boolean(values: Flags, name: str, default: bool, text: str) -> None:

@@ -62,6 +62,7 @@ def train(flags: options.Flags) -> None:
     gpus = len(tf.config.list_physical_devices("GPU"))
     policy = resolve_precision(flags.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
     keras.mixed_precision.set_global_policy(policy)
+    loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
     print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
     augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     schedule = build_schedule(flags.schedule, flags.learning_rate, total_steps=total_steps)
@@ -82,7 +83,7 @@ def train(flags: options.Flags) -> None:
     )
     trainer.compile(
         optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),
-        loss=build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope),
+        loss=loss,
     )
 
     checkpoints = Checkpoints(run.checkpoints, trainer)

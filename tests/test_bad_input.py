@@ -52,7 +52,7 @@ def snapshot(folder: Path) -> dict:
         ("--loss=contrastive --margin=soft", "margin='soft', expected a number of at least 0; this loss has no soft"),
         ("--loss=circle --margin=2", "margin='2'"),
         ("--mining_scope=local", "--mining_scope"),
-        ("--identity_loss_weight=-1", "--identity_loss_weight=-1.0, expected a number of at least 0"),
+        ("--identity_loss_weight=-1", "--identity_loss_weight=-1: -1.0 is not a non-negative"),
         ("--identity_loss_weight=1 --label_smoothing=1", "--label_smoothing=1.0, expected a number from 0 to below 1"),
         ("--center_loss_weight=nan", "--center_loss_weight=nan, expected a number of at least 0"),
         ("--learning_rate=0", "--learning_rate=0.0, expected a number above 0"),

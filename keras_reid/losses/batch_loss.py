@@ -65,7 +65,9 @@ class BatchLoss(tf.keras.losses.Loss):
             y_true = tf.cast(y_true, tf.int64)
         # Keras 3 casts labels to float32 before `call` sees them: that would merge ids above 2^24, but not positions.
         y_true, y_pred = flat_batch(y_true, y_pred)
-        return super().__call__(self._first_positions(y_true), y_pred, sample_weight)
+        loss = super().__call__(self._first_positions(y_true), y_pred, sample_weight)
+        # Keras 3 leaves an empty batch as it is.
+        return tf.reduce_sum(loss) if loss.shape == [0] and self.reduction not in (None, "none") else loss
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[B]`, scaled; see the class. Labels are integers `[B]` or `[B, 1]`."""
@@ -89,7 +91,8 @@ class BatchLoss(tf.keras.losses.Loss):
     def _first_positions(self, person_ids: tf.Tensor) -> tf.Tensor:
         """Returns for each image the position in the batch of the first of its identity, int32 `[B]`: an id as good."""
         context = replica_context()
-        everyone = person_ids if context is None else all_rows(person_ids, context)
+        alone = context is None or self.mining_scope == "replica"
+        everyone = person_ids if alone else all_rows(person_ids, context)
         same = tf.cast(person_ids, everyone.dtype)[:, None] == everyone[None, :]
         return tf.reduce_min(tf.where(same, tf.range(tf.size(everyone))[None, :], tf.size(everyone)), axis=1)
 

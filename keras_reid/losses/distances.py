@@ -56,36 +56,36 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
     Raises:
         ReidError: another metric.
     """
-    vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else tf.cast(embeddings, tf.float64)
-    # Distances do not change with a common offset, so nor does their gradient; rounding does.
-    vectors -= tf.stop_gradient(tf.reduce_mean(vectors, axis=0, keepdims=True))
-    gram = tf.matmul(vectors, vectors, transpose_b=True)
-    lengths = tf.reduce_sum(tf.square(vectors), axis=1)
-    lengths = lengths[:, None] + lengths[None, :]
-    squared = lengths - 2 * gram
-    equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(gram)[0], dtype=tf.bool)
+    squared, lengths = _squared_distances(embeddings, metric)
+    equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(squared)[0], dtype=tf.bool)
     return _from_squared(squared, equal, metric)
 
 
 def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
-    """Returns what orders all pairs by their distance, through a float32 Gram matrix: for choosing and nothing else.
+    """Returns what orders all pairs by distance: for choosing some, whose distances `paired_distances` then gives.
 
-    |a|^2 + |b|^2 - 2ab cancels for near duplicates, the more so in TF32 on a GPU; the distances of the chosen pairs are
-    therefore computed again by `paired_distances`. Centring first keeps the cancellation small.
+    Through a float64 Gram matrix, for in float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 even
+    less. What is left after the subtraction is exact enough for float32.
 
     Args:
-        embeddings: float32 `[B, D]`.
+        embeddings: floating `[B, D]`.
         metric: as of `paired_distances`.
 
     Returns:
         float32 `[B, B]`, without a gradient: squared Euclidean distances, of unit vectors for "cosine".
     """
-    vectors = tf.stop_gradient(embeddings)
-    if check_metric(metric) == "cosine":
-        vectors = tf.cast(unit_vectors(vectors), tf.float32)
-    vectors -= tf.reduce_mean(vectors, axis=0, keepdims=True)
+    squared, _ = _squared_distances(tf.stop_gradient(embeddings), metric)
+    return tf.cast(squared, tf.float32)
+
+
+def _squared_distances(embeddings: tf.Tensor, metric: str) -> tuple:
+    """Returns float64 squared distances, of unit vectors for "cosine", and sums of squared lengths, `[B, B]` each."""
+    vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else tf.cast(embeddings, tf.float64)
+    # Distances do not change with a common offset, so nor does their gradient; rounding does.
+    vectors -= tf.stop_gradient(tf.reduce_mean(vectors, axis=0, keepdims=True))
     lengths = tf.reduce_sum(tf.square(vectors), axis=1)
-    return lengths[:, None] + lengths[None, :] - 2 * tf.matmul(vectors, vectors, transpose_b=True)
+    lengths = lengths[:, None] + lengths[None, :]
+    return lengths - 2 * tf.matmul(vectors, vectors, transpose_b=True), lengths
 
 
 def unit_vectors(embeddings: tf.Tensor) -> tf.Tensor:

@@ -38,7 +38,11 @@ def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
     """Returns integer `[B]` or `[B, 1]` ids as `[B]`; ValueError when they are not integers, or of another shape."""
     person_ids = tf.convert_to_tensor(person_ids)
     if not person_ids.dtype.is_integer:
-        raise ValueError(f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them.")
+        raise ValueError(
+            f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them. "
+            "Keras 3 makes floats of the labels of a plain function, or of a loss imported before keras: pass a class of "
+            "keras_reid.losses, imported after keras."
+        )
     if person_ids.shape.rank not in (None, 1) and person_ids.shape[1:] != [1]:
         raise ValueError(f"person_ids have shape {person_ids.shape}, expected [B] or [B, 1]: one id for each image.")
     return tf.reshape(person_ids, [-1])

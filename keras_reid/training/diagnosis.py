@@ -18,6 +18,7 @@ SHORT_WINDOW = 20  # steps that are enough where the embeddings are one point
 _NO_BETTER = 0.97  # of the loss of a single point
 _ACTIVE = 0.9  # share of anchors; class hard's own loss stays above a point's in a run that learns, this share does not
 _STANDSTILL = 0.97  # the second half of the window costs at least this share of the first
+_SEPARATION = 0.99  # positive / negative distance that falls below this share of what it was is still improving
 _NO_CLOSER = 0.985  # mean positive distance / mean negative distance; 1 for labels by chance
 _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
 _SHRUNK = 0.1  # distance / distance at the start; healthy runs from scratch went down to a fifth
@@ -42,8 +43,9 @@ class CollapseDoctor(keras.callbacks.Callback):
     - the loss stands still and is no better than that;
     - nothing costs anything: no triplet is active.
 
-    Whatever it says it says once a run. A loss that is not finite, or weights that are not after an epoch, stop the
-    run.
+    It does not judge a learning rate that still rises, nor positives that still come closer in proportion to negatives.
+    It says one thing once a run. A loss or weights that are not finite stop the run: weights are looked at after each
+    step, because ReLU and pooling can hide a NaN from the loss while the gradient carries it into them.
 
     Args:
         identities_per_batch: P.
@@ -64,6 +66,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         self._history, self._first_distance = deque(maxlen=WINDOW), None
 
     def on_train_begin(self, logs=None):
+        self._weights_are_finite = tf.function(self._look_at_weights)
         self._cost_of_a_point = _cost_of_a_point(self.model.loss, self._person_ids)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -75,15 +78,19 @@ class CollapseDoctor(keras.callbacks.Callback):
         self.step += steps
         if not math.isfinite(logs["loss"]):
             self._stop(f"the loss is {logs['loss']}", self.step - steps)
+        if not self._weights_are_finite():
+            self._stop("weights are not finite", self.step - steps)
         self._history.extend([self._since_last(logs, steps)] * steps)
         if self.finding is None:
             self._examine()
 
-    def on_epoch_end(self, epoch, logs=None):
-        # The last step of an epoch can ruin weights that no later loss of it would show, and that would be saved.
-        variables = self.model.trainable_variables
-        if not all(bool(tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(value)))) for value in variables):
-            self._stop("weights are not finite", self.step - 1)
+    def _look_at_weights(self) -> tf.Tensor:
+        finite = [
+            tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))
+            for variable in self.model.learned_variables
+            if variable.dtype.is_floating
+        ]
+        return tf.reduce_all(finite)
 
     def _since_last(self, logs: Mapping[str, float], steps: int) -> dict[str, float]:
         """Returns the mean over the newest steps: Keras reports means over the epoch so far."""
@@ -117,8 +124,10 @@ class CollapseDoctor(keras.callbacks.Callback):
             )
 
     def _examine_loss(self, first: dict[str, float], second: dict[str, float], whole: dict[str, float]) -> None:
+        if second["learning_rate"] > first["learning_rate"] * (1 + 1e-6):
+            return  # warming up
         positive, negative = whole["positive_distance"], whole["negative_distance"]
-        stands_still = _loss_in(second) >= _STANDSTILL * _loss_in(first)
+        stands_still = _loss_in(second) >= _STANDSTILL * _loss_in(first) and not _separate(first, second)
         if positive >= _NO_CLOSER * negative > 0:
             self._say(
                 f"images of one person have been no closer than images of two ({positive:.3g} and {negative:.3g}) for "
@@ -157,8 +166,8 @@ class CollapseDoctor(keras.callbacks.Callback):
     def _stop(self, what: str, last_good_step: int) -> None:
         message = (
             f"{what} at step {self.step}, {_STOPPED}. It went wrong between step {last_good_step}, the last good one, "
-            f"and step {self.step}; the last checkpoint is kept. Lower --learning_rate, or use "
-            "--mixed_precision=float32 to see whether the precision is to blame."
+            f"and step {self.step}; the last checkpoint is kept. Lower --learning_rate, use "
+            "--mixed_precision=float32 to see whether the precision is to blame, or look for a NaN in the images."
         )
         if self._run is not None:
             self._run.record_diagnosis(message)
@@ -182,6 +191,12 @@ def _cost_of_a_point(loss, person_ids: np.ndarray) -> float | None:
 def _loss_in(report: dict[str, float]) -> float:
     """Returns the loss on pairs alone, where others are added to it."""
     return report.get("metric_loss", report["loss"])
+
+
+def _separate(first: dict[str, float], second: dict[str, float]) -> bool:
+    """Whether positives have come closer in proportion to negatives."""
+    before = first["positive_distance"] * second["negative_distance"]
+    return second["positive_distance"] * first["negative_distance"] < _SEPARATION * before
 
 
 def _mean_of(rows: list[dict[str, float]]) -> dict[str, float]:

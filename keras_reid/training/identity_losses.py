@@ -19,7 +19,10 @@ class _Identities:
     """The identities of the training set, numbered from 0 in the order of their ids."""
 
     def __init__(self, person_ids: Sequence[int]):
-        self._known = np.unique(np.asarray(person_ids)).astype(np.int64)
+        person_ids = np.asarray(person_ids)
+        if person_ids.dtype.kind not in "iu":
+            raise ReidError(f"person_ids have dtype {person_ids.dtype}, expected integers: code them from 1.")
+        self._known = np.unique(person_ids).astype(np.int64)
         self.count = len(self._known)
         if self.count < 2:
             raise ReidError(f"{self.count} identities in person_ids, expected those of the training set, at least 2.")

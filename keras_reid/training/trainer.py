@@ -37,7 +37,8 @@ class TripletTrainer(keras.Model):
     al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding.
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
-    gradient and report are those of one replica with the whole batch.
+    gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
+    the neck's), whose statistics in training are of each replica's part.
 
     Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
     loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
@@ -151,6 +152,12 @@ class TripletTrainer(keras.Model):
         embeddings = self(images, training=False)
         loss = self.compute_loss(images, person_ids, embeddings)
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
+
+    @property
+    def learned_variables(self) -> list:
+        """All that a step changes but the optimizer's own: weights, moving statistics, centres."""
+        parts = (self.embedder, self.identity_loss, self.center_loss)
+        return [variable for part in parts if part is not None for variable in part.variables]
 
     @property
     def metrics(self) -> list:

@@ -239,6 +239,26 @@ def test_near_duplicates_have_exact_distances(metric, scale, separation):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_hardest_of_near_duplicates_is_the_one_that_is_chosen(metric, scale, jit_compile):
+    """Images 0.5 to 2e-4 of their length from one of 8 places: a float32 choice was off by half of the distance."""
+    random = np.random.default_rng(0)
+    unit = random.normal(size=(8, 1, 2048))
+    unit /= np.linalg.norm(unit, axis=2, keepdims=True)
+    step = random.normal(size=(8, 4, 2048))
+    step *= 1e-4 * np.arange(1, 5)[:, None] / 2 / np.linalg.norm(step, axis=2, keepdims=True)
+    embeddings = (scale * (unit + step)).reshape(32, 2048).astype(np.float32)
+    exact = oracle.distances_of(embeddings, metric)
+    for person_ids in (np.repeat(np.arange(8), 4), np.tile(np.arange(4), 8)):
+        mine = tf.function(lambda ids, x: losses.mine_hardest_pairs(ids, x, metric=metric), jit_compile=jit_compile)
+        pairs, same = mine(person_ids, embeddings), person_ids[:, None] == person_ids
+        others = same & ~np.eye(32, dtype=bool)
+        np.testing.assert_allclose(pairs.positive_distances, np.where(others, exact, 0).max(axis=1), rtol=1e-3)
+        np.testing.assert_allclose(pairs.negative_distances, np.where(same, np.inf, exact).min(axis=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("metric", METRICS)
 def test_all_pairs_have_the_gradient_of_the_loops(metric):
     _, embeddings = drawn_batch(size=5)
     weights = np.random.normal(size=(5, 5))

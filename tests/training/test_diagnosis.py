@@ -98,11 +98,43 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_steps(step, tmp_p
     doctor = doctor_of(run, first_step=1000)
     with pytest.raises(ReidError, match="Lower --learning_rate") as stop:
         fit(BatchHardTripletLoss(), steps=80, doctor=doctor, callbacks=[Poison(step)])
-    # The 40th step ends an epoch: its loss was finite, what would have been saved was not.
-    last_good = 1000 + (step - 1 if step == 40 else step)
+    last_good = 1000 + step
     assert f"between step {last_good}, the last good one, and step {last_good + 1}" in str(stop.value)
     assert run.read_diagnosis() == [str(stop.value)]
     assert doctor_of(run).finding is None  # a resumed run may still be told what is wrong with it
+
+
+@pytest.mark.parametrize("step", [5, 40])
+def test_a_nan_in_the_images_is_found_though_pooling_hides_it_from_the_loss(step):
+    """Max pooling makes a large negative number of it, and the loss stays finite; the gradient ruins the weights."""
+    images = keras.Input((32, 16, 3))
+    features = keras.layers.MaxPooling2D(4)(keras.layers.Conv2D(8, 3)(keras.layers.Rescaling(1 / 255)(images)))
+    embedder = keras.Model(images, keras.layers.Dense(8)(keras.layers.GlobalAveragePooling2D()(features)))
+    spoilt = people().map(lambda x, y: (tf.cast(x, tf.float32), y)).enumerate(start=1)
+    nan = tf.pad([[[[float("nan")]]]], [[0, P * K - 1], [5, 26], [5, 10], [0, 2]])
+    spoilt = spoilt.map(lambda n, batch: (batch[0] + nan if n == step else batch[0], batch[1]))
+    trainer = TripletTrainer(embedder)
+    trainer.compile("sgd", BatchHardTripletLoss("soft"))
+    with pytest.raises(
+        ReidError, match=f"between step {step - 1}, the last good one, and step {step}.*NaN in the images"
+    ):
+        trainer.fit(spoilt, steps_per_epoch=40, epochs=2, callbacks=[doctor_of()], verbose=0)
+
+
+class PoisonStatistics(keras.layers.BatchNormalization):
+    """Its moving statistics overflow at the first step, which training itself never reads."""
+
+    def call(self, inputs, training=None):
+        outputs = super().call(inputs, training=training)
+        self.moving_variance.assign(self.moving_variance * float("inf"))
+        return outputs
+
+
+def test_moving_statistics_that_are_not_finite_stop_the_run():
+    images = keras.Input((32, 16, 3))
+    features = PoisonStatistics()(keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 255)(images)))
+    with pytest.raises(ReidError, match="weights are not finite at step 1"):
+        fit(BatchHardTripletLoss(), steps=40, doctor=doctor_of(), embedder=keras.Model(images, features))
 
 
 # --- Reports by hand: the running means that Keras gives, step by step ---
@@ -113,11 +145,12 @@ class Reports:
 
     def __init__(self, doctor, loss):
         self._doctor, self._step = doctor, 0
-        doctor.set_model(type("Model", (), {"loss": loss, "trainable_variables": []})())
+        doctor.set_model(type("Model", (), {"loss": loss, "learned_variables": [tf.Variable(0.0)]})())
         doctor.on_train_begin()
 
     def __call__(self, count, **values):
         report = {"loss": 0.5, "active_triplets": 1.0, "positive_distance": 0.6, "negative_distance": 1.2}
+        report["learning_rate"] = 1e-3
         report.update({"embedding_norm": 1.0, **values})
         for n in range(count):
             if self._step % 30 == 0:
@@ -151,6 +184,18 @@ def test_a_loss_harder_than_batch_hard_may_stand_above_a_point():
     """Class hard on the synthetic set: 1.14 at the end, 27 % of anchors with a stranger nearer, mAP 64 %."""
     reports = Reports(doctor_of(), ClassHardTripletLoss("soft"))
     assert reports(300, loss=1.14, active_triplets=0.27) is None
+
+
+def test_a_loss_that_stands_still_while_positives_come_closer_is_healthy():
+    """Batch hard's early plateau: D+ / D- still falls, from 0.9 to 0.75 in 100 steps."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss("soft"))
+    assert reports(WINDOW, loss=0.8, positive_distance=lambda n: 1.08 - 0.0018 * n) is None
+
+
+def test_nothing_is_judged_while_the_learning_rate_rises():
+    reports = Reports(doctor_of(), BatchHardTripletLoss("soft"))
+    assert reports(WINDOW, loss=0.8, learning_rate=lambda n: 1e-6 * n) is None
+    assert "collapse" in reports(WINDOW, loss=0.8)
 
 
 def test_a_low_loss_at_a_standstill_is_healthy():
