@@ -40,8 +40,8 @@ def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
     if not person_ids.dtype.is_integer:
         raise ValueError(
             f"person_ids have dtype {person_ids.dtype.name}, expected integers: cast them, or code them. "
-            "Keras 3 makes floats of the labels of a plain function, or of a loss imported before keras: pass a class of "
-            "keras_reid.losses, imported after keras."
+            "Keras 3 makes floats of the labels of a plain function, or of a loss imported before keras: pass a class "
+            "of keras_reid.losses, imported after keras."
         )
     if person_ids.shape.rank not in (None, 1) and person_ids.shape[1:] != [1]:
         raise ValueError(f"person_ids have shape {person_ids.shape}, expected [B] or [B, 1]: one id for each image.")
