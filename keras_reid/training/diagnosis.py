@@ -24,9 +24,9 @@ _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
 _SHRUNK = 0.1  # distance / distance at the start; healthy runs from scratch went down to a fifth
 _STOPPED = "training stopped"
 _CAUSES_OF_COLLAPSE = (
-    "pre-trained weights not loaded (--backbone_weights), --learning_rate too high for hard mining, {margin}"
-    "--identities_per_batch or --images_per_identity too small (or, from scratch, too large), or labels that do not "
-    "belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or "
+    "pre-trained weights not loaded (--backbone_weights), --learning_rate too high for hard mining or too low to move, "
+    "{margin}--identities_per_batch or --images_per_identity too small (from scratch: or too large), or labels that do "
+    "not belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or "
     "--identity_loss_weight=1 help"
 )
 
