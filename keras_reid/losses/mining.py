@@ -58,6 +58,8 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
             f"person_ids have shape {person_ids.shape} and embeddings {embeddings.shape}, expected [B] and [B, D]: one "
             "id for each embedding."
         )
+    # A graph that was traced for any shape knows no rank, which loops and softmax ask for.
+    embeddings = tf.ensure_shape(embeddings, [None, None]) if embeddings.shape.rank is None else embeddings
     return person_ids, tf.cast(embeddings, tf.float32)
 
 

@@ -332,6 +332,19 @@ def test_graph_of_an_unknown_batch_size_agrees_with_eager(name, of_class, jit_co
         np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
+@EVERY
+def test_graph_of_an_unknown_rank(name):
+    person_ids, embeddings = drawn_batch(1)
+    for loss in (function_of(name), instance_of(name)):
+        compiled = tf.function(
+            lambda ids, x, loss=loss: value_and_gradient_in_graph(loss, ids, x),
+            input_signature=[tf.TensorSpec(None, tf.int64), tf.TensorSpec(None)],
+        )
+        value, gradient = compiled(person_ids[:, None], embeddings)
+        np.testing.assert_allclose(value, loops(name, person_ids, embeddings), rtol=1e-5)
+        assert gradient.shape == embeddings.shape
+
+
 # --- Labels and arguments ---
 
 
