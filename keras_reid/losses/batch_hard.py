@@ -1,7 +1,7 @@
 """Decides what the hardest pairs cost: one term an anchor (batch hard), or one an identity (class hard)."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, one_each, register
 from keras_reid.losses.margin import Margin, check_margin, cost_of
 from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
 
@@ -60,8 +60,7 @@ def class_hard_triplet_loss(
 
 def _batch_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
     pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
-    costs = cost_of(pairs.positive_distances - pairs.negative_distances, margin)
-    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
+    return one_each(cost_of(pairs.positive_distances - pairs.negative_distances, margin), pairs.valid)
 
 
 def _class_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
@@ -73,8 +72,7 @@ def _class_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Co
     negative = -_largest(-pairs.negative_distances, same)
     # An identity's term stands at its first image.
     first = ~tf.reduce_any(tf.linalg.band_part(same, -1, 0) & ~tf.eye(tf.size(person_ids), dtype=tf.bool), axis=1)
-    counts = pairs.valid & first
-    return Costs(tf.where(counts, cost_of(positive - negative, margin), 0.0), tf.cast(counts, tf.float32))
+    return one_each(cost_of(positive - negative, margin), pairs.valid & first)
 
 
 def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

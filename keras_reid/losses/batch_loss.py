@@ -28,6 +28,11 @@ class Costs(NamedTuple):
     counts: tf.Tensor
 
 
+def one_each(costs: tf.Tensor, valid: tf.Tensor) -> Costs:
+    """Returns the costs `[B]` of those that are valid, bool `[B]`, one for each."""
+    return Costs(tf.where(valid, costs, 0.0), tf.cast(valid, tf.float32))
+
+
 def mean_cost(costs: Costs) -> tf.Tensor:
     """Returns the mean of the costs, float32 `[]`; 0 when nothing counts."""
     return tf.reduce_sum(costs.costs) / tf.maximum(1.0, tf.reduce_sum(costs.counts))

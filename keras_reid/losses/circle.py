@@ -2,7 +2,7 @@
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import BatchLoss, Costs, mean_cost, register
+from keras_reid.losses.batch_loss import BatchLoss, Costs, mean_cost, one_each, register
 from keras_reid.losses.distances import unit_vectors
 from keras_reid.losses.lifted import log_sum_exp
 from keras_reid.losses.mining import flat_batch, pair_up
@@ -42,7 +42,7 @@ def _circle_costs(person_ids, embeddings, margin: float, scale: float) -> Costs:
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
     costs = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
-    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
+    return one_each(costs, pairs.valid)
 
 
 def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:

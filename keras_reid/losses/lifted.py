@@ -1,10 +1,10 @@
 """Decides what an anchor's pairs cost when all count, the hard ones most: lifted, and softmax-weighted triplets."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, one_each, register
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.margin import Margin, check_margin, cost_of
-from keras_reid.losses.mining import Pairs, flat_batch, pair_up
+from keras_reid.losses.mining import flat_batch, pair_up
 
 ABSENT = -1e30  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
 
@@ -81,9 +81,8 @@ def _weighted_costs(person_ids, embeddings, margin: Margin, metric: str) -> Cost
 
 def _costs_of_gap(person_ids, embeddings, margin: Margin, metric: str, gap) -> Costs:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs: Pairs = pair_up(person_ids)
-    costs = cost_of(gap(pairs, pairwise_distances(embeddings, metric=metric)), margin)
-    return Costs(tf.where(pairs.valid, costs, 0.0), tf.cast(pairs.valid, tf.float32))
+    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+    return one_each(cost_of(gap(pairs, distances), margin), pairs.valid)
 
 
 def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -24,9 +24,7 @@ class Checkpoints:
         self._folder = Path(folder)
         # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
         trainer.optimizer.build(trainer.trainable_variables)
-        parts = {"embedder": trainer.embedder, "identity": trainer.identity_loss, "centers": trainer.center_loss}
-        parts = {name: part for name, part in parts.items() if part is not None}
-        self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **parts)
+        self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **trainer.learned_parts)
 
     def save(self, step: int) -> None:
         """Writes the checkpoint of a step, then removes all but the newest two."""

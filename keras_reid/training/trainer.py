@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.mining import flat_person_ids, mine_hardest_pairs, pair_up
+from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 
@@ -154,10 +154,15 @@ class TripletTrainer(keras.Model):
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
     @property
+    def learned_parts(self) -> dict:
+        """All that a step changes but the optimizer, name -> layer or model: what a checkpoint must hold."""
+        parts = {"embedder": self.embedder, "identity": self.identity_loss, "centers": self.center_loss}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
     def learned_variables(self) -> list:
-        """All that a step changes but the optimizer's own: weights, moving statistics, centres."""
-        parts = (self.embedder, self.identity_loss, self.center_loss)
-        return [variable for part in parts if part is not None for variable in part.variables]
+        """The variables of `learned_parts`: weights, moving statistics, centres."""
+        return [variable for part in self.learned_parts.values() for variable in part.variables]
 
     @property
     def metrics(self) -> list:
@@ -180,13 +185,15 @@ class TripletTrainer(keras.Model):
         if context is not None and getattr(self.loss, "mining_scope", "replica") == "global":
             person_ids, embeddings = all_rows(person_ids, context), all_rows(embeddings, context)
         metric = getattr(self.loss, "metric", "euclidean")
-        hardest, pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric), pair_up(person_ids)
-        violation = hardest.positive_distances - hardest.negative_distances + getattr(self.loss, "hinge", 0.0)
-        valid, distances = tf.cast(hardest.valid, tf.float32), pairwise_distances(embeddings, metric=metric)
+        pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+        valid = tf.cast(pairs.valid, tf.float32)  # what the two below give for an anchor that is not has no weight
+        hardest_positive = tf.reduce_max(tf.where(pairs.positive, distances, 0.0), axis=1)
+        hardest_negative = tf.reduce_min(tf.where(pairs.negative, distances, tf.float32.max), axis=1)
+        violation = hardest_positive - hardest_negative + getattr(self.loss, "hinge", 0.0)
         for name, values, weights in (
             ("active_triplets", violation > 0, valid),
-            ("hardest_positive_distance", hardest.positive_distances, valid),
-            ("hardest_negative_distance", hardest.negative_distances, valid),
+            ("hardest_positive_distance", hardest_positive, valid),
+            ("hardest_negative_distance", hardest_negative, valid),
             ("positive_distance", distances, tf.cast(pairs.positive, tf.float32)),
             ("negative_distance", distances, tf.cast(pairs.negative, tf.float32)),
             ("embedding_norm", tf.norm(embeddings, axis=1), None),
