@@ -15,7 +15,7 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "RetrievalEvaluation": ".callback",
-        "RetrievalResult": ".ranking",
+        "RetrievalResult": ".results",
         "evaluate_artifact": ".scoring",
         "evaluate_retrieval": ".ranking",
         "mean_colour_artifact": ".scoring",

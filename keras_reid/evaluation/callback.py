@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_reid.artifacts import Artifact, artifact_of, open_artifact
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.ranking import RetrievalResult
+from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.scoring import evaluate_artifact
 from keras_reid.keras2 import keras
 from keras_reid.models import rebuild_in_float32

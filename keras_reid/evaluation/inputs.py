@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from keras_reid.errors import ReidError
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
+_ROWS_AT_ONCE = 4096
+_IGNORE_NOTHING = ', or use --ignore=nothing (ignore="nothing")'
+
+
+METRICS = ("euclidean", "cosine")
+# Rule -> what an ignored gallery image of the query's person shares with the query.
+IGNORE_RULES = {
+    "same_camera": "camera id",
+    "same_tracklet": "tracklet id",
+    "same_file": "file",
+    "nothing": "",
+}
+MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
 
 
 class Side(NamedTuple):
@@ -19,7 +32,8 @@ class Side(NamedTuple):
     name: str  # "query" or "gallery"
     embeddings: np.ndarray  # [N, D] in the dtype that came: a float64 copy of a large gallery may not fit
     person_ids: np.ndarray  # int64 [N]
-    camera_ids: np.ndarray | None  # int64 [N]; None where the rule does not read them
+    keys: np.ndarray | None  # int64 [N]; an image of the query's person *and* key is ignored; None: no image is
+    counted: np.ndarray  # bool [N]; False: left out, because its camera is not known
 
 
 def check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -32,7 +46,54 @@ def check_positive(name: str, value: Any) -> None:
         raise ReidError(f"{name}={value!r}: expected an integer of at least 1")
 
 
-def read_side(name: str, embeddings: Any, person_ids: Any, camera_ids: Any, reads_cameras: bool) -> Side:
+def read_sides(
+    query_embeddings: Any,
+    gallery_embeddings: Any,
+    *,
+    query_person_ids: Any,
+    gallery_person_ids: Any,
+    query_camera_ids: Any = None,
+    gallery_camera_ids: Any = None,
+    query_tracklet_ids: Any = None,
+    gallery_tracklet_ids: Any = None,
+    query_files: Any = None,
+    gallery_files: Any = None,
+    metric: str = "euclidean",
+    ignore: str = "same_camera",
+    missing_cameras: str = "refuse",
+) -> tuple[Side, Side]:
+    """Returns query and gallery, checked; the arguments are those of `evaluate_retrieval`."""
+    check_option("metric", metric, METRICS)
+    check_option("ignore", ignore, tuple(IGNORE_RULES))
+    check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
+    embeddings = {
+        "query": _read_embeddings("query", query_embeddings),
+        "gallery": _read_embeddings("gallery", gallery_embeddings),
+    }
+    _check_numbers(embeddings, metric)
+    person_ids = {
+        "query": _read_person_ids("query", query_person_ids, len(embeddings["query"])),
+        "gallery": _read_person_ids("gallery", gallery_person_ids, len(embeddings["gallery"])),
+    }
+    given = {
+        "same_camera": (query_camera_ids, gallery_camera_ids),
+        "same_tracklet": (query_tracklet_ids, gallery_tracklet_ids),
+        "same_file": (query_files, gallery_files),
+        "nothing": None,
+    }[ignore]
+    keys, known = {"query": None, "gallery": None}, {name: np.ones(len(ids), bool) for name, ids in person_ids.items()}
+    if ignore == "same_camera":
+        for name, cameras in zip(keys, given):
+            keys[name], known[name] = _read_cameras(name, cameras, len(known[name]), missing_cameras)
+    elif given:
+        keys = _read_labels(IGNORE_RULES[ignore], dict(zip(keys, given)), known)
+    leaves_out = missing_cameras == "leave_out"
+    return tuple(
+        Side(name, embeddings[name], person_ids[name], keys[name], known[name] | (not leaves_out)) for name in keys
+    )
+
+
+def _read_embeddings(name: str, embeddings: Any) -> np.ndarray:
     try:
         embeddings = np.asarray(embeddings)
     except ValueError as error:
@@ -44,57 +105,95 @@ def read_side(name: str, embeddings: Any, person_ids: Any, camera_ids: Any, read
         raise ReidError(f"{label}: expected [images, width]. Put one embedding in each row")
     if embeddings.dtype.kind not in "fiu":
         raise ReidError(f"{name}_embeddings is {embeddings.dtype}: expected float16, float32 or float64. Convert it")
-    person_ids = _read_ids(f"{name}_person_ids", person_ids, len(embeddings))
-    camera_ids = _read_ids(f"{name}_camera_ids", camera_ids, len(embeddings)) if reads_cameras else None
-    return Side(name, embeddings, person_ids, camera_ids)
+    return embeddings
 
 
-def _read_ids(name: str, ids: Any, length: int) -> np.ndarray:
-    way_out = '. Give real camera ids, or use --ignore=nothing (ignore="nothing")' if "camera" in name else ""
+def _read_person_ids(side: str, ids: Any, length: int) -> np.ndarray:
+    name = f"{side}_person_ids"
+    ids = _one_for_each(name, ids, length, "")
+    return _as_integers(name, ids, np.ones(length, bool), "")
+
+
+def _read_cameras(side: str, ids: Any, length: int, missing_cameras: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns integers `[N]`, and which of them are known; one that is not known differs from all others."""
+    name = f"{side}_camera_ids"
+    way_out = '. Give real camera ids, or use --ignore=nothing (ignore="nothing")'
+    ids = _one_for_each(name, ids, length, way_out)
+    known = ~pd.isna(ids)
+    if missing_cameras == "refuse" and not known.all():
+        raise ReidError(
+            f"{name}: row {known.argmin()} is missing, {(~known).sum()} of {length} are{way_out}, or say what a "
+            "missing one means: --missing_cameras=distinct, a camera of its own, or leave_out, an image that does not "
+            "count"
+        )
+    codes = np.zeros(length, np.int64)
+    codes[known] = _as_integers(name, ids, known, way_out)
+    smallest = int(codes.min()) - 1
+    codes[~known] = smallest - 2 * np.arange((~known).sum()) - (side == "gallery")
+    return codes, known
+
+
+def _one_for_each(name: str, ids: Any, length: int, way_out: str) -> np.ndarray:
     if ids is None:
-        raise ReidError(f"{name} is None: expected one integer for each of {length} embeddings{way_out}")
+        raise ReidError(f"{name} is None: expected one for each of {length} embeddings{way_out}")
     ids = np.asarray(ids)
     if ids.shape != (length,):
-        raise ReidError(f"{name} has shape {ids.shape}: expected ({length},), one id for each embedding")
-    for row, value in enumerate(ids if ids.dtype == object else ()):  # pandas nullable integers arrive as objects.
-        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            raise ReidError(f"{name}: row {row} is {value!r}: expected an integer. Code the ids as integers{way_out}")
-    if ids.dtype.kind not in "iuO":
+        raise ReidError(f"{name} has shape {ids.shape}: expected ({length},), one for each embedding")
+    return ids
+
+
+def _as_integers(name: str, ids: np.ndarray, known: np.ndarray, way_out: str) -> np.ndarray:
+    # pandas turns integers beside a missing one into floats, or hands nullable integers over as objects.
+    whole = ids.dtype.kind == "f" and not known.all() and (ids[known] == np.floor(ids[known])).all()
+    for row in np.flatnonzero(known) if ids.dtype == object else ():
+        if isinstance(ids[row], bool) or not isinstance(ids[row], numbers.Integral):
+            raise ReidError(f"{name}: row {row} is {ids[row]!r}: expected integers. Code the ids as integers{way_out}")
+    if ids.dtype.kind not in "iuO" and not whole:
         raise ReidError(f"{name} is {ids.dtype}: expected integers. Code the ids as integers{way_out}")
-    return ids.astype(np.int64)
+    return ids[known].astype(np.int64)
 
 
-def check_embeddings(query: Side, gallery: Side, metric: str, block_bytes: int) -> None:
-    widths = query.embeddings.shape[1], gallery.embeddings.shape[1]
+def _read_labels(what: str, labels: dict[str, Any], known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns tracklet ids or file names of both sides, which may be any integers or strings, as integers."""
+    name = "files" if what == "file" else "tracklet_ids"
+    read = [_one_for_each(f"{side}_{name}", labels[side], len(known[side]), _IGNORE_NOTHING) for side in labels]
+    for side, values in zip(labels, read):
+        missing = pd.isna(values)
+        if missing.any():
+            raise ReidError(f"{side}_{name}: row {missing.argmax()} is missing: expected one {what} for each image")
+    codes, _ = pd.factorize(np.concatenate([values.astype(object) for values in read]))
+    return dict(zip(labels, np.split(codes.astype(np.int64), [len(read[0])])))
+
+
+def _check_numbers(embeddings: dict[str, np.ndarray], metric: str) -> None:
+    widths = [rows.shape[1] for rows in embeddings.values()]
     if widths[0] != widths[1]:
         raise ReidError(
             f"query embeddings are {widths[0]} wide and gallery embeddings {widths[1]}: expected one width. "
             "Compute both with the same model"
         )
-    for side in (query, gallery):
-        for start, rows in _row_blocks(side.embeddings, block_bytes):
-            _refuse(
-                ~(np.abs(rows) <= LARGEST_VALUE).all(axis=1),  # NaN compares as False.
-                f"{side.name}_embeddings: row {{}} is the first with NaN, inf or a value above {LARGEST_VALUE:.2g}: "
-                "expected finite numbers. Look at that image and at the model's weights",
-                start,
-            )
-            if metric == "cosine":
-                _refuse(
-                    ~np.square(rows).any(axis=1),
-                    f"{side.name}_embeddings: row {{}} is the first of length zero: cosine needs a direction. "
-                    'Look at that image, or use --metric=euclidean (metric="euclidean")',
-                    start,
-                )
+    for name, rows in embeddings.items():
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            _check_rows(name, rows[start : start + _ROWS_AT_ONCE], start, metric)
+
+
+def _check_rows(name: str, rows: np.ndarray, start: int, metric: str) -> None:
+    if rows.dtype.kind == "f" and not (np.isfinite(rows.max()) and abs(rows).max() <= LARGEST_VALUE):
+        _refuse(
+            ~(np.abs(rows) <= LARGEST_VALUE).all(axis=1),  # NaN compares as False.
+            f"{name}_embeddings: row {{}} is the first with NaN, inf or a value above {LARGEST_VALUE:.2g}: "
+            "expected finite numbers. Look at that image and at the model's weights",
+            start,
+        )
+    if metric == "cosine":
+        _refuse(
+            ~rows.any(axis=1),
+            f"{name}_embeddings: row {{}} is the first of length zero: cosine needs a direction. "
+            'Look at that image, or use --metric=euclidean (metric="euclidean")',
+            start,
+        )
 
 
 def _refuse(bad: np.ndarray, message: str, start: int) -> None:
     if bad.any():
         raise ReidError(message.format(start + bad.argmax()))
-
-
-def _row_blocks(rows: np.ndarray, block_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields row number and float64 copy of one block of rows after another."""
-    step = max(1, block_bytes // (8 * rows.shape[1]))
-    for start in range(0, len(rows), step):
-        yield start, rows[start : start + step].astype(np.float64)

@@ -9,7 +9,8 @@ import pandas as pd
 from keras_reid.artifacts import Artifact, embed_files
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.ranking import RetrievalResult, evaluate_retrieval
+from keras_reid.evaluation.ranking import evaluate_retrieval
+from keras_reid.evaluation.results import RetrievalResult
 
 _ROWS = {
     "mAP %": "mean_average_precision",

@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.ranking import SORT_FROM_MATCHES, evaluate_retrieval
+from keras_reid.evaluation.ranking import evaluate_retrieval
 from tests.evaluation import oracle
 
 QUERY_COUNT, GALLERY_COUNT = 12, 70
@@ -172,7 +173,123 @@ def test_short_curve_leaves_top10_as_it_is():
     assert short.top10 == long.top10 == long.cmc[9] < long.cmc[99] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("ignore", "labels", "expected"),
+    [
+        # Query at 0; gallery of its person at 1, 3, 5, strangers at 2 and 4. Camera 1 took 1, so 3 and 5 are left;
+        # the query's track holds 1 and 3 (and a stranger), so 5 is left.
+        ("nothing", {}, (1 + 2 / 3 + 3 / 5) / 3),
+        ("same_camera", {"query_camera_ids": [1], "gallery_camera_ids": [1, 2, 2, 1, 2]}, (1 / 2 + 2 / 4) / 2),
+        ("same_tracklet", {"query_tracklet_ids": ["x"], "gallery_tracklet_ids": list("xxxyz")}, 1 / 3),
+        ("same_file", {"query_files": ["1.jpg"], "gallery_files": ["1.jpg", "a", "b", "c", "d"]}, (1 / 2 + 2 / 4) / 2),
+    ],
+)
+def test_what_is_ignored(ignore, labels, expected):
+    people = {"query_person_ids": [7], "gallery_person_ids": [7, 8, 7, 8, 7]}
+    result = evaluate_retrieval([[0.0]], [[1.0], [2.0], [3.0], [4.0], [5.0]], **people, ignore=ignore, **labels)
+    assert result.mean_average_precision == pytest.approx(expected)
+    assert result.ignore == ignore
+
+
+def test_tracklet_ids_may_be_strings_here_and_numbers_there():
+    rows = {"query_person_ids": [7], "gallery_person_ids": [7, 7], "ignore": "same_tracklet"}
+    result = evaluate_retrieval(
+        [[0.0]], [[1.0], [2.0]], query_tracklet_ids=[3], gallery_tracklet_ids=np.array([3, 4]), **rows
+    )
+    assert (result.queries, result.first_match_rank.tolist()) == (1, [1])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize(
+    ("missing_cameras", "precisions", "gallery"),
+    [
+        # Queries 0 (camera 1), 1 (none); gallery of the person: camera 1 at 1, none at 2; a stranger without at 0.5,
+        # one with camera 1 at 3. distinct: query 0 ignores the image at 1 and finds the one at 2, after 0.5; query 1
+        # ignores nothing. leave_out: query 0 has nothing left, query 1 is skipped; so a match is added at 4, camera 2.
+        ("distinct", [(1 / 2 + 2 / 4) / 2, (1 / 2 + 2 / 3 + 3 / 5) / 3], 5),
+        ("leave_out", [1 / 2, np.nan], 3),
+    ],
+)
+def test_missing_cameras_are_what_the_user_says(missing_cameras, precisions, gallery, missing):
+    result = evaluate_retrieval(
+        [[0.0], [0.0]],
+        [[1.0], [2.0], [0.5], [3.0], [4.0]],
+        query_person_ids=[7, 7],
+        gallery_person_ids=[7, 7, 8, 8, 7],
+        query_camera_ids=np.array([1, missing], dtype=object),
+        gallery_camera_ids=np.array([1, missing, missing, 1, 2], dtype=object),
+        missing_cameras=missing_cameras,
+    )
+    np.testing.assert_allclose(result.average_precision, precisions)
+    assert result.gallery == gallery
+
+
+def test_missing_cameras_as_pandas_hands_them_over():
+    """A column of integers with a gap is float64 in pandas, or the nullable Int64."""
+    people = {"query_person_ids": [7], "gallery_person_ids": [7, 8]}
+    for cameras in (pd.Series([1, None]), pd.Series([1, None], dtype="Int64")):
+        result = evaluate_retrieval(
+            [[0.0]],
+            [[1.0], [2.0]],
+            **people,
+            query_camera_ids=[2],
+            gallery_camera_ids=cameras,
+            missing_cameras="distinct",
+        )
+        assert result.top1 == 1.0
+
+
 # --- The arithmetic ---
+
+
+def counted_in_float64(query, gallery, metric):
+    """Average precisions by a full float64 matrix of explicit differences."""
+    rows = []
+    unit = metric == "cosine"
+    left, right = (side[0].astype(np.float64) for side in (query, gallery))
+    if unit:
+        left, right = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (left, right))
+    for embedding, person, camera in zip(left, *query[1:]):
+        distances = np.linalg.norm(right - embedding, axis=1)
+        matches = np.sort(distances[(gallery[1] == person) & (gallery[2] != camera)])
+        wrong = distances[(gallery[1] != person) & (gallery[1] != -1)]
+        ranks = [(wrong <= match).sum() + found for found, match in enumerate(matches, start=1)]
+        rows.append(np.mean(np.arange(1, len(ranks) + 1) / ranks) if ranks else np.nan)
+    return rows
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("width", [16, 300, 520])  # from one sum to three
+@pytest.mark.parametrize("spread", [0.0, 0.4, 3.0])  # from a useless to a perfect model
+def test_ranks_are_those_of_float64_whatever_the_model(spread, width, metric):
+    random = np.random.default_rng(21)
+    query, gallery = normal_numbers(seed=20, width=width, queries=60, images=2000)
+    centres = random.normal(size=(8, width)).astype(np.float32) * spread
+    query[0][:] += centres[query[1]]
+    gallery[0][:] += centres[gallery[1]]
+    for block_bytes in (1 << 25, 1 << 18):
+        result = evaluate(query, gallery, metric=metric, block_bytes=block_bytes)
+        np.testing.assert_allclose(result.average_precision, counted_in_float64(query, gallery, metric), atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e-37, 1e-25, 1e-10, 1e10, 1e25, 1e37])
+def test_scale_changes_nothing(factor):
+    query, gallery = normal_numbers(seed=22)
+    expected = evaluate(query, gallery).average_precision
+    scaled = [(rows.astype(np.float64) * factor, *ids) for rows, *ids in (query, gallery)]
+    np.testing.assert_array_equal(evaluate(*scaled).average_precision, expected)
+
+
+@pytest.mark.parametrize("gap", [1e-4, 1e-6, 1e-8])
+def test_distances_that_float32_cannot_tell_apart(gap):
+    """Everything of both people lies within `gap` of one point at distance 1, far below float32's digits."""
+    random = np.random.default_rng(23)
+    direction = random.normal(size=64)
+    rows = direction / np.linalg.norm(direction) + gap * random.normal(size=(400, 64)) / 8
+    gallery = rows, random.integers(1, 3, 400), np.full(400, 2)
+    query = gap * random.normal(size=(10, 64)), random.integers(1, 3, 10), np.full(10, 1)
+    result = evaluate(query, gallery)
+    np.testing.assert_allclose(result.average_precision, counted_in_float64(query, gallery, "euclidean"), atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -209,10 +326,10 @@ def test_one_huge_embedding_leaves_the_others_exact():
 
 def test_many_true_matches_take_the_sorting_way():
     random = np.random.default_rng(8)
-    count = 3 * SORT_FROM_MATCHES
+    count = 384
     gallery = random.integers(-9, 10, (count, 2)), random.integers(1, 3, count), np.full(count, 2)
     query = random.integers(-9, 10, (2, 2)), [1, 2], [1, 1]
-    assert min((gallery[1] == 1).sum(), (gallery[1] == 2).sum()) > SORT_FROM_MATCHES
+    assert min((gallery[1] == 1).sum(), (gallery[1] == 2).sum()) > 128
     assert_same(evaluate(query, gallery), oracle.evaluate(query, gallery))
 
 
@@ -304,10 +421,20 @@ THREE = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
         ({"gallery_person_ids": [1.0, 2.0, 3.0]}, "gallery_person_ids is float64: expected integers"),
         ({"query_person_ids": [True, True, False]}, "query_person_ids is bool: expected integers"),
         ({"query_person_ids": ["a", "b", "c"]}, "query_person_ids is <U1: expected integers"),
-        ({"query_camera_ids": np.array([1, 1, None])}, "query_camera_ids: row 2 is None.*--ignore=nothing"),
+        (
+            {"query_camera_ids": np.array([1, 1, None])},
+            "query_camera_ids: row 2 is missing, 1 of 3 are.*--ignore=nothing.*--missing_cameras=distinct",
+        ),
+        ({"query_camera_ids": [1, 1.5, np.nan], "missing_cameras": "distinct"}, "query_camera_ids is float64"),
+        ({"missing_cameras": "other"}, "missing_cameras='other' is unknown: expected one of refuse, distinct, leave"),
+        ({"ignore": "same_tracklet"}, "query_tracklet_ids is None.*--ignore=nothing"),
+        ({"ignore": "same_file", "query_files": ["a", None, "b"], "gallery_files": list("abc")}, "query_files: row 1"),
         ({"query_camera_ids": None}, "query_camera_ids is None.*--ignore=nothing"),
         ({"metric": "manhattan"}, "metric='manhattan' is unknown: expected one of euclidean, cosine"),
-        ({"ignore": "same_person"}, "ignore='same_person' is unknown: expected one of same_camera, nothing"),
+        (
+            {"ignore": "same_person"},
+            "ignore='same_person' is unknown: expected one of same_camera, same_tracklet, same_file, nothing",
+        ),
         ({"ranks": 0}, "ranks=0: expected an integer of at least 1"),
         (
             {"gallery_embeddings": [[1, 1], [0, 0], [1, 2]], "metric": "cosine"},
