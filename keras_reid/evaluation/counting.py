@@ -8,12 +8,13 @@ bound of a true match are computed again in float64. So the ranks are those of f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
 
 _ROUNDING = 2.0**-24  # of float32
 # A wider product is summed from several: the error bound grows with the length of one sum.
@@ -53,11 +54,11 @@ def match_ranks(
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps
     scored, starts = np.unique(matches.query, return_index=True)
     own = np.stack([matches.first, matches.last], axis=1)[scored]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with threads() as pool:
         anchors = _in_parallel(pool, prepare, query[scored])
         limits = _limits(anchors, gallery, matches, prepare, slack, pool)
         counter = _Counter(anchors, limits, starts, slack, pool)
-        for part in _slices(len(matches.order), max(1, block_bytes // (8 * gallery.shape[1]))):
+        for part in slices(len(matches.order), max(1, block_bytes // (8 * gallery.shape[1]))):
             images = gallery[matches.order[part]]
             counter.count(images, prepare, np.clip(own - part.start, 0, len(images)), block_bytes)
     found = np.arange(len(limits)) - np.repeat(starts, np.diff(starts, append=len(limits))) + 1
@@ -67,7 +68,7 @@ def match_ranks(
 def _preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the map of embeddings to float64 rows of length 1 at most whose distance gives the metric's order."""
     if metric == "cosine":  # |a - b|^2 = 2 - 2 cos for unit vectors.
-        return _to_unit_length
+        return unit_rows
     # An offset that all embeddings share says nothing about distances but eats digits of a product. Rounded to float32,
     # so that subtracting it from float32 embeddings is exact or nearly so.
     offset = gallery.mean(axis=0, dtype=np.float64).astype(np.float32).astype(np.float64)
@@ -84,12 +85,6 @@ def _preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callabl
     return centred
 
 
-def _to_unit_length(embeddings: np.ndarray) -> np.ndarray:
-    rows = embeddings.astype(np.float64)
-    rows /= np.sqrt(_squares(rows))[:, None]
-    return rows
-
-
 def _limits(
     anchors: np.ndarray,
     gallery: np.ndarray,
@@ -102,9 +97,9 @@ def _limits(
 
     def limits(owners: np.ndarray, positions: np.ndarray) -> np.ndarray:
         anchors_of, images = anchors[owners], prepare(gallery[matches.order[positions]])
-        lengths = slack * _squares(images) - (1 - 2 * slack) * _squares(anchors_of)
+        lengths = slack * squared_lengths(images) - (1 - 2 * slack) * squared_lengths(anchors_of)
         images -= anchors_of
-        return _squares(images) + lengths
+        return squared_lengths(images) + lengths
 
     owners = np.cumsum(np.diff(matches.query, prepend=matches.query[0]) > 0)
     unsorted = _in_parallel(pool, limits, owners, matches.position)
@@ -127,7 +122,7 @@ class _Counter:
         self.closer = np.zeros(len(limits), np.int64)
         self._query, self._limits, self._slack, self._pool = query, limits, slack, pool
         self._starts = np.append(starts, len(limits))  # the matches of query i: starts[i] to starts[i + 1]
-        self._lengths = np.repeat(np.sqrt(_squares(query)), np.diff(self._starts))
+        self._lengths = np.repeat(np.sqrt(squared_lengths(query)), np.diff(self._starts))
         self._distances = np.sqrt(np.maximum(limits + self._lengths**2, 0))
 
     def count(self, images: np.ndarray, prepare: Callable, own: np.ndarray, block_bytes: int) -> None:
@@ -143,7 +138,7 @@ class _Counter:
         limits = self._certain(longest, images.shape[1])
         at_once = min(len(self._query), max(1, block_bytes // (8 * len(images))))
         memory = np.empty((2, at_once, len(images)), np.float32)  # once: new pages cost as much as a product
-        for block in _slices(len(self._query), at_once):
+        for block in slices(len(self._query), at_once):
             scores = _product(self._query[block], columns, memory[:, : block.stop - block.start])
 
             def count(part: slice, block=block, scores=scores) -> None:
@@ -151,7 +146,7 @@ class _Counter:
                 if not self._count_rows(rows, scores[part], own, limits, images, prepare):
                     self._count_exactly(rows, images, prepare, own)
 
-            list(self._pool.map(count, _slices(len(scores), max(1, _SCORES_AT_ONCE // len(images)))))
+            list(self._pool.map(count, slices(len(scores), max(1, _SCORES_AT_ONCE // len(images)))))
 
     def _certain(self, longest: float, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns for each true match the scores below and above which float32 settles the comparison."""
@@ -214,19 +209,19 @@ class _Counter:
         """
         scores = np.empty(len(columns))
         for query, start, stop in zip(self._query[rows], ends, ends[1:]):
-            for part in _slices(stop - start, _ROWS_AT_ONCE):
+            for part in slices(stop - start, _ROWS_AT_ONCE):
                 part = slice(start + part.start, start + part.stop)
                 prepared = prepare(images[columns[part]])
                 # No product of BLAS: it would start threads for each query.
-                scores[part] = (1 - self._slack) * _squares(prepared) - 2 * np.einsum("nd,d->n", prepared, query)
+                scores[part] = (1 - self._slack) * squared_lengths(prepared) - 2 * np.einsum("nd,d->n", prepared, query)
         return scores
 
     def _count_exactly(self, rows: slice, images: np.ndarray, prepare: Callable, own: np.ndarray) -> None:
         """Counts a block for queries that float32 leaves open, as for a collapsed network, by a float64 product."""
         scores = np.empty((rows.stop - rows.start, len(images)))
-        for part in _slices(len(images), _ROWS_AT_ONCE):
+        for part in slices(len(images), _ROWS_AT_ONCE):
             prepared = prepare(images[part])
-            scores[:, part] = (1 - self._slack) * _squares(prepared) - 2 * (self._query[rows] @ prepared.T)
+            scores[:, part] = (1 - self._slack) * squared_lengths(prepared) - 2 * (self._query[rows] @ prepared.T)
         for row, of_row in zip(range(rows.start, rows.stop), scores):
             of_row[own[row, 0] : own[row, 1]] = np.inf
             matches = slice(self._starts[row], self._starts[row + 1])
@@ -240,11 +235,11 @@ def _columns(images: np.ndarray, prepare: Callable, pool: ThreadPoolExecutor) ->
 
     def write(part: slice) -> float:
         rows = prepare(images[part])
-        squares = _squares(rows)
+        squares = squared_lengths(rows)
         columns[part, :-1], columns[part, -1] = rows, squares
         return squares.max()
 
-    return columns, np.sqrt(max(pool.map(write, _slices(len(images), _ROWS_AT_ONCE))))
+    return columns, np.sqrt(max(pool.map(write, slices(len(images), _ROWS_AT_ONCE))))
 
 
 def _product(query: np.ndarray, columns: np.ndarray, memory: np.ndarray) -> np.ndarray:
@@ -315,13 +310,5 @@ def _covered(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def _in_parallel(pool: ThreadPoolExecutor, function: Callable, *rows: np.ndarray) -> np.ndarray:
     """Returns `function` of the rows, computed in parts that stay in the cache."""
-    parts = _slices(len(rows[0]), _ROWS_AT_ONCE)
+    parts = slices(len(rows[0]), _ROWS_AT_ONCE)
     return np.concatenate(list(pool.map(lambda part: function(*(array[part] for array in rows)), parts)))
-
-
-def _slices(length: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, length)) for start in range(0, length, size)]
-
-
-def _squares(rows: np.ndarray) -> np.ndarray:
-    return np.einsum("nd,nd->n", rows, rows)

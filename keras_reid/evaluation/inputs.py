@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 _ROWS_AT_ONCE = 4096
@@ -63,14 +64,9 @@ def read_sides(
     missing_cameras: str = "refuse",
 ) -> tuple[Side, Side]:
     """Returns query and gallery, checked; the arguments are those of `evaluate_retrieval`."""
-    check_option("metric", metric, METRICS)
     check_option("ignore", ignore, tuple(IGNORE_RULES))
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
-    embeddings = {
-        "query": _read_embeddings("query", query_embeddings),
-        "gallery": _read_embeddings("gallery", gallery_embeddings),
-    }
-    _check_numbers(embeddings, metric)
+    embeddings = dict(zip(("query", "gallery"), read_embeddings(query_embeddings, gallery_embeddings, metric)))
     person_ids = {
         "query": _read_person_ids("query", query_person_ids, len(embeddings["query"])),
         "gallery": _read_person_ids("gallery", gallery_person_ids, len(embeddings["gallery"])),
@@ -93,7 +89,23 @@ def read_sides(
     )
 
 
-def _read_embeddings(name: str, embeddings: Any) -> np.ndarray:
+def read_embeddings(query: Any, gallery: Any, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the embeddings of both sides as arrays, in the dtype that came; ReidError where they are no good."""
+    check_option("metric", metric, METRICS)
+    sides = {"query": _as_rows("query", query), "gallery": _as_rows("gallery", gallery)}
+    widths = [rows.shape[1] for rows in sides.values()]
+    if widths[0] != widths[1]:
+        raise ReidError(
+            f"query embeddings are {widths[0]} wide and gallery embeddings {widths[1]}: expected one width. "
+            "Compute both with the same model"
+        )
+    for name, rows in sides.items():
+        for part in slices(len(rows), _ROWS_AT_ONCE):
+            _check_rows(name, rows[part], part.start, metric)
+    return tuple(sides.values())
+
+
+def _as_rows(name: str, embeddings: Any) -> np.ndarray:
     try:
         embeddings = np.asarray(embeddings)
     except ValueError as error:
@@ -165,22 +177,10 @@ def _read_labels(what: str, labels: dict[str, Any], known: dict[str, np.ndarray]
     return dict(zip(labels, np.split(codes.astype(np.int64), [len(read[0])])))
 
 
-def _check_numbers(embeddings: dict[str, np.ndarray], metric: str) -> None:
-    widths = [rows.shape[1] for rows in embeddings.values()]
-    if widths[0] != widths[1]:
-        raise ReidError(
-            f"query embeddings are {widths[0]} wide and gallery embeddings {widths[1]}: expected one width. "
-            "Compute both with the same model"
-        )
-    for name, rows in embeddings.items():
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            _check_rows(name, rows[start : start + _ROWS_AT_ONCE], start, metric)
-
-
 def _check_rows(name: str, rows: np.ndarray, start: int, metric: str) -> None:
-    if rows.dtype.kind == "f" and not (np.isfinite(rows.max()) and abs(rows).max() <= LARGEST_VALUE):
+    if rows.dtype.kind == "f" and not float(abs(rows).max()) <= LARGEST_VALUE:  # NaN compares as False.
         _refuse(
-            ~(np.abs(rows) <= LARGEST_VALUE).all(axis=1),  # NaN compares as False.
+            ~(np.abs(rows.astype(np.float64)) <= LARGEST_VALUE).all(axis=1),
             f"{name}_embeddings: row {{}} is the first with NaN, inf or a value above {LARGEST_VALUE:.2g}: "
             "expected finite numbers. Look at that image and at the model's weights",
             start,

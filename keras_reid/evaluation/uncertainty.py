@@ -1,0 +1,141 @@
+"""Decides how sure a score is: 95 % intervals by bootstrap over queries, and whether two runs differ beyond chance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.results import RetrievalResult
+
+DRAWS = 2000
+_LEVEL = 0.95
+_WEIGHTS_AT_ONCE = 1 << 22
+
+
+def confidence_intervals(result: RetrievalResult, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple]:
+    """Returns the 95 % interval of each mean score: the scored queries are drawn again, with replacement.
+
+    It tells how much the scores would move with other queries of the same kind; queries of one person are taken as
+    independent, so that it is rather too narrow than too wide (percentile bootstrap; Efron 1979).
+
+    Args:
+      result: of an evaluation.
+      draws: number of resampled sets of queries.
+      seed: the same seed gives the same intervals.
+
+    Returns:
+      Name of a score in `RetrievalResult.to_dict()` -> (low, high), as fractions.
+    """
+    values = _per_query(result.average_precision, result.first_match_rank)
+    values["mean_average_precision_trapezoid"] = result.average_precision_trapezoid
+    values["mean_inverse_negative_penalty"] = result.inverse_negative_penalty
+    scored = result.first_match_rank > 0
+    table = np.stack([column[scored] for column in values.values()], axis=1)
+    return dict(zip(values, _intervals(table, draws, seed)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How one score of this run differs from the other run's, over the queries that both have scored.
+
+    Attributes:
+      here: the score of this run.
+      there: the score of the other.
+      difference: here - there.
+      interval: its 95 % interval, by bootstrap over queries, each with both of its scores.
+      p_value: two-sided, of a permutation test: how often a difference at least as large comes about when, for each
+        query, it is left to chance which of its two scores belongs to which run.
+    """
+
+    here: float
+    there: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+def paired_differences(
+    here: Mapping[str, Any], there: Mapping[str, Any], *, draws: int = DRAWS, seed: int = 0
+) -> dict[str, Difference]:
+    """Compares two runs query by query.
+
+    Args:
+      here: what `per_query` of an evaluation's JSON file holds: lists of equal length `query` (what names a query),
+        `average_precision` (None or NaN if skipped) and `first_match_rank` (0 if skipped).
+      there: the same of the other run; the queries may come in another order.
+      draws: resampled sets of queries, and permutations.
+      seed: the same seed gives the same numbers.
+
+    Returns:
+      "mean_average_precision", "top1", "top5" and "top10" -> `Difference`.
+
+    Raises:
+      ReidError: the runs have other queries, a query twice, or none that both have scored.
+    """
+    order = _same_queries(here, there)
+    scores = []
+    for run, rows in ((here, slice(None)), (there, order)):
+        precision = np.array([np.nan if value is None else value for value in run["average_precision"]], float)[rows]
+        ranks = np.array(run["first_match_rank"])[rows]
+        scores.append((_per_query(precision, ranks), ranks > 0))
+    both = scores[0][1] & scores[1][1]
+    if not both.any():
+        raise ReidError("no query is scored in both runs: nothing to compare. Check that both have the same rules.")
+    left, right = (np.stack([column[both] for column in values.values()], axis=1) for values, _ in scores)
+    differences = left - right
+    intervals, p_values = _intervals(differences, draws, seed), _p_values(differences, draws, seed)
+    return {
+        name: Difference(*(float(value) for value in (a, b, a - b)), interval, p_value)
+        for name, a, b, interval, p_value in zip(scores[0][0], left.mean(0), right.mean(0), intervals, p_values)
+    }
+
+
+def _per_query(average_precision: np.ndarray, first_match_rank: np.ndarray) -> dict[str, np.ndarray]:
+    found = {f"top{rank}": (first_match_rank <= rank).astype(float) for rank in (1, 5, 10)}
+    return {"mean_average_precision": average_precision, **found}
+
+
+def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarray:
+    """Returns where each query of this run stands in the other."""
+    positions = {name: index for index, name in enumerate(there["query"])}
+    for run in (here, there):
+        if len(set(run["query"])) < len(run["query"]):
+            raise ReidError("a query occurs twice: runs are compared query by query, so each needs a name of its own.")
+    missing = [name for name in here["query"] if name not in positions]
+    surplus = len(positions) - (len(here["query"]) - len(missing))
+    if missing or surplus:
+        raise ReidError(
+            f"the runs have other queries: {len(missing)} of {len(here['query'])} here are not there"
+            f"{f', the first is {missing[0]!r}' if missing else ''}, and {surplus} there are not here. "
+            "Evaluate both on the same data set."
+        )
+    return np.array([positions[name] for name in here["query"]])
+
+
+def _intervals(values: np.ndarray, draws: int, seed: int) -> list[tuple[float, float]]:
+    """Returns for each column of `values` `[N, C]` the interval in which 95 % of the resampled means lie."""
+    random, count = np.random.default_rng(seed), len(values)
+    means = []
+    for start in range(0, draws, max(1, _WEIGHTS_AT_ONCE // count)):
+        size = min(max(1, _WEIGHTS_AT_ONCE // count), draws - start)
+        drawn = random.integers(count, size=(size, count)) + np.arange(size)[:, None] * count
+        weights = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
+        means.append(weights @ values / count)
+    low, high = np.quantile(np.concatenate(means), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    return list(zip(low.tolist(), high.tolist()))
+
+
+def _p_values(differences: np.ndarray, draws: int, seed: int) -> list[float]:
+    random, count = np.random.default_rng(seed), len(differences)
+    observed = abs(differences.mean(axis=0))
+    larger = np.zeros(differences.shape[1])
+    for start in range(0, draws, max(1, _WEIGHTS_AT_ONCE // count)):
+        size = min(max(1, _WEIGHTS_AT_ONCE // count), draws - start)
+        signs = random.integers(2, size=(size, count)) * 2.0 - 1.0
+        # Equal up to rounding is as large: without a difference anywhere, every permutation is.
+        larger += (abs(signs @ differences / count) >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
+    return ((1 + larger) / (1 + draws)).tolist()

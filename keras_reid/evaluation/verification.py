@@ -1,0 +1,203 @@
+"""Decides how well one distance tells "same person" from "different people": ROC, equal error rate, thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices, squared_lengths, unit_rows
+from keras_reid.evaluation.counting import Matches
+from keras_reid.evaluation.inputs import Side, read_sides
+from keras_reid.evaluation.ranking import find_matches
+
+FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
+_STEPS, _OCTAVES = 1 << 20, 30  # of the scale of thresholds: each is 0.002 % above the one before
+_ROWS_AT_ONCE = 2048
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VerificationResult:
+    """Counts of genuine and impostor pairs on a scale of distances.
+
+    A pair of a query and a gallery image is called the same person when its distance is at most the threshold.
+
+    Attributes:
+      genuine_pairs: number of pairs of one person that count as true matches.
+      impostor_pairs: number of pairs of two people; gallery images with id -1 are in none.
+      metric: how embeddings were compared.
+      thresholds: float64 `[T]`, ascending: a scale of a million steps, each 0.002 % above the one before.
+      true_positive_rate: float64 `[T]`, share of the genuine pairs up to each threshold.
+      false_positive_rate: float64 `[T]`, share of the impostor pairs up to each threshold.
+    """
+
+    genuine_pairs: int
+    impostor_pairs: int
+    metric: str
+    thresholds: np.ndarray = dataclasses.field(repr=False)
+    true_positive_rate: np.ndarray = dataclasses.field(repr=False)
+    false_positive_rate: np.ndarray = dataclasses.field(repr=False)
+
+    def operating_point(self, false_positive_rate: float) -> OperatingPoint:
+        """Returns the largest threshold of the scale whose false positive rate is at most the one that is wanted.
+
+        Raises:
+          ReidError: the rate is not between 0 and 1, there are too few impostor pairs to tell, or too many of them
+            have distance 0.
+        """
+        if not 0 < false_positive_rate < 1:
+            raise ReidError(f"a false positive rate of {false_positive_rate} is wanted, expected one between 0 and 1.")
+        if self.impostor_pairs * false_positive_rate < 1:
+            raise ReidError(
+                f"a false positive rate of {false_positive_rate} is wanted, but {self.impostor_pairs} pairs of two "
+                f"people cannot show less than {1 / self.impostor_pairs:.1e}: use more images or a larger rate."
+            )
+        below = int(np.searchsorted(self.false_positive_rate, false_positive_rate, side="right")) - 1
+        if below < 0:
+            raise ReidError(
+                f"{self.false_positive_rate[0]:.2%} of the pairs of two people have distance 0: no threshold has a "
+                f"false positive rate of {false_positive_rate}. The model has collapsed, or images are listed twice."
+            )
+        return OperatingPoint(
+            float(self.thresholds[below]),
+            float(self.false_positive_rate[below]),
+            float(self.true_positive_rate[below]),
+        )
+
+    def equal_error(self) -> OperatingPoint:
+        """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
+        nearest = int(np.argmin(abs(self.false_positive_rate - (1 - self.true_positive_rate))))
+        return OperatingPoint(
+            float(self.thresholds[nearest]),
+            float(self.false_positive_rate[nearest]),
+            float(self.true_positive_rate[nearest]),
+        )
+
+    @property
+    def equal_error_rate(self) -> float:
+        """Mean of both error rates at the equal error point, where they differ by a pair at most."""
+        point = self.equal_error()
+        return (point.false_positive_rate + 1 - point.true_positive_rate) / 2
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the summary and a ROC curve of 200 points, in plain Python types that `json.dump` accepts."""
+        points = {}
+        for rate in FALSE_POSITIVE_RATES:
+            known = self.impostor_pairs * rate >= 1 and self.false_positive_rate[0] <= rate
+            points[f"{rate:g}"] = dataclasses.asdict(self.operating_point(rate)) if known else None
+        wanted = np.geomspace(1 / self.impostor_pairs, 1, 200)
+        curve = np.unique(np.maximum(np.searchsorted(self.false_positive_rate, wanted, side="right") - 1, 0))
+        return {
+            "genuine_pairs": self.genuine_pairs,
+            "impostor_pairs": self.impostor_pairs,
+            "metric": self.metric,
+            "equal_error_rate": self.equal_error_rate,
+            "equal_error_threshold": self.equal_error().threshold,
+            "at_false_positive_rate": points,
+            "roc": {
+                "threshold": self.thresholds[curve].tolist(),
+                "false_positive_rate": self.false_positive_rate[curve].tolist(),
+                "true_positive_rate": self.true_positive_rate[curve].tolist(),
+            },
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """A threshold, and the shares of impostor and of genuine pairs that lie up to it."""
+
+    threshold: float
+    false_positive_rate: float
+    true_positive_rate: float
+
+
+def verify(
+    query_embeddings: Any, gallery_embeddings: Any, *, metric: str = "euclidean", **rules: Any
+) -> VerificationResult:
+    """Compares every query with every gallery image, and counts genuine and impostor pairs along the distance.
+
+    Args:
+      query_embeddings: `[Q, D]`, as in `evaluate_retrieval`.
+      gallery_embeddings: `[G, D]`.
+      metric: "euclidean", or "cosine" for 1 - cosine similarity.
+      **rules: `query_person_ids`, `gallery_person_ids`, camera ids and the like, `ignore` and `missing_cameras`, as in
+        `evaluate_retrieval`: a gallery image that it ignores for a query is in no pair with it.
+
+    Returns:
+      A `VerificationResult`; distances are float64, memory is bounded.
+
+    Raises:
+      ReidError: as `evaluate_retrieval`, or there is no pair of two people.
+    """
+    query, gallery = read_sides(query_embeddings, gallery_embeddings, metric=metric, **rules)
+    matches = find_matches(query, gallery, rules.get("ignore", "same_camera"))
+    pairs = _Pairs(query, gallery, matches, metric)
+    genuine, impostor = pairs.count_genuine(), pairs.count_impostor()
+    if not impostor.any():
+        raise ReidError("every gallery image shows the person of every query: no pair of two people to compare.")
+    return VerificationResult(
+        int(genuine.sum()),
+        int(impostor.sum()),
+        metric,
+        pairs.thresholds,
+        np.cumsum(genuine) / genuine.sum(),
+        np.cumsum(impostor) / impostor.sum(),
+    )
+
+
+class _Pairs:
+    """Counts pairs along a scale of distances whose steps are even in the logarithm, so that no outlier coarsens it."""
+
+    def __init__(self, query: Side, gallery: Side, matches: Matches, metric: str):
+        self._query, self._gallery, self._matches, self._metric = query, gallery, matches, metric
+        self._offset = gallery.embeddings.mean(axis=0, dtype=np.float64)  # what all share eats digits of a product
+        largest = 2.0
+        if metric == "euclidean":
+            blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side.embeddings))
+            largest = 2 * np.sqrt(max(squared_lengths(rows).max() for rows in blocks))  # |q - g| <= |q| + |g|
+        self._largest = max(largest, np.finfo(np.float32).tiny)
+        self.thresholds = self._largest * np.exp(np.linspace(-_OCTAVES * np.log(2), 0, _STEPS))
+
+    def count_genuine(self) -> np.ndarray:
+        """Returns how many pairs of one person lie in each step, by explicit differences, int64 `[T]`."""
+        counts = np.zeros(_STEPS + 1, np.int64)
+        for part in slices(len(self._matches.query), _ROWS_AT_ONCE):
+            anchors = self._prepare(self._query.embeddings[self._matches.query[part]])
+            images = self._prepare(self._gallery.embeddings[self._matches.order[self._matches.position[part]]])
+            counts += self._count(squared_lengths(anchors - images))
+        return counts[:-1]
+
+    def count_impostor(self) -> np.ndarray:
+        """Returns how many pairs of two people lie in each step, int64 `[T]`."""
+        counts = np.zeros(_STEPS + 1, np.int64)
+        rows = np.flatnonzero(self._query.counted)
+        own = np.stack([self._matches.first, self._matches.last], axis=1)[rows]
+        for start, images in self._blocks(self._gallery.embeddings[self._matches.order]):
+            squares, own_of_block = squared_lengths(images), np.clip(own - start, 0, len(images))
+            for first, anchors in self._blocks(self._query.embeddings[rows]):
+                squared = squares + squared_lengths(anchors)[:, None] - 2 * (anchors @ images.T)
+                for distances, (begin, end) in zip(squared, own_of_block[first : first + len(anchors)]):
+                    distances[begin:end] = np.inf  # beyond the scale
+                counts += self._count(squared)
+        return counts[:-1]
+
+    def _count(self, squared: np.ndarray) -> np.ndarray:
+        """Returns how many squared distances lie in each step; a last entry holds those beyond the scale."""
+        squared = squared if self._metric == "euclidean" else squared / 2  # 1 - cos = |a - b|^2 / 2
+        power = 2 if self._metric == "euclidean" else 1
+        lowest = (self._largest * 2.0**-_OCTAVES) ** power
+        steps = np.log(np.maximum(squared, lowest) / lowest)
+        steps *= (_STEPS - 1) / (power * _OCTAVES * np.log(2))
+        # An image exactly on a threshold counts as within it, though the logarithm is rounded.
+        steps = np.ceil(np.minimum(steps, _STEPS) - 1e-6, out=steps).astype(np.int64)
+        return np.bincount(np.maximum(steps, 0).ravel(), minlength=_STEPS + 1)
+
+    def _prepare(self, rows: np.ndarray) -> np.ndarray:
+        return unit_rows(rows) if self._metric == "cosine" else rows - self._offset
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        for part in slices(len(rows), _ROWS_AT_ONCE):
+            yield part.start, self._prepare(rows[part])
