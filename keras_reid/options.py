@@ -17,6 +17,7 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 
 DATASETS = ("market1501", "synthetic")
+VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
 # Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
 LOSSES = (
     "batch_hard",
@@ -39,7 +40,17 @@ _NOT_OF_THE_RUN = ("help", "h", "flagfile", "resume", "allow_flag_changes")
 
 
 class Flags(flags.FlagValues):
-    """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`."""
+    """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`.
+
+    Attributes:
+        arguments: what stood on the command line beside the flags, in order.
+        takes_arguments: whether anything may.
+    """
+
+    def __init__(self, *, takes_arguments: bool = False):
+        super().__init__()
+        # Past absl's own way of setting attributes, which knows flags alone.
+        self.__dict__.update(takes_arguments=takes_arguments, arguments=[])
 
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
         path = find_flagfile(filename)
@@ -153,6 +164,29 @@ def export_flags() -> Flags:
     return values
 
 
+def embed_flags() -> Flags:
+    """Returns the flags of `keras_reid.embed`."""
+    values = Flags()
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _string(values, "images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
+    _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
+    _define_views(values)
+    _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
+    return values
+
+
+def compare_flags() -> Flags:
+    """Returns the flags of `keras_reid.compare`, which takes two images beside them."""
+    values = Flags(takes_arguments=True)
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _define_views(values)
+    return values
+
+
+def _define_views(values: Flags) -> None:
+    _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
+
+
 def _define_dataset(values: Flags) -> None:
     _enum(values, "dataset", "market1501", DATASETS, "Data set; a synthetic one is rendered by train.")
     _string(values, "data_dir", None, "Folder of the data set, unpacked.")
@@ -229,7 +263,8 @@ def _parse(values: Flags, argv: Sequence[str]) -> None:
         raise
     except ValueError as error:  # of absl, for --noflag=value
         raise ReidError(str(error)) from error
-    if positional:
+    values.arguments[:] = positional
+    if positional and not values.takes_arguments:
         raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
 
 

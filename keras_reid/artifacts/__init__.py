@@ -2,15 +2,31 @@
 
 from keras_reid._lazy import lazy_attributes
 
-__all__ = ["Artifact", "artifact_of", "describe_embedder", "embed_files", "open_artifact"]
+__all__ = [
+    "Artifact",
+    "SavedEmbeddings",
+    "artifact_of",
+    "describe_embedder",
+    "embed_files",
+    "image_views",
+    "open_artifact",
+    "read_embeddings",
+    "update_metadata",
+    "write_embeddings",
+]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Artifact": ".artifact",
+        "SavedEmbeddings": ".embeddings_file",
         "artifact_of": ".artifact",
         "describe_embedder": ".metadata",
         "embed_files": ".artifact",
+        "image_views": ".views",
         "open_artifact": ".artifact",
+        "read_embeddings": ".embeddings_file",
+        "update_metadata": ".metadata",
+        "write_embeddings": ".embeddings_file",
     },
 )

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_reid.artifacts import metadata as reid_json
+from keras_reid.artifacts.views import check_views, image_views, mean_embedding
 from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
@@ -48,24 +49,38 @@ class Artifact:
         """(height, width) that images are resized to inside."""
         return tuple(self.metadata["image_size"])
 
-    def embed(self, images: np.ndarray) -> np.ndarray:
+    @property
+    def threshold(self) -> float | None:
+        """The largest distance of two images that counts as the same person; None before it is calibrated."""
+        threshold = self.metadata.get("threshold")
+        if threshold is not None and not isinstance(threshold, (int, float)):
+            raise ReidError(f"{self.name!r} has the threshold {threshold!r}, expected a number. Calibrate it again.")
+        return threshold
+
+    def embed(self, images: np.ndarray, views: str = "none") -> np.ndarray:
         """Embeds images of any size; they are resized inside.
 
         Args:
             images: uint8 `[N, H, W, 3]`, RGB.
+            views: which views of each image are embedded, as in `image_views`; their mean is its embedding.
 
         Returns:
             float32 `[N, D]`.
 
         Raises:
-            ReidError: another dtype or shape.
+            ReidError: another dtype or shape, or unknown views.
         """
+        check_views(views)
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
             raise ReidError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3] RGB.")
         if len(images) == 0:
             return np.zeros((0, self.metadata["embedding_size"]), np.float32)
-        return np.asarray(self.embed_batch(images), np.float32)
+        if views == "none":
+            return np.asarray(self.embed_batch(images), np.float32)
+        # Each view is a copy, made when its turn comes: nothing done to one in place may reach the next.
+        embeddings = [np.asarray(self.embed_batch(view.copy()), np.float32) for view in image_views(images, views)]
+        return mean_embedding(embeddings, metric=self.metric)
 
 
 def artifact_of(embedder, metadata: dict | None = None, *, name: str = "live model", kind: str = "live") -> Artifact:
@@ -115,9 +130,10 @@ def _open_savedmodel(folder: Path) -> Artifact:
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures[SIGNATURE]
-        metadata = reid_json.parse((folder / "assets" / reid_json.FILE_NAME).read_bytes(), folder)
-    except (OSError, KeyError, tf.errors.OpError) as error:
+        text = (folder / "assets" / reid_json.FILE_NAME).read_bytes()
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:  # ValueError: some protobufs read any bytes
         raise _unreadable(folder, "SavedModel", error) from error
+    metadata = reid_json.parse(text, folder)
 
     def embed_batch(images):
         return signature(**{INPUT: tf.constant(images)})[OUTPUT]
@@ -143,13 +159,16 @@ def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:
     return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({str(error).splitlines()[0][:200]}).")
 
 
-def embed_files(artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64) -> np.ndarray:
+def embed_files(
+    artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64, views: str = "none"
+) -> np.ndarray:
     """Embeds image files with a progress bar.
 
     Args:
         artifact: what embeds them.
         image_paths: `[N]` files of any size.
         batch_size: most images at once.
+        views: as in `Artifact.embed`.
 
     Returns:
         float32 `[N, D]`, in the order of the files.
@@ -160,6 +179,6 @@ def embed_files(artifact: Artifact, image_paths: Sequence[str], *, batch_size: i
     embeddings = np.zeros((len(image_paths), artifact.metadata["embedding_size"]), np.float32)
     with tqdm(total=len(image_paths), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
         for positions, images in image_batches(image_paths, batch_size=batch_size):
-            embeddings[positions] = artifact.embed(images)
+            embeddings[positions] = artifact.embed(images, views)
             bar.update(len(positions))
     return embeddings

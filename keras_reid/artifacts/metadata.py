@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import keras_reid
 from keras_reid.data.catalog import LICENCE_NOTES
 from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all, write_text
 
 FORMAT_VERSION = 1
+METRICS = ("euclidean", "cosine")
 FILE_NAME = "reid.json"
 _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
@@ -40,6 +43,7 @@ def describe_embedder(
         "scores": dict(scores or {}),
         "threshold": None,
         "false_positive_rate": None,
+        "threshold_dataset": None,
         "licence_notes": LICENCE_NOTES.get(dataset, ""),
         "packages": {"keras_reid": keras_reid.__version__, **_installed_versions()},
     }
@@ -53,6 +57,52 @@ def _installed_versions() -> dict:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
+    """Changes keys of the `reid.json` inside an artifact; the network and its embeddings stay as they are.
+
+    Args:
+        path: as for `open_artifact`. Of a run folder its `last.keras` is changed, of a folder of versions the one
+            that `open_artifact` opens; what was exported of a run earlier keeps the `reid.json` it has.
+        changes: JSON-serialisable values by key, such as threshold, false_positive_rate and threshold_dataset. A
+            `.keras` file that has no `reid.json` gets one.
+
+    Returns:
+        The new content.
+
+    Raises:
+        ReidError: `open_artifact` refuses the artifact, or the changes are not of this format.
+        OSError: it cannot be written; then it is as it was.
+    """
+    from keras_reid.artifacts.artifact import open_artifact  # which needs this module
+
+    # Opened in full, so that what nobody can open is refused and not half repaired.
+    artifact = open_artifact(path)
+    metadata = checked({**artifact.metadata, **changes}, Path(artifact.name))
+    text = json.dumps(metadata, indent=2)
+    place = Path(artifact.name)
+    if artifact.kind == "keras":
+        from keras_reid.models.keras_file import replace_metadata  # takes TensorFlow, which describing does not
+
+        replace_metadata(place, metadata)
+    elif artifact.kind == "savedmodel":
+        write_text((place / "assets" / FILE_NAME).resolve(), text)
+    else:
+        _replace_in_zip(place, metadata)
+    return metadata
+
+
+def _replace_in_zip(path: Path, metadata: Mapping) -> None:
+    with zipfile.ZipFile(path) as file:
+        others, model_bytes = set(file.namelist()) - {FILE_NAME}, file.getinfo(FILE_NAME).header_offset
+    if others:
+        raise ReidError(f"{str(path)!r} holds {sorted(others)} beside {FILE_NAME}: not changed. Export it again.")
+    # Through a link to the file itself: a rename would put a file in the link's place.
+    with whole_or_not_at_all(path.resolve()) as temporary:
+        with open(path, "rb") as old:
+            temporary.write_bytes(old.read(model_bytes))
+        add_to_zip(temporary, metadata)
 
 
 def add_to_zip(path: Path, metadata: Mapping) -> None:

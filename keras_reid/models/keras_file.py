@@ -91,6 +91,26 @@ def read_metadata(path: Union[str, Path]) -> Optional[dict]:
         raise ReidError(f"{path}: its {METADATA_MEMBER} is missing or damaged ({error}).") from error
 
 
+def replace_metadata(path: Union[str, Path], metadata: dict) -> None:
+    """Replaces what `read_metadata` returns of a `.keras` file; all else in it stays byte for byte.
+
+    The file is replaced in one step, and never half. The weights are streamed: they may not fit in memory.
+
+    Raises:
+        ReidError: when the file is missing or is not a `.keras` file.
+    """
+    path = Path(path)
+    read_metadata(path)
+    # Through a link to the file itself: a rename would put a file in the link's place.
+    with whole_or_not_at_all(path.resolve()) as edited:
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(edited, "w") as new:
+            about = {**json.loads(old.read(METADATA_MEMBER)), METADATA_KEY: metadata}
+            new.writestr(METADATA_MEMBER, json.dumps(about))
+            for name in old.namelist():
+                if name != METADATA_MEMBER:
+                    _copy_member(old, new, name)
+
+
 def portable_config(config: dict) -> dict:
     """Respells the `config.json` of a functional model for Keras 2.15, tf_keras and Keras 3 alike."""
     return {**_portable(config), "module": "keras", "class_name": "Model", "registered_name": None}
@@ -120,8 +140,12 @@ def _rewrite(source, target, metadata):
             about[METADATA_KEY] = metadata
         new.writestr(METADATA_MEMBER, json.dumps(about))
         new.writestr(CONFIG_MEMBER, json.dumps(config))
-        with old.open(WEIGHTS_MEMBER) as reader, new.open(WEIGHTS_MEMBER, "w", force_zip64=True) as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)  # May be large: never whole in memory.
+        _copy_member(old, new, WEIGHTS_MEMBER)
+
+
+def _copy_member(old, new, name):
+    with old.open(name) as reader, new.open(name, "w", force_zip64=True) as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)  # May be large: never whole in memory.
 
 
 def _check_archive(path):

@@ -1,0 +1,300 @@
+"""Decides how embeddings lie in a file beside what is known of their images: .npz, .parquet or .csv, by the suffix.
+
+| file | embeddings | what is known of the images | metric |
+|---|---|---|---|
+| .npz | array `embeddings`, float32 `[N, D]` | an array a column; gaps: bool array `<column>.missing` | text `metric` |
+| .parquet | column `embedding`, list of float | a column each | `metric` in the schema's metadata |
+| .csv | columns `e0`, `e1`, ... | a column each | column `metric`, the same in each row |
+
+The first two give back what was written bit by bit. Nothing is pickled: reading a stranger's file runs no code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.artifacts.metadata import METRICS
+from keras_reid.data.tables import plain_columns, read_csv
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+
+SUFFIXES = (".parquet", ".npz", ".csv")
+# Other people's names for our columns.
+_PLURALS = {f"{name}s": name for name in ("image_path", "person_id", "camera_id", "tracklet_id")}
+_EMBEDDINGS = ("embeddings", "embedding")
+_MISSING = ".missing"
+_ROWS_AT_ONCE = 4096  # of a Parquet list or of CSV text: an array's offsets have 32 bits, text takes 10 bytes a number
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedEmbeddings:
+    """What a file of embeddings holds.
+
+    Attributes:
+        frame: what is known of each image, such as image_path, person_id, camera_id; possibly no column at all. Gaps
+            are pandas' NA.
+        embeddings: float32 `[N, D]`, in the order of the frame.
+        metric: "euclidean" or "cosine", how they are compared; None where the file does not say.
+    """
+
+    frame: pd.DataFrame
+    embeddings: np.ndarray
+    metric: str | None
+
+
+def check_writable_as(path: str | os.PathLike, columns: Sequence[str]) -> None:
+    """Raises ReidError when embeddings of images of which these columns are known cannot be written to such a file."""
+    _check_suffix(path)
+    if Path(path).suffix.lower() == ".parquet":
+        _import_pyarrow(path)
+    taken = [name for name in columns if name in (*_EMBEDDINGS, "metric") or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
+    if taken:
+        raise ReidError(
+            f"a column is named {taken[0]!r}, a name that the file needs itself, as it does embedding, embeddings, "
+            f"metric, e0, e1, ..., *{_MISSING}. Rename or drop the column."
+        )
+
+
+def write_embeddings(
+    path: str | os.PathLike, frame: pd.DataFrame, embeddings: np.ndarray, *, metric: str = "euclidean"
+) -> None:
+    """Writes embeddings and what is known of their images, whole or not at all; `read_embeddings` gives them back.
+
+    Args:
+        path: ends in .npz, .parquet or .csv.
+        frame: N rows; columns of whole numbers, numbers, true and false, or text, with or without gaps.
+        embeddings: float `[N, D]`; written as float32.
+        metric: "euclidean" or "cosine": how they are compared.
+
+    Raises:
+        ReidError: another suffix, shape, metric or kind of column, numbers that are not finite, or pyarrow is missing.
+    """
+    frame = plain_columns(frame)
+    check_writable_as(path, list(frame))
+    embeddings = _checked(embeddings, "embeddings")
+    _check_metric(metric, "metric")
+    if len(frame) != len(embeddings):
+        raise ReidError(f"{len(frame)} rows but {len(embeddings)} embeddings, expected one for each row.")
+    broken = ~np.isfinite(embeddings).all(axis=1)
+    if broken.any():
+        about = " ".join(map(str, frame.iloc[broken.argmax()].tolist()))
+        raise ReidError(
+            f"embedding {broken.argmax()} of {len(frame)} holds NaN or inf ({about}): expected finite numbers. Look at "
+            "that image and at the model's weights."
+        )
+    writer = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[Path(path).suffix.lower()]
+    with whole_or_not_at_all(path) as temporary:
+        try:
+            writer(temporary, frame, embeddings, metric)
+        except UnicodeEncodeError as error:
+            raise ReidError(f"{str(path)!r} cannot be written: {error.object[:200]!r} is not in UTF-8.") from error
+
+
+def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
+    """Reads embeddings that `write_embeddings` wrote, or other people's in the same formats.
+
+    Others need not give more than the embeddings, as float16, float32 or float64. `person_ids`, `camera_ids` and the
+    like are read as `person_id`, `camera_id`. Arrays of an .npz that have no row for each embedding are left out.
+
+    Raises:
+        ReidError: no such file, another suffix, a damaged file, no embeddings, rows of several widths, or pyarrow is
+            missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ReidError(f"no file of embeddings at {str(path)!r}: expected one that ends in {', '.join(SUFFIXES)}.")
+    _check_suffix(path)
+    reader = {".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv}[path.suffix.lower()]
+    columns, embeddings, metric = reader(path)
+    embeddings = _checked(embeddings, f"{str(path)!r}: embeddings")
+    if metric is not None:
+        _check_metric(metric, f"{str(path)!r}: metric")
+    frame = pd.DataFrame(_singular(path, columns), index=range(len(embeddings)))
+    return SavedEmbeddings(plain_columns(frame, keep_others=True), embeddings, metric)
+
+
+def _check_suffix(path: str | os.PathLike) -> None:
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise ReidError(f"{str(path)!r} is no file of embeddings: expected a name that ends in {', '.join(SUFFIXES)}.")
+
+
+def _check_metric(metric: str, label: str) -> None:
+    if metric not in METRICS:
+        raise ReidError(f"{label}={metric!r} is unknown: expected one of {', '.join(METRICS)}.")
+
+
+def _checked(embeddings: np.ndarray, label: str) -> np.ndarray:
+    embeddings = np.asarray(embeddings)
+    if embeddings.ndim != 2 or 0 in embeddings.shape or embeddings.dtype.kind not in "fiu":
+        shape = f"{embeddings.dtype} {list(embeddings.shape)}"
+        raise ReidError(f"{label} are {shape}, expected float16, float32 or float64 [N, D], a row for each image.")
+    with np.errstate(over="ignore"):  # becomes inf, which whoever compares them refuses by row
+        return embeddings.astype(np.float32)
+
+
+def _damaged(path: Path, error: object) -> ReidError:
+    return ReidError(f"{str(path)!r} holds no embeddings, or is damaged ({error}). Write it again.")
+
+
+def _write_npz(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+    arrays = {"embeddings": embeddings, "metric": np.array(metric)}
+    for name, values in frame.items():
+        arrays[name] = _array_of_column(values)
+        if values.isna().any() and arrays[name].dtype.kind != "f":  # a float has NaN for it
+            arrays[name + _MISSING] = values.isna().to_numpy(bool)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            # What np.savez does, but np.savez cannot write an array that is named like one of its own arguments.
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _array_of_column(values: pd.Series) -> np.ndarray:
+    if values.dtype == "string":
+        return values.fillna("").to_numpy(object).astype(str)
+    if values.dtype == "boolean":
+        return values.fillna(False).to_numpy(bool)
+    if values.dtype == "Int64":
+        # Whoever does not know the mask reads a person's -1 as junk, which no score counts.
+        return values.fillna(-1).to_numpy(np.int64)
+    return values.to_numpy()
+
+
+def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
+    arrays = _load_npz(path)
+    embeddings = next((arrays.pop(name) for name in _EMBEDDINGS if name in arrays), None)
+    if embeddings is None:
+        raise _damaged(path, f"no array embeddings, only {', '.join(arrays) or 'none at all'}")
+    metric = arrays.pop("metric", None)
+    columns = {}
+    for name, values in arrays.items():
+        if name.endswith(_MISSING):
+            continue
+        if values.shape == embeddings.shape[:1]:
+            columns[name] = _column_of_array(values, arrays.get(name + _MISSING))
+        elif _PLURALS.get(name, name) in _PLURALS.values():
+            raise _damaged(path, f"{name} has shape {list(values.shape)} beside embeddings {list(embeddings.shape)}")
+    return columns, embeddings, None if metric is None else str(metric)
+
+
+def _load_npz(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise _damaged(path, "it is no zip archive of arrays")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            # A member that is no .npy is bytes.
+            arrays = {name: file[name] for name in file.files}
+            return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        hint = "; Python objects are not read: save numbers and text" if "pickle" in str(error) else ""
+        raise _damaged(path, f"{error}{hint}") from error
+
+
+def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Series:
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    dtype = {"U": "string", "b": "boolean", "i": "Int64"}.get(values.dtype.kind)
+    if dtype is None or missing is None or missing.shape != values.shape or missing.dtype.kind != "b":
+        return pd.Series(values)
+    return pd.Series(values.tolist(), dtype=dtype).mask(missing)
+
+
+def _singular(path: Path, columns: dict) -> dict:
+    """Returns the columns by our own names."""
+    names = [_PLURALS.get(name, name) for name in columns]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise _damaged(path, f"it has both {min(twice)} and its plural")
+    return dict(zip(names, columns.values()))
+
+
+def _import_pyarrow(path: str | os.PathLike):
+    try:
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError as error:  # not installed, or one that another NumPy is needed for
+        raise ReidError(
+            f"{str(path)!r} needs pyarrow, which cannot be imported ({error}). Install it with pip install pyarrow, "
+            "below 26 beside NumPy 1, or take .npz."
+        ) from error
+    return pyarrow
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+    pyarrow = _import_pyarrow(path)
+    parts = [embeddings[start : start + _ROWS_AT_ONCE] for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
+    lists = [
+        pyarrow.ListArray.from_arrays(np.arange(0, part.size + 1, part.shape[1], dtype=np.int32), part.ravel())
+        for part in parts
+    ]
+    table = pyarrow.table({"embedding": pyarrow.chunked_array(lists)})
+    if len(frame.columns):  # without any, Arrow forgets how many rows there are
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "metric": metric})
+    pyarrow.parquet.write_table(table, path)
+
+
+def _read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
+    pyarrow = _import_pyarrow(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    name = next((name for name in _EMBEDDINGS if name in table.column_names), None)
+    if name is None:
+        raise _damaged(path, f"no column embedding, only {', '.join(table.column_names) or 'none at all'}")
+    embeddings = _matrix(path, pyarrow, table.column(name))
+    # Without pandas' own notes, which a file may or may not have; plain_columns finds the dtypes.
+    rest = table.drop([name]).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    metric = (table.schema.metadata or {}).get(b"metric")
+    return dict(rest.items()), embeddings, None if metric is None else metric.decode(errors="replace")
+
+
+def _matrix(path: Path, pyarrow, column) -> np.ndarray:
+    """Returns a Parquet column of equally long lists of numbers as `[N, D]`."""
+    is_list = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+    if not len(column) or not any(check(column.type) for check in is_list):
+        raise _damaged(path, f"its {len(column)} embeddings are of type {column.type}, expected lists of float")
+    widths = pyarrow.compute.list_value_length(column).unique().to_pylist()
+    if len(widths) > 1 or widths == [None]:
+        raise _damaged(path, f"embeddings are {', '.join(map(str, widths[:5]))} wide, expected one width")
+    numbers = [chunk.flatten() for chunk in column.chunks]
+    if any(part.null_count for part in numbers):
+        raise _damaged(path, "numbers are missing in the embeddings")
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in numbers]).reshape(len(column), -1)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+    names = [f"e{number}" for number in range(embeddings.shape[1])]
+    frame = frame.assign(metric=metric)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        for start in range(0, len(frame), _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            # Nine digits tell every float32 from its neighbours.
+            text = pd.DataFrame(np.char.mod("%.9g", embeddings[rows]), columns=names, index=frame.index[rows])
+            frame.iloc[rows].join(text).to_csv(file, index=False, header=start == 0)
+
+
+def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
+    frame = read_csv(path, is_number=lambda name: re.fullmatch(r"e\d+", name) is not None)
+    names = [f"e{number}" for number in range(sum(re.fullmatch(r"e\d+", name) is not None for name in frame))]
+    if not names or not set(names) <= set(frame):
+        raise _damaged(path, "expected the columns e0, e1, ... and so on without a gap")
+    embeddings = frame[names].to_numpy()
+    if np.isnan(embeddings).any():
+        raise _damaged(path, f"numbers are missing in row {np.isnan(embeddings).any(axis=1).argmax() + 1}")
+    rest = frame.drop(columns=names)
+    metrics = list(rest.pop("metric").dropna().unique()) if "metric" in rest else []
+    if len(metrics) > 1:
+        raise _damaged(path, f"it has the metrics {', '.join(map(str, metrics))}, expected one")
+    return dict(rest.items()), embeddings, metrics[0] if metrics else None

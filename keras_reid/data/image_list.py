@@ -1,0 +1,78 @@
+"""Decides which images a folder, a pattern or a CSV stands for: one frame, with all that the CSV says of them."""
+
+from __future__ import annotations
+
+import glob
+import os
+
+import pandas as pd
+
+from keras_reid.data.tables import read_csv
+from keras_reid.errors import ReidError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def list_images(source: str | os.PathLike) -> pd.DataFrame:
+    """Lists images; it opens none of them.
+
+    Args:
+        source: a folder (all images in it and in the folders below, hidden ones left out), a CSV with a column
+            `image_path`, or a file name or pattern, in which `**` stands for any number of folders.
+
+    Returns:
+        A frame with the column `image_path`. From a folder or a pattern they are those that end in .jpg, .jpeg, .png
+        or .bmp in upper or lower case, sorted; from a CSV they have the CSV's order, its other columns are kept, and
+        a relative path is one from the CSV's folder.
+
+    Raises:
+        ReidError: there is no such image, or the CSV is none or names none.
+    """
+    source = os.fspath(source)
+    if os.path.isfile(source) and source.lower().endswith(".csv"):
+        return _from_csv(source)
+    found = _below(source) if os.path.isdir(source) else glob.glob(source, recursive=True)
+    images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES) and not os.path.isdir(path))
+    if not images:
+        there = f"none of the {len(found)} files there" if found else "there is none that"
+        raise ReidError(
+            f"no image at {source!r}: {there} ends in {', '.join(IMAGE_SUFFIXES)}. Expected a folder, a quoted pattern "
+            "such as 'photos/**/*.jpg', or a .csv with a column image_path."
+        )
+    _refuse_unreadable_names(images)
+    return pd.DataFrame({"image_path": images})
+
+
+def _below(folder: str) -> list[str]:
+    def stop(error: OSError):
+        raise error  # else a folder without permission would be left out in silence
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=stop):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        # macOS puts a file ._0001.jpg, which is no image, beside 0001.jpg on foreign disks.
+        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
+    return found
+
+
+def _from_csv(path: str) -> pd.DataFrame:
+    frame = read_csv(path)
+    if "image_path" not in frame:
+        raise ReidError(f"{path!r} has no column image_path: its columns are {', '.join(map(repr, frame))}. Rename it.")
+    if not len(frame):
+        raise ReidError(f"{path!r} names no image: expected a line for each below the column names.")
+    missing = frame.image_path.isna()
+    if missing.any():
+        raise ReidError(f"{path!r} has no image_path in {missing.sum()} rows, the first is row {missing.argmax() + 1}.")
+    folder = os.path.dirname(path)
+    images = [os.path.join(folder, str(image)) for image in frame.image_path]
+    _refuse_unreadable_names(images)
+    return frame.assign(image_path=images)
+
+
+def _refuse_unreadable_names(images: list[str]) -> None:
+    for image in images:
+        try:
+            image.encode()
+        except UnicodeEncodeError as error:  # neither TensorFlow nor Parquet takes such a name
+            raise ReidError(f"the name of {image!r} is not in UTF-8. Rename the file.") from error
