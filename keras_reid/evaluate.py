@@ -1,7 +1,8 @@
 """python -m keras_reid.evaluate --artifact=PATH --dataset=NAME --data_dir=DIR: scores what was shipped.
 
-PATH is a run folder, a .keras file, a SavedModel folder or a .tflite file. The table shows mAP by the rectangle rule
-(most code bases) and by the trapezoid rule (the official Market-1501 script), CMC and mINP, in percent.
+PATH is a run folder, a .keras file, a SavedModel folder or a .tflite file; --query_embeddings and
+--gallery_embeddings score saved embeddings instead. The table shows mAP by the rectangle rule (most code bases) and by
+the trapezoid rule (the official Market-1501 script), CMC and mINP, in percent.
 """
 
 from __future__ import annotations
@@ -9,30 +10,219 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from keras_reid import options
-from keras_reid.data import describe, read_market1501
+from keras_reid.data import describe, read_dataset
+from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 
 
 def evaluate(flags: options.Flags) -> None:
-    options.required(flags, "artifact", "data_dir")
-    options.check_writable("json", flags.json)  # not after minutes of scoring
-    catalog = read_market1501(flags.data_dir)
-    print(describe(catalog), flush=True)
+    # --- All that is cheap to check, before TensorFlow is loaded and not after minutes of scoring.
+    check(flags)
+    against = read_scores(flags.against) if flags.against else None
+    catalogs = {name: read_dataset(dataset, folder) for name, dataset, folder in named_data_sets(flags)}
+    for name, catalog in catalogs.items():
+        print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
 
-    from keras_reid.artifacts import open_artifact  # TensorFlow takes seconds: after all that is cheap to check
-    from keras_reid.evaluation import evaluate_artifact, scores_table
+    # --- Embeddings.
+    from keras_reid.artifacts import open_artifact, read_embeddings
+    from keras_reid.evaluation.scoring import embed_catalog, embedded_of_files
 
-    artifact = open_artifact(flags.artifact)
-    result = evaluate_artifact(artifact, catalog, ignore=flags.ignore, batch_size=flags.batch_size)
-    print(f"\n{artifact.name} on {flags.dataset}\n{scores_table({artifact.kind: result.to_dict()})}")
-    if len(result.skipped_queries):
-        print(f"{len(result.skipped_queries)} of {result.queries} queries have no match in the gallery: left out.")
+    pooled = {"multi_query": flags.multi_query, "tracklets": flags.tracklets}
+    if flags.artifact:
+        artifact = open_artifact(flags.artifact)
+        source, kind = artifact.name, artifact.kind
+        options_ = {"batch_size": flags.batch_size, "views": flags.views, **pooled}
+        embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
+    else:
+        source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
+        sides = [read_embeddings(path) for path in (flags.query_embeddings, flags.gallery_embeddings)]
+        embedded = {kind: embedded_of_files(*sides, metric=flags.metric, **pooled)}
+
+    # --- Scores.
+    reports = {}
+    for name, one in embedded.items():
+        reports[name] = report(one, flags)
+        if flags.save_embeddings:
+            save(one, Path(flags.save_embeddings, *([name] if len(embedded) > 1 else [])))
+    what = source if len(reports) > 1 else f"{source} on {next(iter(reports))}" if flags.artifact else source
+    print(f"\n{what}")
+    show(reports, kind, flags)
+    if against:
+        show_differences(next(iter(reports.values())), against, flags)
+    if flags.calibrate_fpr is not None:
+        calibrate(flags, reports)
     if flags.json:
-        scores = {"artifact": artifact.name, "dataset": flags.dataset, "data_dir": flags.data_dir, **result.to_dict()}
-        write_text(flags.json, json.dumps(scores, indent=2) + "\n")
+        described = {name: {"dataset": d, "data_dir": folder} for name, d, folder in named_data_sets(flags)}
+        scores = [{**described.get(name, {}), **scores} for name, scores in reports.items()]
+        content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
+        write_text(flags.json, json.dumps(without_objects(content), indent=2, allow_nan=False) + "\n")
         print(f"written to {flags.json}")
+
+
+def check(flags: options.Flags) -> None:
+    """Raises ReidError for flags that are missing or exclude each other, and places that cannot be written."""
+    saved = [name for name in ("query_embeddings", "gallery_embeddings") if flags[name].value]
+    if saved:
+        options.required(flags, "query_embeddings", "gallery_embeddings")
+        for name in ("artifact", "data_dir", "calibrate_fpr"):
+            if flags[name].value:
+                raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
+    else:
+        options.required(flags, "artifact", "data_dir")
+    several = len(flags.data_dir) > 1
+    if len(flags.dataset) not in (1, max(1, len(flags.data_dir))):
+        raise ReidError(
+            f"--dataset is given {len(flags.dataset)} times and --data_dir {len(flags.data_dir)} times: expected one "
+            "--dataset, or one for each --data_dir, in the same order."
+        )
+    for name in ("against", "calibrate_fpr", "pictures"):
+        if several and flags[name].value is not None:
+            raise ReidError(f"--{name} is for one data set: give one --data_dir.")
+    changed = [name for name in ("expand_queries", "multi_query", "tracklets") if flags[name].value]
+    if flags.calibrate_fpr is not None and changed:
+        raise ReidError(f"--calibrate_fpr is for single images, as compare sees them: leave out --{changed[0]}.")
+    if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
+        raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
+    options.check_writable("json", flags.json)
+    for name in ("pictures", "save_embeddings"):
+        options.check_folder(name, flags[name].value)
+
+
+def named_data_sets(flags: options.Flags) -> list[tuple[str, str, str]]:
+    """Returns name for the table, data set and folder of each --data_dir."""
+    datasets = flags.dataset * len(flags.data_dir) if len(flags.dataset) == 1 else flags.dataset
+    names = list(datasets)
+    for index, folder in enumerate(flags.data_dir):
+        if datasets.count(datasets[index]) > 1:  # the folder tells them apart
+            names[index] = f"{datasets[index]}:{Path(folder).name}"
+            if names[index] in names[:index]:
+                names[index] = f"{datasets[index]}:{folder}"
+    if len(set(names)) < len(names):
+        raise ReidError(f"--data_dir={flags.data_dir[-1]} is given twice: expected different data sets.")
+    return list(zip(names, datasets, flags.data_dir))
+
+
+def report(embedded, flags: options.Flags) -> dict:
+    """Returns everything asked for about one data set; keys that begin with an underscore hold objects."""
+    from keras_reid.evaluation import confidence_intervals
+    from keras_reid.evaluation.breakdown import camera_pairs, identities
+    from keras_reid.evaluation.scoring import per_query
+
+    rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
+    if flags.expand_queries:
+        embedded = embedded.with_expanded_queries(flags.expand_queries)
+    plain = result = embedded.evaluate(**rules)
+    scores, columns = {}, {}
+    if flags.rerank:
+        reranking = {"k1": flags.k1, "k2": flags.k2, "lambda_value": flags.lambda_value}
+        result = embedded.evaluate_reranked(**reranking, **rules)
+        scores["before_reranking"] = columns["before re-ranking"] = plain.to_dict()
+    if flags.protocol == "single_gallery_shot":
+        drawn = embedded.evaluate_single_gallery_shot(draws=flags.draws, seed=flags.seed, **rules)
+        scores["single_gallery_shot"] = columns["single gallery shot"] = drawn.to_dict()
+    verification = embedded.verify(**rules)
+    intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
+    scores = {**result.to_dict(), **scores, "verification": verification.to_dict()}
+    scores |= {"rules": {**rules, **options.given(flags, "views", "multi_query", "tracklets", "expand_queries")}}
+    scores |= {"intervals": intervals, "per_query": per_query(embedded.query, result)}
+    if flags.breakdown:
+        scores["camera_pairs"] = camera_pairs(embedded, **rules).to_dict("list")
+        scores["identities"] = identities(embedded, result).to_dict("list")
+    return {**scores, "_columns": columns, "_result": result, "_verification": verification}
+
+
+def show(reports: dict, kind: str, flags: options.Flags) -> None:
+    """Prints the tables, and draws the pictures."""
+    from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
+
+    if len(reports) > 1:
+        print(scores_table(reports))
+    else:
+        (only,) = reports.values()
+        print(scores_table({**only["_columns"], "re-ranked" if flags.rerank else kind: only}, only["intervals"]))
+    print(f"\nverification: pairs of one person, and of two\n{verification_table(reports, kind)}")
+    for name, scores in reports.items():
+        of = f" of {name}" if len(reports) > 1 else ""
+        skipped = scores["skipped_queries"]
+        if skipped:
+            print(f"{skipped} of {scores['queries']} queries{of} have no match in the gallery: left out.")
+        if flags.breakdown:
+            print(f"\npairs of cameras{of}, queries down\n{camera_pairs_table(scores['camera_pairs'])}")
+            print(f"\npeople{of} found worst\n{identities_table(scores['identities'])}")
+    if flags.pictures:
+        from keras_reid.evaluation.pictures import draw
+
+        (only,) = reports.values()
+        for path in draw(flags.pictures, only["_result"], only["_verification"]):
+            print(f"drawn {path}")
+
+
+def show_differences(scores: dict, against: dict, flags: options.Flags) -> None:
+    """Prints how this run differs from another, and adds it to the scores."""
+    from keras_reid.evaluation import paired_differences
+    from keras_reid.evaluation.tables import differences_table
+
+    draws = flags.bootstrap or options.evaluate_flags()["bootstrap"].default
+    differences = paired_differences(scores["per_query"], against["per_query"], draws=draws, seed=flags.seed)
+    print(f"\nagainst {flags.against}: {against.get('artifact', 'unknown')}\n{differences_table(differences)}")
+    scores["against"] = {"file": flags.against, **{name: vars(one) for name, one in differences.items()}}
+
+
+def calibrate(flags: options.Flags, reports: dict) -> None:
+    """Writes the threshold for a false positive rate into the artifact."""
+    from keras_reid.artifacts import update_metadata
+
+    ((name, scores),) = reports.items()
+    point = scores["_verification"].operating_point(flags.calibrate_fpr)
+    changes = {
+        "threshold": point.threshold,
+        "false_positive_rate": point.false_positive_rate,
+        "threshold_dataset": name,
+        "threshold_views": flags.views,
+    }
+    update_metadata(flags.artifact, changes)
+    scores["calibration"] = {**changes, "true_positive_rate": point.true_positive_rate}
+    print(
+        f"\nthreshold {point.threshold:.6g} written into {flags.artifact}: on {name}, {point.false_positive_rate:.3g} "
+        f"of the pairs of two people and {point.true_positive_rate:.2%} of the pairs of one person lie up to it"
+    )
+
+
+def save(embedded, folder: Path) -> None:
+    """Writes query.npz and gallery.npz, which --query_embeddings and --gallery_embeddings read."""
+    from keras_reid.artifacts import write_embeddings
+
+    for side in ("query", "gallery"):
+        frame = getattr(embedded, side).drop(columns="split", errors="ignore")
+        write_embeddings(folder / f"{side}.npz", frame, getattr(embedded, f"{side}_embeddings"), metric=embedded.metric)
+    print(f"embeddings written to {folder}")
+
+
+def read_scores(path: str) -> dict:
+    """Returns what --json wrote of another run."""
+    try:
+        scores = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReidError(f"--against={path} is no JSON ({error}): expected what evaluate --json wrote.") from error
+    rows = scores.get("per_query") if isinstance(scores, dict) else None
+    columns = ("query", "average_precision", "first_match_rank")
+    if not (isinstance(rows, dict) and all(isinstance(rows.get(name), list) for name in columns)):
+        raise ReidError(f"--against={path} holds no scores per query: expected --json's file of one data set.")
+    if len({len(rows[name]) for name in columns}) > 1:
+        raise ReidError(f"--against={path} is damaged: its lists per query differ in length. Evaluate again.")
+    return scores
+
+
+def without_objects(content: dict) -> dict:
+    """Returns what can be written as JSON: no objects, None for what is not a number."""
+    from keras_reid.evaluation.scoring import plain
+
+    if isinstance(content.get("data_sets"), list):
+        return {**content, "data_sets": [without_objects(one) for one in content["data_sets"]]}
+    return plain({key: value for key, value in content.items() if not key.startswith("_")})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 
 DATASETS = ("market1501", "synthetic")
+READABLE = (*DATASETS, "cuhk03")  # those of keras_reid.data.read_dataset; the others have no training recipe yet
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
 # Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
 LOSSES = (
@@ -145,10 +146,50 @@ def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags()
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
-    _define_dataset(values)
-    _enum(values, "ignore", "same_camera", ("same_camera", "nothing"), "Gallery images of the person not to count.")
+    _strings(values, "dataset", ["market1501"], READABLE, "Data set, or several, one for each --data_dir.")
+    _strings(values, "data_dir", [], None, "Folder of the data set, unpacked; given again for a cross-domain table.")
+    _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
+    _string(values, "gallery_embeddings", None, "The same of the gallery.")
+    _enum(values, "metric", None, ("euclidean", "cosine"), "Of saved embeddings, where their files do not say.")
+    _enum(
+        values,
+        "ignore",
+        "same_camera",
+        ("same_camera", "same_tracklet", "same_file", "nothing"),
+        "Gallery images of the query's person that do not count.",
+    )
+    _enum(
+        values,
+        "missing_cameras",
+        "refuse",
+        ("refuse", "distinct", "leave_out"),
+        "What a missing camera id means: an error, a camera of its own, or an image that does not count.",
+    )
+    _enum(
+        values,
+        "protocol",
+        "all_images",
+        ("all_images", "single_gallery_shot"),
+        "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws.",
+    )
+    _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
+    _enum(values, "multi_query", None, ("mean", "max"), "Pool all images of a query's person by its camera.")
+    _enum(values, "tracklets", None, ("mean", "max"), "Pool the frames of each track (video).")
+    _define_views(values)
+    _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
+    _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
+    _integer(values, "k1", 20, "Neighbours, in re-ranking.", 1)
+    _integer(values, "k2", 6, "Neighbours that are averaged, in re-ranking.", 1)
+    _float(values, "lambda_value", 0.3, "Share of the original distance, in re-ranking.", 0, 1)
+    _integer(values, "bootstrap", 2000, "Draws behind the 95 % intervals and the p-values; 0 is off.", 0)
+    _integer(values, "seed", 0, "Of all draws.", 0, 2**32 - 1)
+    _string(values, "against", None, "What --json wrote of another run on the same queries: compare with it.")
+    _float(values, "calibrate_fpr", None, "Write the threshold with this false positive rate into the artifact.", 0, 1)
+    _boolean(values, "breakdown", False, "Show the scores of each pair of cameras, and the people found worst.")
+    _string(values, "pictures", None, "Folder for pictures: CMC, ROC, distances.")
+    _string(values, "save_embeddings", None, "Folder for query.npz and gallery.npz.")
     _integer(values, "batch_size", 64, "Images at once; no effect on the scores.", 1)
-    _string(values, "json", None, "File to write the scores to.")
+    _string(values, "json", None, "File to write everything to.")
     return values
 
 
@@ -206,6 +247,20 @@ def check_writable(name: str, path: str | None) -> None:
         raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
     if path and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise ReidError(f"--{name}={path} cannot be written: no folder {folder!r}, or no permission there.")
+
+
+def check_folder(name: str, path: str | None) -> None:
+    """Raises ReidError when a flag's folder could not be made or written to."""
+    if not path:
+        return
+    there = next(folder for folder in (Path(path), *Path(path).absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ReidError(f"--{name}={path} cannot be written: {str(there)!r} is no folder, or no permission there.")
+
+
+def given(values: Flags, *names: str) -> dict:
+    """Returns the values of some flags by name."""
+    return {name: values[name].value for name in names}
 
 
 def as_text(values: Flags) -> dict[str, str]:
@@ -295,6 +350,13 @@ def _string(values: Flags, name: str, default, text: str) -> None:
     flags.DEFINE_string(name, default, text, flag_values=values)
 
 
+def _strings(values: Flags, name: str, default: list, choices: Sequence[str] | None, text: str) -> None:
+    if choices:
+        flags.DEFINE_multi_enum(name, default, list(choices), text, flag_values=values)
+    else:
+        flags.DEFINE_multi_string(name, default, text, flag_values=values)
+
+
 def _integer(
     values: Flags, name: str, default: int, text: str, lower: int | None = None, upper: int | None = None
 ) -> None:
@@ -302,7 +364,7 @@ def _integer(
 
 
 def _float(
-    values: Flags, name: str, default: float, text: str, lower: float | None = None, upper: float | None = None
+    values: Flags, name: str, default: float | None, text: str, lower: float | None = None, upper: float | None = None
 ) -> None:
     flags.DEFINE_float(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
 

@@ -2,16 +2,16 @@
 
 from keras_reid._lazy import lazy_attributes
 
-__all__ = ["describe", "identity_batches", "read_market1501", "steps_per_epoch", "training_dataset", "write_synthetic"]
+_WHERE = {
+    "describe": ".catalog",
+    "identity_batches": ".batches",
+    "read_cuhk03": ".cuhk03",
+    "read_dataset": ".datasets",
+    "read_market1501": ".catalog",
+    "steps_per_epoch": ".batches",
+    "training_dataset": ".pipeline",
+    "write_synthetic": ".synthetic",
+}
+__all__ = sorted(_WHERE)
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    {
-        "describe": ".catalog",
-        "identity_batches": ".batches",
-        "read_market1501": ".catalog",
-        "steps_per_epoch": ".batches",
-        "training_dataset": ".pipeline",
-        "write_synthetic": ".synthetic",
-    },
-)
+__getattr__, __dir__ = lazy_attributes(__name__, _WHERE)

@@ -12,6 +12,7 @@ from keras_reid.errors import ReidError
 # What a data set's terms mean for a model that is trained on it.
 LICENCE_NOTES = {
     "market1501": "Trained on Market-1501, which is for research only: ask its authors before any other use.",
+    "cuhk03": "Trained on CUHK03, which is for research only: ask its authors before any other use.",
     "synthetic": "Trained on images that keras_reid rendered: nobody else's terms apply.",
 }
 
@@ -19,6 +20,7 @@ JUNK_ID = -1  # Market-1501: a false detection of a query person, never counted.
 DISTRACTOR_ID = 0  # Market-1501: a person (or none) of no known identity, counted as a wrong answer.
 
 MARKET1501_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+_MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the data set has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
 _MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -32,8 +34,9 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor), `camera_id` (int, from
-        1) and `split` ("train", "query", "gallery"), sorted by split and file name. Junk and distractors occur in the
-        gallery only.
+        1) and `split` ("train", "query", "gallery"; "multi_query" for `gt_bbox` where it is there: more images of the
+        people and cameras of the queries, and of the training people), sorted by split and file name. Junk and
+        distractors occur in the gallery only.
 
     Raises:
         ReidError: a folder is missing or holds no image, or an image is not named like the data set's.
@@ -47,6 +50,8 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
             f"{', '.join(MARKET1501_FOLDERS.values())}: set --data_dir to it."
         )
     rows = [row for split, folder in MARKET1501_FOLDERS.items() for row in _read_split(root, folder, split)]
+    if _image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
+        rows += _read_split(root, _MULTI_QUERY_FOLDER, "multi_query")
     frame = pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
     _refuse_unknown_identities(frame)
     return frame
@@ -56,10 +61,15 @@ def _read_split(root: str, folder: str, split: str) -> list[tuple]:
     path = os.path.join(root, folder)
     if not os.path.isdir(path):
         raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check --data_dir.")
-    names = sorted(name for name in os.listdir(path) if name.lower().endswith(_IMAGE_SUFFIXES))
+    names = _image_names(path)
     if not names:
         raise ReidError(f"the {split} split is empty: no image in {path!r}. Unpack the data set again.")
     return [(os.path.join(path, name), *_parse_name(path, name), split) for name in names]
+
+
+def _image_names(path: str) -> list[str]:
+    names = os.listdir(path) if os.path.isdir(path) else []
+    return sorted(name for name in names if name.lower().endswith(_IMAGE_SUFFIXES))
 
 
 def _parse_name(path: str, name: str) -> tuple[int, int]:

@@ -2,23 +2,25 @@
 
 from keras_reid._lazy import lazy_attributes
 
-__all__ = [
-    "RetrievalEvaluation",
-    "RetrievalResult",
-    "evaluate_artifact",
-    "evaluate_retrieval",
-    "mean_colour_artifact",
-    "scores_table",
-]
+_WHERE = {
+    "Embedded": ".embedded",
+    "RetrievalEvaluation": ".callback",
+    "RetrievalResult": ".results",
+    "VerificationResult": ".verification",
+    "confidence_intervals": ".uncertainty",
+    "embed_catalog": ".scoring",
+    "evaluate_artifact": ".scoring",
+    "evaluate_distances": ".ranking",
+    "evaluate_retrieval": ".ranking",
+    "evaluate_single_gallery_shot": ".single_shot",
+    "expand_queries": ".reranking",
+    "mean_colour_artifact": ".scoring",
+    "paired_differences": ".uncertainty",
+    "pool_embeddings": ".pooling",
+    "rerank": ".reranking",
+    "scores_table": ".tables",
+    "verify": ".verification",
+}
+__all__ = sorted(_WHERE)
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    {
-        "RetrievalEvaluation": ".callback",
-        "RetrievalResult": ".results",
-        "evaluate_artifact": ".scoring",
-        "evaluate_retrieval": ".ranking",
-        "mean_colour_artifact": ".scoring",
-        "scores_table": ".scoring",
-    },
-)
+__getattr__, __dir__ = lazy_attributes(__name__, _WHERE)

@@ -50,7 +50,7 @@ def match_ranks(
       metric: "euclidean" or "cosine".
       block_bytes: about the size of one working block; five of them are alive at a time.
     """
-    prepare = _preparation(query, gallery, metric)
+    prepare = preparation(query, gallery, metric)
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps
     scored, starts = np.unique(matches.query, return_index=True)
     own = np.stack([matches.first, matches.last], axis=1)[scored]
@@ -65,7 +65,20 @@ def match_ranks(
     return counter.closer + found
 
 
-def _preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable[[np.ndarray], np.ndarray]:
+def ranks_in_matrix(distances: np.ndarray, matches: Matches) -> np.ndarray:
+    """Returns the ranks of the true matches as `match_ranks`, but by distances `[Q, G]` that are there already."""
+    scored, starts = np.unique(matches.query, return_index=True)
+    ranks = np.empty(len(matches.query), np.int64)
+    for row, start, stop in zip(scored, starts, np.append(starts[1:], len(matches.query))):
+        counted = distances[row, matches.order]
+        limits = np.sort(counted[matches.position[start:stop]])
+        counted[matches.first[row] : matches.last[row]] = np.inf
+        near = np.sort(counted[counted <= limits[-1]])
+        ranks[start:stop] = np.searchsorted(near, limits, side="right") + np.arange(1, stop - start + 1)
+    return ranks
+
+
+def preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable[[np.ndarray], np.ndarray]:
     """Returns the map of embeddings to float64 rows of length 1 at most whose distance gives the metric's order."""
     if metric == "cosine":  # |a - b|^2 = 2 - 2 cos for unit vectors.
         return unit_rows

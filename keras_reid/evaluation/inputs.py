@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.metadata import METRICS
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
 
@@ -16,7 +17,6 @@ _ROWS_AT_ONCE = 4096
 _IGNORE_NOTHING = ', or use --ignore=nothing (ignore="nothing")'
 
 
-METRICS = ("euclidean", "cosine")
 # Rule -> what an ignored gallery image of the query's person shares with the query.
 IGNORE_RULES = {
     "same_camera": "camera id",
@@ -27,11 +27,9 @@ IGNORE_RULES = {
 MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
 
 
-class Side(NamedTuple):
-    """Query or gallery, read and checked."""
+class People(NamedTuple):
+    """Who is on the images of one side, query or gallery; read and checked."""
 
-    name: str  # "query" or "gallery"
-    embeddings: np.ndarray  # [N, D] in the dtype that came: a float64 copy of a large gallery may not fit
     person_ids: np.ndarray  # int64 [N]
     keys: np.ndarray | None  # int64 [N]; an image of the query's person *and* key is ignored; None: no image is
     counted: np.ndarray  # bool [N]; False: left out, because its camera is not known
@@ -47,9 +45,9 @@ def check_positive(name: str, value: Any) -> None:
         raise ReidError(f"{name}={value!r}: expected an integer of at least 1")
 
 
-def read_sides(
-    query_embeddings: Any,
-    gallery_embeddings: Any,
+def read_people(
+    queries: int,
+    gallery: int,
     *,
     query_person_ids: Any,
     gallery_person_ids: Any,
@@ -59,34 +57,28 @@ def read_sides(
     gallery_tracklet_ids: Any = None,
     query_files: Any = None,
     gallery_files: Any = None,
-    metric: str = "euclidean",
     ignore: str = "same_camera",
     missing_cameras: str = "refuse",
-) -> tuple[Side, Side]:
-    """Returns query and gallery, checked; the arguments are those of `evaluate_retrieval`."""
+) -> tuple[People, People]:
+    """Returns who is on how many queries and gallery images; the arguments are those of `evaluate_retrieval`."""
     check_option("ignore", ignore, tuple(IGNORE_RULES))
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
-    embeddings = dict(zip(("query", "gallery"), read_embeddings(query_embeddings, gallery_embeddings, metric)))
+    lengths = {"query": queries, "gallery": gallery}
     person_ids = {
-        "query": _read_person_ids("query", query_person_ids, len(embeddings["query"])),
-        "gallery": _read_person_ids("gallery", gallery_person_ids, len(embeddings["gallery"])),
+        "query": _read_person_ids("query", query_person_ids, queries),
+        "gallery": _read_person_ids("gallery", gallery_person_ids, gallery),
     }
-    given = {
-        "same_camera": (query_camera_ids, gallery_camera_ids),
-        "same_tracklet": (query_tracklet_ids, gallery_tracklet_ids),
-        "same_file": (query_files, gallery_files),
-        "nothing": None,
-    }[ignore]
-    keys, known = {"query": None, "gallery": None}, {name: np.ones(len(ids), bool) for name, ids in person_ids.items()}
+    keys = {"query": None, "gallery": None}
+    known = {name: np.ones(length, bool) for name, length in lengths.items()}
     if ignore == "same_camera":
-        for name, cameras in zip(keys, given):
-            keys[name], known[name] = _read_cameras(name, cameras, len(known[name]), missing_cameras)
-    elif given:
-        keys = _read_labels(IGNORE_RULES[ignore], dict(zip(keys, given)), known)
+        for name, cameras in (("query", query_camera_ids), ("gallery", gallery_camera_ids)):
+            keys[name], known[name] = _read_cameras(name, cameras, lengths[name], missing_cameras)
+    elif ignore == "same_tracklet":
+        keys = _read_labels("tracklet_ids", {"query": query_tracklet_ids, "gallery": gallery_tracklet_ids}, lengths)
+    elif ignore == "same_file":
+        keys = _read_labels("files", {"query": query_files, "gallery": gallery_files}, lengths)
     leaves_out = missing_cameras == "leave_out"
-    return tuple(
-        Side(name, embeddings[name], person_ids[name], keys[name], known[name] | (not leaves_out)) for name in keys
-    )
+    return tuple(People(person_ids[name], keys[name], known[name] | (not leaves_out)) for name in lengths)
 
 
 def read_embeddings(query: Any, gallery: Any, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -165,14 +157,13 @@ def _as_integers(name: str, ids: np.ndarray, known: np.ndarray, way_out: str) ->
     return ids[known].astype(np.int64)
 
 
-def _read_labels(what: str, labels: dict[str, Any], known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _read_labels(name: str, labels: dict[str, Any], lengths: dict[str, int]) -> dict[str, np.ndarray]:
     """Returns tracklet ids or file names of both sides, which may be any integers or strings, as integers."""
-    name = "files" if what == "file" else "tracklet_ids"
-    read = [_one_for_each(f"{side}_{name}", labels[side], len(known[side]), _IGNORE_NOTHING) for side in labels]
+    read = [_one_for_each(f"{side}_{name}", labels[side], lengths[side], _IGNORE_NOTHING) for side in labels]
     for side, values in zip(labels, read):
         missing = pd.isna(values)
         if missing.any():
-            raise ReidError(f"{side}_{name}: row {missing.argmax()} is missing: expected one {what} for each image")
+            raise ReidError(f"{side}_{name}: row {missing.argmax()} is missing: expected one for each image")
     codes, _ = pd.factorize(np.concatenate([values.astype(object) for values in read]))
     return dict(zip(labels, np.split(codes.astype(np.int64), [len(read[0])])))
 

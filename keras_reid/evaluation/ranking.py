@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.counting import Matches, match_ranks
-from keras_reid.evaluation.inputs import IGNORE_RULES, Side, check_positive, read_sides
+from keras_reid.evaluation.counting import Matches, match_ranks, ranks_in_matrix
+from keras_reid.evaluation.inputs import IGNORE_RULES, People, check_positive, read_embeddings, read_people
 from keras_reid.evaluation.results import RetrievalResult, score_ranks
 
 BLOCK_BYTES = 32 << 20  # Larger ones cost more in new pages of memory than they save in the matrix product.
@@ -75,9 +75,10 @@ def evaluate_retrieval(
     """
     check_positive("ranks", ranks)
     check_positive("block_bytes", block_bytes)
-    query, gallery = read_sides(
-        query_embeddings,
-        gallery_embeddings,
+    query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
+    people = read_people(
+        len(query),
+        len(gallery),
         query_person_ids=query_person_ids,
         gallery_person_ids=gallery_person_ids,
         query_camera_ids=query_camera_ids,
@@ -86,17 +87,47 @@ def evaluate_retrieval(
         gallery_tracklet_ids=gallery_tracklet_ids,
         query_files=query_files,
         gallery_files=gallery_files,
-        metric=metric,
         ignore=ignore,
         missing_cameras=missing_cameras,
     )
-    matches = find_matches(query, gallery, ignore)
-    found_at = match_ranks(query.embeddings, gallery.embeddings, matches, metric=metric, block_bytes=block_bytes)
-    counts = {"queries": len(query.embeddings), "gallery": len(matches.order)}
+    matches = find_matches(*people, ignore)
+    found_at = match_ranks(query, gallery, matches, metric=metric, block_bytes=block_bytes)
+    counts = {"queries": len(query), "gallery": len(matches.order)}
     return score_ranks(matches.query, found_at, **counts, metric=metric, ignore=ignore, ranks=ranks)
 
 
-def find_matches(query: Side, gallery: Side, ignore: str) -> Matches:
+def evaluate_distances(
+    distances: np.ndarray, *, metric: str = "given", ignore: str = "same_camera", ranks: int = 50, **people: Any
+) -> RetrievalResult:
+    """Scores distances that are there already, such as those of `rerank`, as `evaluate_retrieval` scores embeddings.
+
+    Args:
+      distances: float `[Q, G]`, finite.
+      metric: named in the result.
+      ignore: as in `evaluate_retrieval`.
+      ranks: length of the CMC curve.
+      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as in
+        `evaluate_retrieval`.
+
+    Returns:
+      A `RetrievalResult`; wrong images at exactly the distance of a true match count as closer.
+
+    Raises:
+      ReidError: as `evaluate_retrieval`.
+    """
+    check_positive("ranks", ranks)
+    distances = np.asarray(distances)
+    if distances.ndim != 2 or distances.dtype.kind != "f":
+        raise ReidError(f"distances are {distances.dtype} {list(distances.shape)}: expected floats [queries, gallery]")
+    if not np.isfinite([distances.min(), distances.max()]).all():
+        raise ReidError("distances hold NaN or inf: expected finite numbers. Look at the embeddings")
+    matches = find_matches(*read_people(*distances.shape, ignore=ignore, **people), ignore)
+    counts = {"queries": len(distances), "gallery": len(matches.order)}
+    found_at = ranks_in_matrix(distances, matches)
+    return score_ranks(matches.query, found_at, **counts, metric=metric, ignore=ignore, ranks=ranks)
+
+
+def find_matches(query: People, gallery: People, ignore: str) -> Matches:
     """Returns which gallery images count for which query.
 
     Raises:
@@ -119,7 +150,7 @@ def find_matches(query: Side, gallery: Side, ignore: str) -> Matches:
     return matches
 
 
-def _why_all_skipped(query: Side, gallery: Side, matches: Matches, ignore: str) -> str:
+def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: str) -> str:
     start = f"none of the {len(query.person_ids)} queries has a true match in the gallery (ignore={ignore!r}): "
     if not len(matches.order):
         junk, unknown = int((gallery.person_ids == JUNK_ID).sum()), int((~gallery.counted).sum())

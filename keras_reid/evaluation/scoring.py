@@ -1,29 +1,27 @@
-"""Decides how an artifact is scored on a catalog: embed query and gallery, rank, and show the scores side by side."""
+"""Decides how an artifact is scored on a catalog: embed query and gallery, rank; and how saved embeddings are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts import Artifact, embed_files
+from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.ranking import evaluate_retrieval
+from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.results import RetrievalResult
-
-_ROWS = {
-    "mAP %": "mean_average_precision",
-    "mAP % (trapezoid)": "mean_average_precision_trapezoid",
-    "top-1 %": "top1",
-    "top-5 %": "top5",
-    "top-10 %": "top10",
-    "mINP %": "mean_inverse_negative_penalty",
-}
 
 
 def evaluate_artifact(
-    artifact: Artifact, catalog: pd.DataFrame, *, ignore: str = "same_camera", batch_size: int = 64
+    artifact: Artifact,
+    catalog: pd.DataFrame,
+    *,
+    ignore: str = "same_camera",
+    missing_cameras: str = "refuse",
+    batch_size: int = 64,
 ) -> RetrievalResult:
     """Embeds the query and gallery images of a catalog and ranks them, by the artifact's own metric.
 
@@ -31,27 +29,115 @@ def evaluate_artifact(
         artifact: what embeds.
         catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
         ignore: as in `evaluate_retrieval`.
+        missing_cameras: the same.
         batch_size: images at once.
 
     Raises:
         ReidError: a split is empty, an image cannot be read, or no query has a match.
     """
-    query = catalog[catalog.split == "query"]
-    gallery = catalog[(catalog.split == "gallery") & (catalog.person_id != JUNK_ID)]
-    for name, split in (("query", query), ("gallery", gallery)):
+    embedded = embed_catalog(artifact, catalog, batch_size=batch_size)
+    return embedded.evaluate(ignore=ignore, missing_cameras=missing_cameras)
+
+
+def embed_catalog(
+    artifact: Artifact,
+    catalog: pd.DataFrame,
+    *,
+    batch_size: int = 64,
+    views: str = "none",
+    multi_query: str | None = None,
+    tracklets: str | None = None,
+) -> Embedded:
+    """Embeds the query and gallery images of a catalog.
+
+    Args:
+        artifact: what embeds.
+        catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
+        batch_size: images at once.
+        views: as in `Artifact.embed`.
+        multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
+            those of the split "multi_query" where the catalog has it, else those of the split "query".
+        tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
+
+    Raises:
+        ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
+    """
+    splits = {name: catalog[catalog.split == name].reset_index(drop=True) for name in ("query", "gallery")}
+    splits["gallery"] = splits["gallery"][splits["gallery"].person_id != JUNK_ID].reset_index(drop=True)
+    for name, split in splits.items():
         if not len(split):
             raise ReidError(f"the {name} split is empty: nothing to score. Check the data set.")
-    embeddings = embed_files(artifact, [*query.image_path, *gallery.image_path], batch_size=batch_size)
-    return evaluate_retrieval(
-        embeddings[: len(query)],
-        embeddings[len(query) :],
-        query_person_ids=query.person_id.to_numpy(),
-        gallery_person_ids=gallery.person_id.to_numpy(),
-        query_camera_ids=query.camera_id.to_numpy(),
-        gallery_camera_ids=gallery.camera_id.to_numpy(),
-        metric=artifact.metric,
-        ignore=ignore,
-    )
+    more = catalog[catalog.split == "multi_query"]
+    if multi_query and len(more):
+        asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
+        splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
+    paths = [path for split in splits.values() for path in split.image_path]
+    embeddings = embed_files(artifact, paths, batch_size=batch_size, views=views)
+    ends = np.cumsum([len(split) for split in splits.values()])
+    embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
+    sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}
+    sides |= {"gallery": splits["gallery"], "gallery_embeddings": embeddings["gallery"]}
+    source = "multi_query" if "multi_query" in splits else "query"
+    embedded = Embedded(**sides, metric=artifact.metric)
+    return _pooled(embedded, splits[source], embeddings[source], multi_query, tracklets)
+
+
+def _pooled(
+    embedded: Embedded, frame: pd.DataFrame, embeddings: np.ndarray, multi_query: str | None, tracklets: str | None
+) -> Embedded:
+    if multi_query and tracklets:
+        raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
+    if tracklets:
+        return embedded.with_tracklets(tracklets)
+    return embedded.with_multi_query(frame, embeddings, multi_query) if multi_query else embedded
+
+
+def embedded_of_files(
+    query: SavedEmbeddings,
+    gallery: SavedEmbeddings,
+    *,
+    metric: str | None = None,
+    multi_query: str | None = None,
+    tracklets: str | None = None,
+) -> Embedded:
+    """Returns saved embeddings as query and gallery.
+
+    Args:
+        query: with a column person_id; ids that are no integers are coded from 1, alike on both sides.
+        gallery: the same.
+        metric: how they are compared; what the files say by default.
+        multi_query: as in `embed_catalog`.
+        tracklets: the same.
+
+    Raises:
+        ReidError: person ids are missing, or the files name no metric or two.
+    """
+    for name, saved in (("query", query), ("gallery", gallery)):
+        if "person_id" not in saved.frame or saved.frame.person_id.isna().any():
+            raise ReidError(
+                f"the {name} embeddings name no person_id{' for some images' if 'person_id' in saved.frame else ''}: "
+                "expected one for each. Embed from a .csv with the columns image_path, person_id and camera_id."
+            )
+    named = {saved.metric for saved in (query, gallery) if saved.metric}
+    if not metric and len(named) != 1:
+        raise ReidError(
+            f"the embeddings name {'two metrics' if named else 'no metric'}: set --metric=euclidean or --metric=cosine."
+        )
+    frames = [query.frame.reset_index(drop=True), gallery.frame.reset_index(drop=True)]
+    coded = _coded(frames, "person_id")
+    coded = _coded(coded, "camera_id") if all("camera_id" in frame for frame in coded) else coded
+    embedded = Embedded(coded[0], query.embeddings, coded[1], gallery.embeddings, metric or named.pop())
+    return _pooled(embedded, coded[0], query.embeddings, multi_query, tracklets)
+
+
+def _coded(frames: list[pd.DataFrame], column: str) -> list[pd.DataFrame]:
+    """Returns the frames with ids that are no integers coded from 1; missing ones stay missing."""
+    if all(pd.api.types.is_integer_dtype(frame[column]) for frame in frames):
+        return frames
+    codes, _ = pd.factorize(pd.concat([frame[column].astype("string") for frame in frames]))
+    codes = pd.Series(np.where(codes < 0, 0, codes + 1), dtype="Int64").mask(codes < 0)
+    parts = codes.iloc[: len(frames[0])], codes.iloc[len(frames[0]) :]
+    return [frame.assign(**{column: part.to_numpy()}) for frame, part in zip(frames, parts)]
 
 
 def mean_colour_artifact() -> Artifact:
@@ -60,11 +146,30 @@ def mean_colour_artifact() -> Artifact:
     return Artifact("mean colour", "mean colour", metadata, lambda images: images.mean(axis=(1, 2)))
 
 
-def scores_table(scores: Mapping[str, Mapping]) -> str:
-    """Returns a table on which each of several artifacts has a column, in percent.
+def per_query(frame: pd.DataFrame, result: RetrievalResult) -> dict[str, list]:
+    """Returns the scores of each query, and what names it: its file, without the folders, or its number.
 
     Args:
-        scores: name -> `RetrievalResult.to_dict()`.
+        frame: a row for each query.
+        result: of their evaluation.
     """
-    columns = {name: {row: 100 * score[key] for row, key in _ROWS.items()} for name, score in scores.items()}
-    return pd.DataFrame(columns).to_string(float_format="{:.2f}".format)
+    names = [str(row) for row in range(len(frame))]
+    if "image_path" in frame:
+        files = frame.image_path.map(os.path.basename)
+        names = list(files if files.is_unique else frame.image_path)
+    rows = {"query": names, "person_id": frame.person_id}
+    if "camera_id" in frame:
+        rows["camera_id"] = frame.camera_id
+    rows |= {"average_precision": result.average_precision, "first_match_rank": result.first_match_rank}
+    return {name: plain(values) for name, values in rows.items()}
+
+
+def plain(value: Any) -> Any:
+    """Returns numbers of NumPy and pandas, gaps included, as what `json.dump` accepts: None for a gap."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray, pd.Series)):
+        return [plain(item) for item in value]
+    if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

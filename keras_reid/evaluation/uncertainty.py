@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.inputs import check_positive
 from keras_reid.evaluation.results import RetrievalResult
 
 DRAWS = 2000
@@ -29,7 +31,11 @@ def confidence_intervals(result: RetrievalResult, *, draws: int = DRAWS, seed: i
 
     Returns:
       Name of a score in `RetrievalResult.to_dict()` -> (low, high), as fractions.
+
+    Raises:
+      ReidError: `draws` is not an integer of at least 1.
     """
+    check_positive("draws", draws)
     values = _per_query(result.average_precision, result.first_match_rank)
     values["mean_average_precision_trapezoid"] = result.average_precision_trapezoid
     values["mean_inverse_negative_penalty"] = result.inverse_negative_penalty
@@ -74,8 +80,10 @@ def paired_differences(
       "mean_average_precision", "top1", "top5" and "top10" -> `Difference`.
 
     Raises:
-      ReidError: the runs have other queries, a query twice, or none that both have scored.
+      ReidError: the runs have other queries, a query twice, or none that both have scored; or `draws` is not an
+        integer of at least 1.
     """
+    check_positive("draws", draws)
     order = _same_queries(here, there)
     scores = []
     for run, rows in ((here, slice(None)), (there, order)):
@@ -104,7 +112,8 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
     positions = {name: index for index, name in enumerate(there["query"])}
     for run in (here, there):
         if len(set(run["query"])) < len(run["query"]):
-            raise ReidError("a query occurs twice: runs are compared query by query, so each needs a name of its own.")
+            name = Counter(run["query"]).most_common(1)[0][0]
+            raise ReidError(f"query {name!r} occurs twice: runs are compared query by query. Give each its own name.")
     missing = [name for name in here["query"] if name not in positions]
     surplus = len(positions) - (len(here["query"]) - len(missing))
     if missing or surplus:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, unit_rows
 from keras_reid.evaluation.counting import Matches
-from keras_reid.evaluation.inputs import Side, read_sides
+from keras_reid.evaluation.inputs import read_embeddings, read_people
 from keras_reid.evaluation.ranking import find_matches
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
@@ -27,7 +28,7 @@ class VerificationResult:
 
     Attributes:
       genuine_pairs: number of pairs of one person that count as true matches.
-      impostor_pairs: number of pairs of two people; gallery images with id -1 are in none.
+      impostor_pairs: number of pairs of two people; images with id -1, which may show anyone, are in none.
       metric: how embeddings were compared.
       thresholds: float64 `[T]`, ascending: a scale of a million steps, each 0.002 % above the one before.
       true_positive_rate: float64 `[T]`, share of the genuine pairs up to each threshold.
@@ -115,7 +116,12 @@ class OperatingPoint:
 
 
 def verify(
-    query_embeddings: Any, gallery_embeddings: Any, *, metric: str = "euclidean", **rules: Any
+    query_embeddings: Any,
+    gallery_embeddings: Any,
+    *,
+    metric: str = "euclidean",
+    ignore: str = "same_camera",
+    **people: Any,
 ) -> VerificationResult:
     """Compares every query with every gallery image, and counts genuine and impostor pairs along the distance.
 
@@ -123,18 +129,21 @@ def verify(
       query_embeddings: `[Q, D]`, as in `evaluate_retrieval`.
       gallery_embeddings: `[G, D]`.
       metric: "euclidean", or "cosine" for 1 - cosine similarity.
-      **rules: `query_person_ids`, `gallery_person_ids`, camera ids and the like, `ignore` and `missing_cameras`, as in
-        `evaluate_retrieval`: a gallery image that it ignores for a query is in no pair with it.
+      ignore: as in `evaluate_retrieval`: a gallery image that it ignores for a query is in no pair with it.
+      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as there.
 
     Returns:
-      A `VerificationResult`; distances are float64, memory is bounded.
+      A `VerificationResult`; distances are float64, memory is bounded. A distance of two people that is within the
+      rounding error of a float64 product, about 1e-7 of the embeddings' distances from their mean, counts as 0.
 
     Raises:
       ReidError: as `evaluate_retrieval`, or there is no pair of two people.
     """
-    query, gallery = read_sides(query_embeddings, gallery_embeddings, metric=metric, **rules)
-    matches = find_matches(query, gallery, rules.get("ignore", "same_camera"))
-    pairs = _Pairs(query, gallery, matches, metric)
+    query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
+    of_query, of_gallery = read_people(len(query), len(gallery), ignore=ignore, **people)
+    matches = find_matches(of_query, of_gallery, ignore)
+    known = np.flatnonzero(of_query.counted & (of_query.person_ids != JUNK_ID))
+    pairs = _Pairs(query, gallery, matches, known, metric)
     genuine, impostor = pairs.count_genuine(), pairs.count_impostor()
     if not impostor.any():
         raise ReidError("every gallery image shows the person of every query: no pair of two people to compare.")
@@ -151,12 +160,13 @@ def verify(
 class _Pairs:
     """Counts pairs along a scale of distances whose steps are even in the logarithm, so that no outlier coarsens it."""
 
-    def __init__(self, query: Side, gallery: Side, matches: Matches, metric: str):
+    def __init__(self, query: np.ndarray, gallery: np.ndarray, matches: Matches, counted: np.ndarray, metric: str):
         self._query, self._gallery, self._matches, self._metric = query, gallery, matches, metric
-        self._offset = gallery.embeddings.mean(axis=0, dtype=np.float64)  # what all share eats digits of a product
+        self._counted = counted
+        self._offset = gallery.mean(axis=0, dtype=np.float64)  # what all share eats digits of a product
         largest = 2.0
         if metric == "euclidean":
-            blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side.embeddings))
+            blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))
             largest = 2 * np.sqrt(max(squared_lengths(rows).max() for rows in blocks))  # |q - g| <= |q| + |g|
         self._largest = max(largest, np.finfo(np.float32).tiny)
         self.thresholds = self._largest * np.exp(np.linspace(-_OCTAVES * np.log(2), 0, _STEPS))
@@ -165,20 +175,24 @@ class _Pairs:
         """Returns how many pairs of one person lie in each step, by explicit differences, int64 `[T]`."""
         counts = np.zeros(_STEPS + 1, np.int64)
         for part in slices(len(self._matches.query), _ROWS_AT_ONCE):
-            anchors = self._prepare(self._query.embeddings[self._matches.query[part]])
-            images = self._prepare(self._gallery.embeddings[self._matches.order[self._matches.position[part]]])
+            anchors = self._prepare(self._query[self._matches.query[part]])
+            images = self._prepare(self._gallery[self._matches.order[self._matches.position[part]]])
             counts += self._count(squared_lengths(anchors - images))
         return counts[:-1]
 
     def count_impostor(self) -> np.ndarray:
         """Returns how many pairs of two people lie in each step, int64 `[T]`."""
         counts = np.zeros(_STEPS + 1, np.int64)
-        rows = np.flatnonzero(self._query.counted)
+        rows = self._counted
+        rounding = 2 * (self._gallery.shape[1] + 6) * np.finfo(np.float64).eps
         own = np.stack([self._matches.first, self._matches.last], axis=1)[rows]
-        for start, images in self._blocks(self._gallery.embeddings[self._matches.order]):
+        for start, images in self._blocks(self._gallery[self._matches.order]):
             squares, own_of_block = squared_lengths(images), np.clip(own - start, 0, len(images))
-            for first, anchors in self._blocks(self._query.embeddings[rows]):
-                squared = squares + squared_lengths(anchors)[:, None] - 2 * (anchors @ images.T)
+            for first, anchors in self._blocks(self._query[rows]):
+                lengths = squares + squared_lengths(anchors)[:, None]
+                squared = lengths - 2 * (anchors @ images.T)
+                # Rounding would put copies at as many distances as a product has ways to be summed.
+                squared[squared <= rounding * lengths] = 0
                 for distances, (begin, end) in zip(squared, own_of_block[first : first + len(anchors)]):
                     distances[begin:end] = np.inf  # beyond the scale
                 counts += self._count(squared)

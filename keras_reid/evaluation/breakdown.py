@@ -1,0 +1,67 @@
+"""Decides where a score comes from: which pairs of cameras, and which people, are found well or badly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.embedded import Embedded
+from keras_reid.evaluation.results import RetrievalResult
+
+
+def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cameras: str = "refuse") -> pd.DataFrame:
+    """Scores each pair of cameras: queries of one against the gallery of the other alone.
+
+    Args:
+      embedded: query and gallery.
+      ignore: as in `evaluate_retrieval`.
+      missing_cameras: the same; images without a camera are in no pair.
+
+    Returns:
+      A row for each pair with a scored query: query_camera, gallery_camera, queries, mean_average_precision, top1.
+    """
+    rows = []
+    for camera in sorted(embedded.gallery.camera_id.dropna().unique()):
+        seen = embedded.of_gallery_camera(camera)
+        try:
+            result = seen.evaluate(ignore=ignore, missing_cameras=missing_cameras)
+        except ReidError:  # no query has a match there
+            continue
+        scores = _per_query(result, embedded.query.camera_id)
+        for query_camera, scored in scores.dropna().groupby("group"):
+            rows.append([query_camera, camera, len(scored), scored.average_precision.mean(), scored.found_first.mean()])
+    columns = ["query_camera", "gallery_camera", "queries", "mean_average_precision", "top1"]
+    return pd.DataFrame(rows, columns=columns).sort_values(columns[:2], ignore_index=True)
+
+
+def identities(embedded: Embedded, result: RetrievalResult) -> pd.DataFrame:
+    """Returns the mean scores of each person's queries, the worst first.
+
+    Args:
+      embedded: query and gallery.
+      result: of their evaluation.
+
+    Returns:
+      A row for each person with a scored query: person_id, queries, mean_average_precision, top1.
+    """
+    grouped = _per_query(result, embedded.query.person_id).dropna().groupby("group")
+    frame = pd.DataFrame(
+        {
+            "queries": grouped.size(),
+            "mean_average_precision": grouped.average_precision.mean(),
+            "top1": grouped.found_first.mean(),
+        }
+    )
+    frame = frame.rename_axis("person_id").reset_index()
+    return frame.sort_values(["mean_average_precision", "person_id"], ignore_index=True)
+
+
+def _per_query(result: RetrievalResult, groups: pd.Series) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "group": np.asarray(groups),
+            "average_precision": result.average_precision,
+            "found_first": np.where(result.first_match_rank > 0, result.first_match_rank == 1, np.nan).astype(float),
+        }
+    )

@@ -1,0 +1,111 @@
+"""Decides what an evaluation works on: query and gallery of a data set, embedded, and pooled where a protocol asks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.pooling import pool_rows
+from keras_reid.evaluation.ranking import evaluate_distances, evaluate_retrieval
+from keras_reid.evaluation.reranking import expand_queries, rerank
+from keras_reid.evaluation.results import RetrievalResult
+from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
+from keras_reid.evaluation.verification import VerificationResult, verify
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embedded:
+    """Query and gallery, embedded.
+
+    Attributes:
+      query: a row for each query: person_id; where the data set has them camera_id, tracklet_id, image_path.
+      query_embeddings: float `[Q, D]`.
+      gallery: the same of the gallery.
+      gallery_embeddings: float `[G, D]`.
+      metric: how embeddings are compared, "euclidean" or "cosine".
+    """
+
+    query: pd.DataFrame
+    query_embeddings: np.ndarray
+    gallery: pd.DataFrame
+    gallery_embeddings: np.ndarray
+    metric: str = "euclidean"
+
+    def evaluate(self, **rules: Any) -> RetrievalResult:
+        """Scores them by `evaluate_retrieval`, which tells the rules."""
+        return evaluate_retrieval(self.query_embeddings, self.gallery_embeddings, **self._people(), **self._with(rules))
+
+    def evaluate_reranked(self, *, k1: int, k2: int, lambda_value: float, **rules: Any) -> RetrievalResult:
+        """Scores them after re-ranking by `rerank`."""
+        options = {"k1": k1, "k2": k2, "lambda_value": lambda_value, "metric": self.metric}
+        distances = rerank(self.query_embeddings, self.gallery_embeddings, **options)
+        metric = f"{self.metric}, re-ranked (k1={k1}, k2={k2}, lambda={lambda_value:g})"
+        return evaluate_distances(distances, metric=metric, **self._people(), **rules)
+
+    def evaluate_single_gallery_shot(self, *, draws: int, seed: int, **rules: Any) -> SingleShotResult:
+        """Scores them by `evaluate_single_gallery_shot`."""
+        options = {"draws": draws, "seed": seed, **self._people(), **self._with(rules)}
+        return evaluate_single_gallery_shot(self.query_embeddings, self.gallery_embeddings, **options)
+
+    def verify(self, **rules: Any) -> VerificationResult:
+        """Counts genuine and impostor pairs by `verify`."""
+        return verify(self.query_embeddings, self.gallery_embeddings, **self._people(), **self._with(rules))
+
+    def with_expanded_queries(self, neighbours: int) -> Embedded:
+        """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
+        options = {"neighbours": neighbours, "metric": self.metric}
+        expanded = expand_queries(self.query_embeddings, self.gallery_embeddings, **options)
+        return dataclasses.replace(self, query_embeddings=expanded)
+
+    def with_tracklets(self, how: str) -> Embedded:
+        """Returns them with the frames of each track pooled, by mean or max: one query or gallery entry for a track."""
+        sides, options = {}, {"how": how, "metric": self.metric}
+        for name in ("query", "gallery"):
+            frame, embeddings = getattr(self, name), getattr(self, f"{name}_embeddings")
+            sides[name], sides[f"{name}_embeddings"] = pool_rows(frame, embeddings, by=["tracklet_id"], **options)
+        return dataclasses.replace(self, **sides)
+
+    def with_multi_query(self, frame: pd.DataFrame, embeddings: np.ndarray, how: str) -> Embedded:
+        """Returns them with each query's embedding replaced by that of several images of its person by its camera.
+
+        Args:
+          frame: person_id and camera_id of those images: Market-1501's `gt_bbox`, or the queries themselves.
+          embeddings: float `[N, D]` of them.
+          how: "mean" or "max".
+
+        Raises:
+          ReidError: a query's person was not seen by its camera there.
+        """
+        by = ["person_id", "camera_id"]
+        pooled_frame, pooled = pool_rows(frame, embeddings, by=by, how=how, metric=self.metric)
+        positions = {names: row for row, names in enumerate(pooled_frame[by].itertuples(index=False, name=None))}
+        rows = [positions.get(names, -1) for names in self.query[by].itertuples(index=False, name=None)]
+        missing = rows.count(-1)
+        if missing:
+            first = self.query.iloc[rows.index(-1)]
+            raise ReidError(
+                f"{missing} of {len(rows)} queries have no multi_query image of their person and camera, the first is "
+                f"person {first.person_id}, camera {first.camera_id}: expected one or more. Check the data set."
+            )
+        return dataclasses.replace(self, query_embeddings=pooled[rows])
+
+    def of_gallery_camera(self, camera: Any) -> Embedded:
+        """Returns them with the gallery of one camera alone."""
+        rows = (self.gallery.camera_id == camera).fillna(False).to_numpy(bool)
+        return dataclasses.replace(self, gallery=self.gallery[rows], gallery_embeddings=self.gallery_embeddings[rows])
+
+    def _people(self) -> dict[str, Any]:
+        columns = {"person_ids": "person_id", "camera_ids": "camera_id", "tracklet_ids": "tracklet_id"}
+        columns["files"] = "image_path"
+        return {
+            f"{side}_{name}": frame[column].to_numpy() if column in frame else None
+            for side, frame in (("query", self.query), ("gallery", self.gallery))
+            for name, column in columns.items()
+        }
+
+    def _with(self, rules: dict[str, Any]) -> dict[str, Any]:
+        return {"metric": self.metric, **rules}

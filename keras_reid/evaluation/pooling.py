@@ -1,0 +1,84 @@
+"""Decides how several embeddings become one: the frames of a track, the images of a person by a camera."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import squared_lengths, unit_rows
+from keras_reid.evaluation.inputs import check_option
+
+POOLINGS = ("mean", "max")
+_UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
+
+
+def pool_embeddings(
+    embeddings: Any, groups: Any, *, how: str = "mean", metric: str = "euclidean"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns one embedding for each group of rows.
+
+    Where all embeddings have length 1 to within 1e-3, so have the pooled ones: distances stay on one scale. Under
+    "cosine" the embeddings are scaled to length 1 first, so that each counts alike.
+
+    Args:
+      embeddings: float `[N, D]`, finite.
+      groups: `[N]`, what names the group of each row: integers, strings or tuples.
+      how: "mean", or "max" of each column.
+      metric: "euclidean" or "cosine", by which the embeddings are compared.
+
+    Returns:
+      float32 `[P, D]`, in the order in which groups first occur; and int64 `[P]`, the first row of each group.
+
+    Raises:
+      ReidError: unknown `how`, or another number of groups than of rows.
+    """
+    check_option("how", how, POOLINGS)
+    embeddings = np.asarray(embeddings)
+    codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
+    if embeddings.ndim != 2 or len(codes) != len(embeddings):
+        raise ReidError(f"embeddings are {list(embeddings.shape)}, groups {len(codes)}: expected [N, D] and N groups")
+    if not len(codes):
+        return np.zeros(embeddings.shape, np.float32), np.zeros(0, np.int64)
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes, minlength=len(names))
+    starts = np.cumsum(counts) - counts
+    rows = unit_rows(embeddings[order]) if metric == "cosine" else embeddings[order].astype(np.float64)
+    pooled = np.maximum.reduceat(rows, starts) if how == "max" else np.add.reduceat(rows, starts) / counts[:, None]
+    lengths = np.sqrt(squared_lengths(pooled))[:, None]
+    if (abs(np.sqrt(squared_lengths(rows)) - 1) <= _UNIT_LENGTH_TOLERANCE).all():
+        pooled = pooled / np.where(lengths > 0, lengths, 1)
+    return pooled.astype(np.float32), order[starts]
+
+
+def pool_rows(
+    frame: pd.DataFrame, embeddings: np.ndarray, *, by: list[str], how: str, metric: str
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Pools the rows of a catalog that agree in some columns.
+
+    Args:
+      frame: catalog rows, one for each embedding.
+      embeddings: float `[N, D]`.
+      by: the columns, such as person_id and camera_id, or tracklet_id.
+      how: as in `pool_embeddings`.
+      metric: the same.
+
+    Returns:
+      The first row of each group, and its embedding.
+
+    Raises:
+      ReidError: a column is not there or has gaps, or a group holds two people or cameras.
+    """
+    for column in by:
+        if column not in frame or frame[column].isna().any():
+            raise ReidError(f"images are pooled by {column}, which the data set does not give for every image.")
+    groups = list(frame[by].itertuples(index=False, name=None))
+    for column in {"person_id", "camera_id"} & set(frame) - set(by):
+        mixed = frame[column].groupby(pd.Series(groups, index=frame.index)).nunique(dropna=False) > 1
+        if mixed.any():
+            name = ", ".join(map(str, np.atleast_1d(mixed.index[mixed.argmax()])))
+            raise ReidError(f"{' and '.join(by)} {name} holds images of more than one {column}: expected one of each.")
+    pooled, first = pool_embeddings(embeddings, groups, how=how, metric=metric)
+    return frame.iloc[first].reset_index(drop=True), pooled

@@ -1,0 +1,144 @@
+"""Decides the scores of the single-gallery-shot protocol: one gallery image of each person, drawn again and again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from keras_reid.evaluation.blocks import slices, squared_lengths
+from keras_reid.evaluation.counting import Matches, preparation
+from keras_reid.evaluation.inputs import check_positive, read_embeddings, read_people
+from keras_reid.evaluation.ranking import find_matches
+
+_BLOCK_BYTES = 32 << 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SingleShotResult:
+    """Scores over all queries and draws, as fractions.
+
+    Attributes:
+      mean_average_precision: mean of 1 / rank, the average precision where one gallery image shows the person.
+      top1: share of queries and draws whose nearest gallery image shows the person.
+      top5: the same among the first 5.
+      top10: the same among the first 10.
+      draws: how often a gallery was drawn.
+      seed: of the draws.
+      queries: number of queries, skipped ones included.
+      metric: how embeddings were compared.
+      ignore: which images are not drawn from.
+      cmc: float64 `[ranks]`; `cmc[k - 1]` is the share with the person among the first k.
+      skipped_queries: int64, indices of the queries without an image to draw.
+    """
+
+    mean_average_precision: float
+    top1: float
+    top5: float
+    top10: float
+    draws: int
+    seed: int
+    queries: int
+    metric: str
+    ignore: str
+    cmc: np.ndarray = dataclasses.field(repr=False)
+    skipped_queries: np.ndarray = dataclasses.field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the scores in plain Python types that `json.dump` accepts."""
+        return {
+            **dataclasses.asdict(self),
+            "cmc": self.cmc.tolist(),
+            "skipped_queries": len(self.skipped_queries),
+            "protocol": "single_gallery_shot",
+        }
+
+
+def evaluate_single_gallery_shot(
+    query_embeddings: Any,
+    gallery_embeddings: Any,
+    *,
+    draws: int = 100,
+    seed: int = 0,
+    metric: str = "euclidean",
+    ignore: str = "same_camera",
+    ranks: int = 50,
+    **people: Any,
+) -> SingleShotResult:
+    """Scores a gallery of one image of each person, drawn at random for each query and draw: CUHK03's first protocol.
+
+    Li et al., "DeepReID", CVPR 2014. An image that `evaluate_retrieval` ignores for a query is not drawn for it, so
+    that under "same_camera" the person is always seen by another camera. Gallery images with id -1 are never drawn;
+    those with id 0 count as one person. At equal distances the wrong image comes first.
+
+    Args:
+      query_embeddings: `[Q, D]`, as in `evaluate_retrieval`.
+      gallery_embeddings: `[G, D]`.
+      draws: galleries for each query; the field takes 100.
+      seed: the same seed gives the same scores.
+      metric: "euclidean" or "cosine".
+      ignore: as in `evaluate_retrieval`.
+      ranks: length of the CMC curve.
+      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as there.
+
+    Returns:
+      A `SingleShotResult`.
+
+    Raises:
+      ReidError: as `evaluate_retrieval`.
+    """
+    check_positive("draws", draws)
+    check_positive("ranks", ranks)
+    query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
+    matches = find_matches(*read_people(len(query), len(gallery), ignore=ignore, **people), ignore)
+    found_at = _ranks_of_draws(query, gallery, matches, _people_of(matches, people), metric, draws, seed)
+    cmc = [(found_at <= rank).mean() for rank in range(1, max(ranks, 10) + 1)]
+    return SingleShotResult(
+        mean_average_precision=float((1 / found_at).mean()),
+        top1=float(cmc[0]),
+        top5=float(cmc[4]),
+        top10=float(cmc[9]),
+        draws=draws,
+        seed=seed,
+        queries=len(query),
+        metric=metric,
+        ignore=ignore,
+        cmc=np.array(cmc[:ranks]),
+        skipped_queries=np.setdiff1d(np.arange(len(query)), matches.query),
+    )
+
+
+def _people_of(matches: Matches, people: dict) -> np.ndarray:
+    """Returns where the images of each person start in the order of the gallery, and its end, int64 `[P + 1]`."""
+    person_ids = np.asarray(people["gallery_person_ids"])[matches.order].astype(np.int64)
+    return np.append(np.flatnonzero(np.diff(person_ids, prepend=person_ids[0] - 1)), len(person_ids))
+
+
+def _ranks_of_draws(
+    query: np.ndarray, gallery: np.ndarray, matches: Matches, starts: np.ndarray, metric: str, draws: int, seed: int
+) -> np.ndarray:
+    """Returns the rank of the person in each draw, int64 `[scored queries, draws]`, 1 is best."""
+    prepare = preparation(query, gallery, metric)
+    slack = 4 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps  # what a float64 product rounds, on both sides
+    random = np.random.default_rng(seed)
+    scored, first_match = np.unique(matches.query, return_index=True)
+    ends = np.append(first_match[1:], len(matches.query))
+    found_at = np.empty((len(scored), draws), np.int64)
+    images = prepare(gallery[matches.order])
+    squares = squared_lengths(images)
+    for part in slices(len(scored), _BLOCK_BYTES // (8 * len(images))):
+        anchors = prepare(query[scored[part]])
+        scores = squares - 2 * (anchors @ images.T)
+        for row, row_scores, length in zip(range(part.start, part.stop), scores, squared_lengths(anchors)):
+            own = starts[:-1] == matches.first[scored[row]]
+            drawn = _draw(random, starts[:-1][~own], np.diff(starts)[~own], draws)
+            true = random.choice(matches.position[first_match[row] : ends[row]], draws)
+            limits = row_scores[true] + slack * (squares[true] + length)
+            found_at[row] = 1 + (row_scores[drawn] <= limits[:, None]).sum(axis=1)
+    return found_at
+
+
+def _draw(random: np.random.Generator, starts: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
+    """Returns one position of each person in each draw, int64 `[draws, people]`."""
+    return starts + (random.random((draws, len(starts))) * counts).astype(np.int64)

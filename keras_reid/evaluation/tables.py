@@ -1,0 +1,91 @@
+"""Decides how scores stand side by side on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from keras_reid.evaluation.uncertainty import Difference
+
+_ROWS = {
+    "mAP %": "mean_average_precision",
+    "mAP % (trapezoid)": "mean_average_precision_trapezoid",
+    "top-1 %": "top1",
+    "top-5 %": "top5",
+    "top-10 %": "top10",
+    "mINP %": "mean_inverse_negative_penalty",
+}
+
+
+def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] | None = None) -> str:
+    """Returns a table on which each of several artifacts or data sets has a column, in percent.
+
+    Args:
+        scores: name -> `to_dict()` of a result; what a result does not have is left out.
+        intervals: of the last column, as `confidence_intervals` returns them; shown beside it.
+    """
+    columns = {}
+    for name, score in scores.items():
+        columns[name] = {row: f"{100 * score[key]:.2f}" for row, key in _ROWS.items() if key in score}
+    if intervals:
+        shown = {row: intervals[key] for row, key in _ROWS.items() if key in intervals}
+        columns["95 % interval"] = {row: f"{100 * low:.2f} to {100 * high:.2f}" for row, (low, high) in shown.items()}
+    return pd.DataFrame(columns).fillna("").to_string()
+
+
+def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
+    """Returns a table of equal error rates and true positive rates, a column for each data set.
+
+    Args:
+        scores: name -> scores with the key "verification", as `VerificationResult.to_dict()` gives it.
+        kind: name of the column where there is one data set.
+    """
+    columns = {}
+    for name, score in scores.items():
+        found = score["verification"]
+        rows = {"pairs of one person": f"{found['genuine_pairs']:,}", "pairs of two": f"{found['impostor_pairs']:,}"}
+        rows["equal error rate %"] = f"{100 * found['equal_error_rate']:.2f}"
+        for rate, point in found["at_false_positive_rate"].items():
+            rows[f"TPR % at FPR {rate}"] = f"{100 * point['true_positive_rate']:.2f}" if point else "too few pairs"
+        columns[name if len(scores) > 1 else kind] = rows
+    return pd.DataFrame(columns).to_string()
+
+
+def differences_table(differences: Mapping[str, Difference]) -> str:
+    """Returns a table of what `paired_differences` returns, in percentage points."""
+    names = {key: row for row, key in _ROWS.items()}
+    rows = {
+        names[key]: {
+            "here": f"{100 * one.here:.2f}",
+            "there": f"{100 * one.there:.2f}",
+            "difference": f"{100 * one.difference:+.2f}",
+            "95 % interval": f"{100 * one.interval[0]:+.2f} to {100 * one.interval[1]:+.2f}",
+            "p-value": f"{one.p_value:.4f}",
+        }
+        for key, one in differences.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").to_string()
+
+
+def camera_pairs_table(pairs: Mapping[str, list]) -> str:
+    """Returns mAP in percent, cameras of the queries down and of the gallery across.
+
+    Args:
+        pairs: columns of what `camera_pairs` returns.
+    """
+    frame = pd.DataFrame(pairs)
+    table = 100 * frame.pivot(index="query_camera", columns="gallery_camera", values="mean_average_precision")
+    return table.rename_axis(index="mAP %", columns="gallery").to_string(float_format="{:.2f}".format, na_rep="-")
+
+
+def identities_table(identities: Mapping[str, list], people: int = 10) -> str:
+    """Returns the people found worst.
+
+    Args:
+        identities: columns of what `identities` returns.
+        people: how many.
+    """
+    frame = pd.DataFrame(identities).head(people)
+    percent = {"mAP %": 100 * frame.mean_average_precision, "top-1 %": 100 * frame.top1}
+    return frame[["person_id", "queries"]].assign(**percent).to_string(index=False, float_format="{:.2f}".format)
