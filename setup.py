@@ -33,6 +33,11 @@ setup(
         "absl-py>=1.4",
         "pandas>=1.5",
         "pillow>=9",
+        "scipy>=1.9",
+        "matplotlib>=3.6",
+        # Parquet files. Later ones want a later NumPy than TensorFlow 2.15 allows, though their metadata do not say so.
+        "pyarrow>=14,<26; python_version < '3.12'",
+        "pyarrow>=14; python_version >= '3.12'",
         "tqdm>=4.60",
         # TensorFlow 2.21 no longer brings it, and writes no summaries without it.
         "tensorboard>=2.15",
@@ -40,7 +45,7 @@ setup(
     extras_require={
         # Losses and optimizers of tensorflow-addons, as baselines; it ended before Python 3.12.
         "addons": ["tensorflow-addons>=0.23,<0.24; python_version < '3.12'"],
-        "test": ["pytest>=7", "ruff>=0.5", "scipy>=1.9"],
+        "test": ["pytest>=7.3", "ruff>=0.5"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
