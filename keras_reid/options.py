@@ -17,7 +17,7 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 
 DATASETS = ("market1501", "synthetic")
-READABLE = (*DATASETS, "cuhk03")  # those of keras_reid.data.read_dataset; the others have no training recipe yet
+READABLE = (*DATASETS, "cuhk03", "cuhk03_labeled", "cuhk03_classic")  # those of keras_reid.data.read_dataset
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
 # Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
 LOSSES = (

@@ -168,7 +168,7 @@ class _Pairs:
         if metric == "euclidean":
             blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))
             largest = 2 * np.sqrt(max(squared_lengths(rows).max() for rows in blocks))  # |q - g| <= |q| + |g|
-        self._largest = max(largest, np.finfo(np.float32).tiny)
+        self._largest = max(float(largest), float(np.finfo(np.float32).tiny))  # Python's: no float32 below
         self.thresholds = self._largest * np.exp(np.linspace(-_OCTAVES * np.log(2), 0, _STEPS))
 
     def count_genuine(self) -> np.ndarray:
