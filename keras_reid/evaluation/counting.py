@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import cores, slices, squared_lengths, threads, unit_rows
 
 _ROUNDING = 2.0**-24  # of float32
 # A wider product is summed from several: the error bound grows with the length of one sum.
@@ -22,7 +22,7 @@ _SUMMED_AT_ONCE = 256
 # Scores between a query's lowest and highest limit are placed in 16 bits.
 _FIRST_BUCKET, _BUCKETS = 3, 65000
 _ROWS_AT_ONCE = 1024  # in float64: they stay in the cache
-_SCORES_AT_ONCE = 1 << 18  # counted by a thread: few enough for the cache, many enough not to wait for Python
+_SCORES_AT_ONCE = 1 << 20  # counted at a time: enough not to wait for Python
 
 
 class Matches(NamedTuple):
@@ -109,11 +109,11 @@ def _limits(
     """Returns the scores up to which a wrong image counts as closer, float64 `[M]`, ascending within each query."""
 
     def limits(owners: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        anchors_of, images = anchors[owners], prepare(gallery[matches.order[positions]])
-        lengths = slack * squared_lengths(images) - (1 - 2 * slack) * squared_lengths(anchors_of)
-        images -= anchors_of
-        return squared_lengths(images) + lengths
+        images = prepare(gallery[matches.order[positions]])
+        scores = (1 + slack) * squared_lengths(images) - 2 * np.einsum("nd,nd->n", images, anchors[owners])
+        return scores + 2 * slack * lengths[owners]
 
+    lengths = squared_lengths(anchors)
     owners = np.cumsum(np.diff(matches.query, prepend=matches.query[0]) > 0)
     unsorted = _in_parallel(pool, limits, owners, matches.position)
     return unsorted[np.lexsort((unsorted, owners))]
@@ -149,17 +149,22 @@ class _Counter:
         """
         columns, longest = _columns(images, prepare, self._pool)
         limits = self._certain(longest, images.shape[1])
-        at_once = min(len(self._query), max(1, block_bytes // (8 * len(images))))
-        memory = np.empty((2, at_once, len(images)), np.float32)  # once: new pages cost as much as a product
-        for block in slices(len(self._query), at_once):
-            scores = _product(self._query[block], columns, memory[:, : block.stop - block.start])
+        at_once = max(1, block_bytes // (8 * len(images)))
+        blocks = iter(slices(len(self._query), at_once))
 
-            def count(part: slice, block=block, scores=scores) -> None:
-                rows = slice(block.start + part.start, block.start + part.stop)
-                if not self._count_rows(rows, scores[part], own, limits, images, prepare):
-                    self._count_exactly(rows, images, prepare, own)
+        def work(_: int) -> None:
+            # While one thread counts, the product of another has the cores. Memory is taken once: new pages cost as
+            # much as a product.
+            memory = np.empty((2, min(at_once, len(self._query)), len(images)), np.float32)
+            for block in blocks:
+                rows = range(block.start, block.stop)
+                scores = _product(self._query[block], columns, memory[:, : len(rows)])
+                for part in slices(len(rows), _SCORES_AT_ONCE // len(images)):
+                    of_part = slice(rows[part].start, rows[part].stop)
+                    if not self._count_rows(of_part, scores[part], own, limits, images, prepare):
+                        self._count_exactly(of_part, images, prepare, own)
 
-            list(self._pool.map(count, slices(len(scores), max(1, _SCORES_AT_ONCE // len(images)))))
+        list(self._pool.map(work, range(cores())))
 
     def _certain(self, longest: float, width: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns for each true match the scores below and above which float32 settles the comparison."""
@@ -221,12 +226,14 @@ class _Counter:
           prepare: to float64 rows.
         """
         scores = np.empty(len(columns))
-        for query, start, stop in zip(self._query[rows], ends, ends[1:]):
-            for part in slices(stop - start, _ROWS_AT_ONCE):
-                part = slice(start + part.start, start + part.stop)
-                prepared = prepare(images[columns[part]])
+        for part in slices(len(columns), _ROWS_AT_ONCE):
+            prepared = prepare(images[columns[part]])
+            scores[part] = (1 - self._slack) * squared_lengths(prepared)
+            in_part = np.clip(ends - part.start, 0, len(prepared))
+            for row in np.flatnonzero(np.diff(in_part)):
+                of_row = slice(in_part[row], in_part[row + 1])
                 # No product of BLAS: it would start threads for each query.
-                scores[part] = (1 - self._slack) * squared_lengths(prepared) - 2 * np.einsum("nd,d->n", prepared, query)
+                scores[part][of_row] -= 2 * np.einsum("nd,d->n", prepared[of_row], self._query[rows.start + row])
         return scores
 
     def _count_exactly(self, rows: slice, images: np.ndarray, prepare: Callable, own: np.ndarray) -> None:
