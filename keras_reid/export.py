@@ -26,9 +26,9 @@ def export(flags: options.Flags) -> None:
     held = run.read_flags()
     catalog = read_market1501(flags.data_dir or held["data_dir"])
 
-    from keras_reid.artifacts import artifact_of, describe_embedder
+    from keras_reid.artifacts import CALIBRATED, artifact_of, describe_embedder
     from keras_reid.evaluation import evaluate_artifact, scores_table
-    from keras_reid.models import load_keras
+    from keras_reid.models import load_keras, read_metadata
     from keras_reid.serving import check_formats, ship
 
     formats = [name for name in flags.formats.split(",") if name]
@@ -36,6 +36,8 @@ def export(flags: options.Flags) -> None:
     embedder = load_keras(run.last_model)
     live = evaluate_artifact(artifact_of(embedder), catalog, batch_size=flags.batch_size).to_dict()
     metadata = describe_embedder(embedder, dataset=flags.dataset or held["dataset"], scores=live)
+    # What was calibrated holds for the same network in another format.
+    metadata.update({key: value for key, value in read_metadata(run.last_model).items() if key in CALIBRATED})
     directory = Path(flags.export_dir or run.export)
     options_ = {"formats": formats, "metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
     paths, scores = ship(embedder, directory, **options_)

@@ -253,9 +253,15 @@ def check_folder(name: str, path: str | None) -> None:
     """Raises ReidError when a flag's folder could not be made or written to."""
     if not path:
         return
-    there = next(folder for folder in (Path(path), *Path(path).absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ReidError(f"--{name}={path} cannot be written: {str(there)!r} is no folder, or no permission there.")
+    try:
+        made = not os.path.isdir(path)
+        os.makedirs(path, exist_ok=True)
+        if made:  # Not before there is something to put into it.
+            os.rmdir(path)
+        elif not os.access(path, os.W_OK):
+            raise PermissionError("no permission")
+    except OSError as error:
+        raise ReidError(f"--{name}={path} cannot be written ({error}): expected a folder.") from error
 
 
 def given(values: Flags, *names: str) -> dict:

@@ -78,3 +78,17 @@ def finished_run(synthetic_dir, tmp_path_factory) -> Path:
     run_dir = tmp_path_factory.mktemp("runs") / "finished"
     assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=2")) == 0
     return run_dir
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must be refused; returns its one line."""
+
+    def run(main, arguments) -> str:
+        exit_code = main([str(argument) for argument in arguments])
+        error = capsys.readouterr().err
+        assert exit_code == 1, error
+        assert error.startswith("error: ") and error.count("\n") == 1, error
+        return error
+
+    return run

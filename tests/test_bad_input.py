@@ -17,20 +17,6 @@ from tests.conftest import tiny_embedder, train_arguments
 
 
 @pytest.fixture
-def refused(capsys):
-    """Runs a command that must be refused; returns its one line."""
-
-    def run(main, arguments) -> str:
-        exit_code = main([str(argument) for argument in arguments])
-        error = capsys.readouterr().err
-        assert exit_code == 1, error
-        assert error.startswith("error: ") and error.count("\n") == 1, error
-        return error
-
-    return run
-
-
-@pytest.fixture
 def data_dir(synthetic_dir, tmp_path) -> Path:
     """A data set that a test may damage."""
     return Path(shutil.copytree(synthetic_dir, tmp_path / "data"))

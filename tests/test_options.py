@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from keras_reid import evaluate, export, options, train
+from keras_reid import compare, embed, evaluate, export, options, train
 from keras_reid.errors import ReidError
 
 
@@ -77,13 +77,39 @@ def test_the_choices_are_those_of_the_library():
         assert values[name].parser.enum_values == list(choices)
 
 
+def test_the_choices_of_evaluate_are_those_of_the_library():
+    from keras_reid.artifacts.metadata import METRICS
+    from keras_reid.artifacts.views import VIEWS
+    from keras_reid.data.datasets import READERS
+    from keras_reid.evaluation.inputs import IGNORE_RULES, MISSING_CAMERAS
+    from keras_reid.evaluation.pooling import POOLINGS
+
+    values = options.evaluate_flags()
+    for name, choices in {
+        "dataset": READERS,
+        "ignore": IGNORE_RULES,
+        "metric": METRICS,
+        "missing_cameras": MISSING_CAMERAS,
+        "multi_query": POOLINGS,
+        "tracklets": POOLINGS,
+        "views": VIEWS,
+    }.items():
+        assert values[name].parser.enum_values == list(choices)
+
+
 def test_what_one_call_asks_for_is_not_kept():
     assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(options.as_text(parsed("--allow_flag_changes")))
 
 
 @pytest.mark.parametrize(
     ("command", "flags"),
-    [(train, options.train_flags), (evaluate, options.evaluate_flags), (export, options.export_flags)],
+    [
+        (train, options.train_flags),
+        (evaluate, options.evaluate_flags),
+        (export, options.export_flags),
+        (embed, options.embed_flags),
+        (compare, options.compare_flags),
+    ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):
     assert command.main([command.__name__, "--help"]) == 0

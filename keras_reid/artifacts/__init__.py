@@ -3,6 +3,7 @@
 from keras_reid._lazy import lazy_attributes
 
 __all__ = [
+    "CALIBRATED",
     "Artifact",
     "SavedEmbeddings",
     "artifact_of",
@@ -19,6 +20,7 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Artifact": ".artifact",
+        "CALIBRATED": ".metadata",
         "SavedEmbeddings": ".embeddings_file",
         "artifact_of": ".artifact",
         "describe_embedder": ".metadata",

@@ -18,6 +18,8 @@ from keras_reid.files import whole_or_not_at_all, write_text
 FORMAT_VERSION = 1
 METRICS = ("euclidean", "cosine")
 FILE_NAME = "reid.json"
+# What `evaluate --calibrate_fpr` writes: the threshold, its rate of errors, where and how that was measured.
+CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshold_views")
 _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
 
