@@ -56,7 +56,7 @@ def test_the_main_job_finds_its_flagfile_from_any_folder_after_installation(inst
 
 @pytest.mark.parametrize(
     ("page", "number"),
-    [("README.md", 0), ("README.md", 1), ("README.md", 2), ("README.md", 3), ("export/README.md", 0)],
+    [("README.md", 0), ("README.md", 1), ("README.md", 2), ("README.md", 3), ("README.md", 4), ("export/README.md", 0)],
 )
 def test_the_python_of_the_pages_runs(page, number, finished_run, synthetic_dir, tmp_path):
     block = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[number]
