@@ -35,6 +35,7 @@ def evaluate(flags: options.Flags) -> None:
         artifact = open_artifact(flags.artifact)
         source, kind = artifact.name, artifact.kind
         options_ = {"batch_size": flags.batch_size, "views": flags.views, **pooled}
+        options_["metric"] = flags.metric
         embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
     else:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
@@ -81,9 +82,9 @@ def check(flags: options.Flags) -> None:
     for name in ("against", "calibrate_fpr", "pictures"):
         if several and flags[name].value is not None:
             raise ReidError(f"--{name} is for one data set: give one --data_dir.")
-    changed = [name for name in ("expand_queries", "multi_query", "tracklets") if flags[name].value]
+    changed = [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
     if flags.calibrate_fpr is not None and changed:
-        raise ReidError(f"--calibrate_fpr is for single images, as compare sees them: leave out --{changed[0]}.")
+        raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
     if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
         raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
     options.check_writable("json", flags.json)
@@ -114,20 +115,24 @@ def report(embedded, flags: options.Flags) -> dict:
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
     if flags.expand_queries:
         embedded = embedded.with_expanded_queries(flags.expand_queries)
-    plain = result = embedded.evaluate(**rules)
+    plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
     scores, columns = {}, {}
     if flags.rerank:
         reranking = {"k1": flags.k1, "k2": flags.k2, "lambda_value": flags.lambda_value}
-        result = embedded.evaluate_reranked(**reranking, **rules)
+        result = embedded.evaluate_reranked(**reranking, ranks=flags.ranks, **rules)
         scores["before_reranking"] = columns["before re-ranking"] = plain.to_dict()
     if flags.protocol == "single_gallery_shot":
-        drawn = embedded.evaluate_single_gallery_shot(draws=flags.draws, seed=flags.seed, **rules)
+        drawn = embedded.evaluate_single_gallery_shot(
+            draws=flags.draws, seed=flags.seed, ranks=flags.ranks, **rules
+        )
         scores["single_gallery_shot"] = columns["single gallery shot"] = drawn.to_dict()
     verification = embedded.verify(**rules)
     intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
     scores = {**result.to_dict(), **scores, "verification": verification.to_dict()}
     scores |= {"rules": {**rules, **options.given(flags, "views", "multi_query", "tracklets", "expand_queries")}}
-    scores |= {"intervals": intervals, "per_query": per_query(embedded.query, result)}
+    queries = per_query(embedded.query, result)
+    scores |= {"intervals": intervals, "per_query": queries}
+    scores["skipped_query_names"] = [queries["query"][row] for row in result.skipped_queries]
     if flags.breakdown:
         scores["camera_pairs"] = camera_pairs(embedded, **rules).to_dict("list")
         scores["identities"] = identities(embedded, result).to_dict("list")
@@ -146,9 +151,10 @@ def show(reports: dict, kind: str, flags: options.Flags) -> None:
     print(f"\nverification: pairs of one person, and of two\n{verification_table(reports, kind)}")
     for name, scores in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
-        skipped = scores["skipped_queries"]
+        skipped = scores["skipped_query_names"]
         if skipped:
-            print(f"{skipped} of {scores['queries']} queries{of} have no match in the gallery: left out.")
+            names = f"{', '.join(skipped[:3])}{f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''}"
+            print(f"{len(skipped)} of {scores['queries']} queries{of} have no match in the gallery, left out: {names}")
         if flags.breakdown:
             print(f"\npairs of cameras{of}, queries down\n{camera_pairs_table(scores['camera_pairs'])}")
             print(f"\npeople{of} found worst\n{identities_table(scores['identities'])}")

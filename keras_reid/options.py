@@ -150,7 +150,7 @@ def evaluate_flags() -> Flags:
     _strings(values, "data_dir", [], None, "Folder of the data set, unpacked; given again for a cross-domain table.")
     _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     _string(values, "gallery_embeddings", None, "The same of the gallery.")
-    _enum(values, "metric", None, ("euclidean", "cosine"), "Of saved embeddings, where their files do not say.")
+    _enum(values, "metric", None, ("euclidean", "cosine"), "How to compare, in place of what artifact or files say.")
     _enum(
         values,
         "ignore",
@@ -177,6 +177,7 @@ def evaluate_flags() -> Flags:
     _enum(values, "tracklets", None, ("mean", "max"), "Pool the frames of each track (video).")
     _define_views(values)
     _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
+    _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
     _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
     _integer(values, "k1", 20, "Neighbours, in re-ranking.", 1)
     _integer(values, "k2", 6, "Neighbours that are averaged, in re-ranking.", 1)

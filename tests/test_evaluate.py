@@ -79,6 +79,13 @@ def test_reranking_stands_beside_the_plain_scores(run, sides, capsys):
     assert "before re-ranking" in capsys.readouterr().out
 
 
+def test_metric_and_ranks_are_what_the_flags_say(run, sides):
+    query, gallery, people = sides
+    scores = run("--metric=cosine", "--ranks=3")
+    expected = evaluate_retrieval(query, gallery, metric="cosine", ranks=3, **people).to_dict()
+    assert {name: scores[name] for name in expected} == expected
+
+
 def test_expanded_queries_and_the_single_shot_protocol(run, sides):
     query, gallery, people = sides
     scores = run("--expand_queries=2", "--protocol=single_gallery_shot", "--draws=7", "--seed=3")
@@ -224,7 +231,7 @@ def test_missing_cameras_are_what_the_flag_says(tmp_path, capsys):
     assert evaluate.main(["evaluate", *given]) == 1
     assert "--missing_cameras=distinct" in capsys.readouterr().err
     assert evaluate.main(["evaluate", *given, "--missing_cameras=distinct"]) == 0
-    assert "1 of 3 queries have no match" in capsys.readouterr().out
+    assert "1 of 3 queries have no match in the gallery, left out: 2" in capsys.readouterr().out
 
 
 # --- What is refused ---
@@ -240,7 +247,7 @@ def test_missing_cameras_are_what_the_flag_says(tmp_path, capsys):
         (["--data_dir=elsewhere", "--against=a.json"], "--against is for one data set"),
         (["--calibrate_fpr=0"], "--calibrate_fpr=0.0, expected a rate between 0 and 1"),
         (["--calibrate_fpr=1e-9"], "a false positive rate of 1e-09 is wanted, but"),
-        (["--calibrate_fpr=0.1", "--multi_query=mean"], "--calibrate_fpr is for single images"),
+        (["--calibrate_fpr=0.1", "--multi_query=mean"], "--calibrate_fpr is for images and distances as compare"),
         (["--multi_query=mean", "--tracklets=mean"], "exclude each other"),
         (["--tracklets=mean"], "pooled by tracklet_id, which the data set does not give"),
         (["--ignore=same_tracklet"], "query_tracklet_ids is None"),

@@ -1,6 +1,6 @@
 """Decides at which rank a true match stands: one plus the number of wrong images that are not farther than it.
 
-No [Q, G] matrix is stored and the gallery is never sorted: blocks of scores are counted and forgotten. A float32
+No [Q, G] matrix is stored and no list of the gallery is sorted: blocks of scores are counted and forgotten. A float32
 product settles nearly every comparison, because its rounding error has a bound; the few scores that lie within the
 bound of a true match are computed again in float64. So the ranks are those of float64, at the price of float32.
 `benchmarks/evaluation.py` measures it.

@@ -47,6 +47,7 @@ def embed_catalog(
     views: str = "none",
     multi_query: str | None = None,
     tracklets: str | None = None,
+    metric: str | None = None,
 ) -> Embedded:
     """Embeds the query and gallery images of a catalog.
 
@@ -58,6 +59,7 @@ def embed_catalog(
         multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
             those of the split "multi_query" where the catalog has it, else those of the split "query".
         tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
+        metric: how embeddings are compared; the artifact's own by default.
 
     Raises:
         ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
@@ -78,7 +80,7 @@ def embed_catalog(
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}
     sides |= {"gallery": splits["gallery"], "gallery_embeddings": embeddings["gallery"]}
     source = "multi_query" if "multi_query" in splits else "query"
-    embedded = Embedded(**sides, metric=artifact.metric)
+    embedded = Embedded(**sides, metric=metric or artifact.metric)
     return _pooled(embedded, splits[source], embeddings[source], multi_query, tracklets)
 
 
