@@ -8,6 +8,7 @@ the trapezoid rule (the official Market-1501 script), CMC and mINP, in percent.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,20 +48,28 @@ def evaluate(flags: options.Flags) -> None:
     for name, one in embedded.items():
         reports[name] = report(one, flags)
         if flags.save_embeddings:
-            save(one, Path(flags.save_embeddings, *([name] if len(embedded) > 1 else [])))
+            folder = re.sub(r"[^\w.-]+", "-", name) if len(embedded) > 1 else ""
+            save(one, Path(flags.save_embeddings, folder))
     what = source if len(reports) > 1 else f"{source} on {next(iter(reports))}" if flags.artifact else source
     print(f"\n{what}")
     show(reports, kind, flags)
-    if against:
-        show_differences(next(iter(reports.values())), against, flags)
-    if flags.calibrate_fpr is not None:
-        calibrate(flags, reports)
-    if flags.json:
-        described = {name: {"dataset": d, "data_dir": folder} for name, d, folder in named_data_sets(flags)}
-        scores = [{**described.get(name, {}), **scores} for name, scores in reports.items()]
-        content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
-        write_text(flags.json, json.dumps(without_objects(content), indent=2, allow_nan=False) + "\n")
-        print(f"written to {flags.json}")
+    try:
+        if against:
+            show_differences(next(iter(reports.values())), against, flags)
+        if flags.calibrate_fpr is not None:
+            calibrate(flags, reports)
+    finally:  # What was scored is kept, whatever it does not compare with.
+        if flags.json:
+            write(source, reports, flags)
+
+
+def write(source: str, reports: dict, flags: options.Flags) -> None:
+    """Writes everything as JSON."""
+    described = {name: {"dataset": dataset, "data_dir": folder} for name, dataset, folder in named_data_sets(flags)}
+    scores = [{**described.get(name, {}), **scores} for name, scores in reports.items()]
+    content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
+    write_text(flags.json, json.dumps(without_objects(content), indent=2, allow_nan=False) + "\n")
+    print(f"written to {flags.json}")
 
 
 def check(flags: options.Flags) -> None:
@@ -68,8 +77,8 @@ def check(flags: options.Flags) -> None:
     saved = [name for name in ("query_embeddings", "gallery_embeddings") if flags[name].value]
     if saved:
         options.required(flags, "query_embeddings", "gallery_embeddings")
-        for name in ("artifact", "data_dir", "calibrate_fpr"):
-            if flags[name].value:
+        for name in ("artifact", "data_dir", "calibrate_fpr", "views"):
+            if flags[name].value != flags[name].default:
                 raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
     else:
         options.required(flags, "artifact", "data_dir")
@@ -87,6 +96,8 @@ def check(flags: options.Flags) -> None:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
     if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
         raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
+    if flags.calibrate_fpr is not None and not flags.verification:
+        raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
     options.check_writable("json", flags.json)
     for name in ("pictures", "save_embeddings"):
         options.check_folder(name, flags[name].value)
@@ -101,8 +112,8 @@ def named_data_sets(flags: options.Flags) -> list[tuple[str, str, str]]:
             names[index] = f"{datasets[index]}:{Path(folder).name}"
             if names[index] in names[:index]:
                 names[index] = f"{datasets[index]}:{folder}"
-    if len(set(names)) < len(names):
-        raise ReidError(f"--data_dir={flags.data_dir[-1]} is given twice: expected different data sets.")
+            if names[index] in names[:index]:
+                raise ReidError(f"--data_dir={folder} is given twice: expected different data sets.")
     return list(zip(names, datasets, flags.data_dir))
 
 
@@ -113,6 +124,8 @@ def report(embedded, flags: options.Flags) -> dict:
     from keras_reid.evaluation.scoring import per_query
 
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
+    if flags.missing_cameras == "leave_out":
+        embedded = embedded.without_missing_cameras()
     if flags.expand_queries:
         embedded = embedded.with_expanded_queries(flags.expand_queries)
     plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
@@ -126,10 +139,11 @@ def report(embedded, flags: options.Flags) -> dict:
             draws=flags.draws, seed=flags.seed, ranks=flags.ranks, **rules
         )
         scores["single_gallery_shot"] = columns["single gallery shot"] = drawn.to_dict()
-    verification = embedded.verify(**rules)
+    verification = pairs_of(embedded, flags, rules)
     intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
-    scores = {**result.to_dict(), **scores, "verification": verification.to_dict()}
-    scores |= {"rules": {**rules, **options.given(flags, "views", "multi_query", "tracklets", "expand_queries")}}
+    scores = {**result.to_dict(), **scores, "verification": verification and verification.to_dict()}
+    given = ("views", "multi_query", "tracklets", "expand_queries", "rerank", "k1", "k2", "lambda_value", "seed")
+    scores |= {"rules": {**rules, **options.given(flags, *given)}}
     queries = per_query(embedded.query, result)
     scores |= {"intervals": intervals, "per_query": queries}
     scores["skipped_query_names"] = [queries["query"][row] for row in result.skipped_queries]
@@ -139,16 +153,34 @@ def report(embedded, flags: options.Flags) -> dict:
     return {**scores, "_columns": columns, "_result": result, "_verification": verification}
 
 
+def pairs_of(embedded, flags: options.Flags, rules: dict):
+    """Returns the verification, or None where it is not asked for, or there are no two people to compare."""
+    if not flags.verification:
+        return None
+    try:
+        return embedded.verify(**rules)
+    except ReidError as error:
+        if flags.calibrate_fpr is not None:
+            raise
+        print(f"no verification: {error}")
+        return None
+
+
 def show(reports: dict, kind: str, flags: options.Flags) -> None:
     """Prints the tables, and draws the pictures."""
     from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
 
+    last = "re-ranked" if flags.rerank else kind
     if len(reports) > 1:
-        print(scores_table(reports))
+        for column in next(iter(reports.values()))["_columns"]:
+            print(f"{column}\n{scores_table({name: one['_columns'][column] for name, one in reports.items()})}\n")
+        print(f"{last}\n{scores_table(reports)}")
     else:
         (only,) = reports.values()
-        print(scores_table({**only["_columns"], "re-ranked" if flags.rerank else kind: only}, only["intervals"]))
-    print(f"\nverification: pairs of one person, and of two\n{verification_table(reports, kind)}")
+        print(scores_table({**only["_columns"], last: only}, only["intervals"]))
+    verified = {name: one for name, one in reports.items() if one["verification"]}
+    if verified:
+        print(f"\nverification: pairs of one person, and of two\n{verification_table(verified, kind)}")
     for name, scores in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
         skipped = scores["skipped_query_names"]
@@ -156,7 +188,8 @@ def show(reports: dict, kind: str, flags: options.Flags) -> None:
             names = f"{', '.join(skipped[:3])}{f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''}"
             print(f"{len(skipped)} of {scores['queries']} queries{of} have no match in the gallery, left out: {names}")
         if flags.breakdown:
-            print(f"\npairs of cameras{of}, queries down\n{camera_pairs_table(scores['camera_pairs'])}")
+            before = ", before re-ranking" if flags.rerank else ""
+            print(f"\npairs of cameras{of}, queries down{before}\n{camera_pairs_table(scores['camera_pairs'])}")
             print(f"\npeople{of} found worst\n{identities_table(scores['identities'])}")
     if flags.pictures:
         from keras_reid.evaluation.pictures import draw

@@ -37,7 +37,7 @@ def export(flags: options.Flags) -> None:
     live = evaluate_artifact(artifact_of(embedder), catalog, batch_size=flags.batch_size).to_dict()
     metadata = describe_embedder(embedder, dataset=flags.dataset or held["dataset"], scores=live)
     # What was calibrated holds for the same network in another format.
-    metadata.update({key: value for key, value in read_metadata(run.last_model).items() if key in CALIBRATED})
+    metadata.update({key: value for key, value in (read_metadata(run.last_model) or {}).items() if key in CALIBRATED})
     directory = Path(flags.export_dir or run.export)
     options_ = {"formats": formats, "metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
     paths, scores = ship(embedder, directory, **options_)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def evaluate_flags() -> Flags:
     )
     _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
     _enum(values, "multi_query", None, ("mean", "max"), "Pool all images of a query's person by its camera.")
-    _enum(values, "tracklets", None, ("mean", "max"), "Pool the frames of each track (video).")
+    _enum(values, "tracklets", None, ("mean", "max"), "Pool the frames of each track: video, by tracklet_id.")
     _define_views(values)
     _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
     _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
@@ -186,6 +187,7 @@ def evaluate_flags() -> Flags:
     _integer(values, "seed", 0, "Of all draws.", 0, 2**32 - 1)
     _string(values, "against", None, "What --json wrote of another run on the same queries: compare with it.")
     _float(values, "calibrate_fpr", None, "Write the threshold with this false positive rate into the artifact.", 0, 1)
+    _boolean(values, "verification", True, "Count pairs of one person and of two: ROC, equal error rate.")
     _boolean(values, "breakdown", False, "Show the scores of each pair of cameras, and the people found worst.")
     _string(values, "pictures", None, "Folder for pictures: CMC, ROC, distances.")
     _string(values, "save_embeddings", None, "Folder for query.npz and gallery.npz.")
@@ -246,8 +248,13 @@ def check_writable(name: str, path: str | None) -> None:
     folder = os.path.dirname(os.path.abspath(path or ""))
     if path and os.path.isdir(path):
         raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
-    if path and not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
-        raise ReidError(f"--{name}={path} cannot be written: no folder {folder!r}, or no permission there.")
+    if not path:
+        return
+    try:  # Who may write is not always what the permissions say.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReidError(f"--{name}={path} cannot be written: no folder {folder!r}, or no permission there.") from error
 
 
 def check_folder(name: str, path: str | None) -> None:
@@ -255,12 +262,9 @@ def check_folder(name: str, path: str | None) -> None:
     if not path:
         return
     try:
-        made = not os.path.isdir(path)
-        os.makedirs(path, exist_ok=True)
-        if made:  # Not before there is something to put into it.
-            os.rmdir(path)
-        elif not os.access(path, os.W_OK):
-            raise PermissionError("no permission")
+        there = next(folder for folder in (Path(path), *Path(path).absolute().parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=there):
+            pass
     except OSError as error:
         raise ReidError(f"--{name}={path} cannot be written ({error}): expected a folder.") from error
 

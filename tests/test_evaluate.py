@@ -12,12 +12,14 @@ from keras_reid import compare, evaluate, export
 from keras_reid.artifacts import artifact_of, describe_embedder, embed_files, open_artifact, write_embeddings
 from keras_reid.data import read_market1501
 from keras_reid.evaluation import evaluate_retrieval, evaluate_single_gallery_shot, expand_queries, rerank, verify
+from keras_reid.keras2 import keras
 from keras_reid.models import load_keras, save_keras
 from tests.conftest import tiny_embedder
 
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
+    keras.utils.set_random_seed(0)  # made once, before the seeds of any test
     embedder = tiny_embedder(normalize=True)
     path = tmp_path_factory.mktemp("artifact") / "tiny.keras"
     return save_keras(embedder, path, metadata=describe_embedder(embedder))
@@ -27,6 +29,7 @@ def artifact(tmp_path_factory):
 def sides(artifact, synthetic_dir):
     """Query and gallery as NumPy arrays, embedded by hand; with the ids that every evaluation needs."""
     catalog = read_market1501(synthetic_dir)
+    catalog = catalog[catalog.person_id != -1]  # Junk is nobody's neighbour either.
     query, gallery = (catalog[catalog.split == split] for split in ("query", "gallery"))
     embedder = open_artifact(artifact)
     people = {
@@ -96,8 +99,8 @@ def test_expanded_queries_and_the_single_shot_protocol(run, sides):
     assert scores["single_gallery_shot"]["top1"] == pytest.approx(drawn.top1)
 
 
-def test_multi_query_takes_the_images_of_gt_bbox(run, synthetic_dir, tmp_path, sides):
-    """Each query's folder of more images holds the query itself, its mirror image and a picture of somebody else."""
+def test_multi_query_takes_the_images_of_gt_bbox(run, artifact, synthetic_dir, tmp_path, sides, refused):
+    """Beside each query lies its mirror image."""
     data_dir = tmp_path / "data"
     shutil.copytree(synthetic_dir, data_dir)
     (data_dir / "gt_bbox").mkdir()
@@ -108,11 +111,13 @@ def test_multi_query_takes_the_images_of_gt_bbox(run, synthetic_dir, tmp_path, s
     assert len(list((data_dir / "gt_bbox").iterdir())) == 2 * len(sides[0])
     catalog = read_market1501(data_dir)
     assert (catalog.split == "multi_query").sum() == 2 * len(sides[0])
-    scores = run("--multi_query=mean", f"--data_dir={data_dir}", "--dataset=synthetic", json_name="m.json")
-    assert scores["data_sets"][1]["queries"] == len(sides[0])
-    plain = run(json_name="plain.json")["mean_average_precision"]
-    # The first data set has no gt_bbox: there the queries themselves are pooled, one a person and camera.
-    assert scores["data_sets"][1]["mean_average_precision"] != plain
+    given = [f"--artifact={artifact}", "--dataset=synthetic", "--multi_query=mean", f"--json={tmp_path / 'm.json'}"]
+    assert evaluate.main(["evaluate", *given, f"--data_dir={data_dir}"]) == 0
+    scores, plain = json.loads((tmp_path / "m.json").read_text()), run(json_name="plain.json")
+    assert scores["queries"] == plain["queries"] == len(sides[0])
+    assert scores["mean_average_precision"] != plain["mean_average_precision"]
+    # Without gt_bbox the queries themselves are pooled, and there is one of each person and camera.
+    assert "nothing to pool" in refused(evaluate.main, ["evaluate", *given, f"--data_dir={synthetic_dir}"])
 
 
 def test_several_data_sets_make_one_table(run, synthetic_dir, tmp_path, capsys):
@@ -232,6 +237,71 @@ def test_missing_cameras_are_what_the_flag_says(tmp_path, capsys):
     assert "--missing_cameras=distinct" in capsys.readouterr().err
     assert evaluate.main(["evaluate", *given, "--missing_cameras=distinct"]) == 0
     assert "1 of 3 queries have no match in the gallery, left out: 2" in capsys.readouterr().out
+
+
+def saved(tmp_path, query: dict, gallery: dict, width=2) -> list[str]:
+    """Writes saved embeddings of these columns, each row a random point near that of its person; returns the flags."""
+    random = np.random.default_rng(5)
+    for side, columns in (("query", query), ("gallery", gallery)):
+        rows = random.normal(size=(len(columns["person_id"]), width)) / 10
+        rows += np.array([int(person) % 7 for person in columns["person_id"]])[:, None]
+        np.savez(tmp_path / f"{side}.npz", embeddings=rows.astype(np.float32), metric="euclidean", **columns)
+    return [f"--{side}_embeddings={tmp_path / side}.npz" for side in ("query", "gallery")]
+
+
+def test_junk_in_saved_embeddings_is_nobodys_neighbour(tmp_path):
+    """With and without the rows of id -1, as numbers or as text, every score is the same."""
+    people, cameras = [1, 2, 3] * 6, [1, 2] * 9
+    results = []
+    for more in ([], [-1, -1], ["-1", "-1"]):
+        ids = [str(person) for person in people] if "-1" in more else people
+        gallery = {"person_id": np.array(ids + more), "camera_id": np.array(cameras + [1, 2][: len(more)])}
+        query = {"person_id": np.array(ids[:6]), "camera_id": np.array([3] * 6)}
+        given = saved(tmp_path, query, gallery)
+        rows = dict(np.load(tmp_path / "gallery.npz"))
+        rows["embeddings"][18:] = dict(np.load(tmp_path / "query.npz"))["embeddings"][:1]  # in the midst of things
+        np.savez(tmp_path / "gallery.npz", **rows)
+        flags = ["--rerank", "--k1=4", "--k2=2", "--expand_queries=3", f"--json={tmp_path / 'scores.json'}"]
+        assert evaluate.main(["evaluate", *given, *flags]) == 0
+        scores = json.loads((tmp_path / "scores.json").read_text())
+        results.append((scores["gallery"], scores["per_query"]["first_match_rank"]))
+    assert results[0] == results[1] and results[0][0] == results[2][0] == 18
+
+
+def test_one_person_alone_has_scores_but_no_verification(tmp_path, capsys):
+    given = saved(tmp_path, {"person_id": [4], "camera_id": [1]}, {"person_id": [4, 4], "camera_id": [2, 2]})
+    assert evaluate.main(["evaluate", *given]) == 0
+    output = capsys.readouterr().out
+    assert "mAP %" in output and "no verification: every gallery image shows the person" in output
+
+
+def test_no_cameras_no_breakdown_by_cameras(tmp_path, refused):
+    given = saved(tmp_path, {"person_id": [4, 5]}, {"person_id": [4, 5]})
+    error = refused(evaluate.main, ["evaluate", *given, "--ignore=nothing", "--breakdown"])
+    assert "no camera ids" in error
+
+
+@pytest.mark.parametrize("path", [7, None])
+def test_image_paths_that_are_no_text_do_no_harm(tmp_path, path):
+    paths = pd.Series([path, None], dtype="Int64")
+    frame = pd.DataFrame({"person_id": [4, 5], "camera_id": [1, 1], "image_path": paths})
+    rows = np.array([[0.0], [1.0]], np.float32)
+    write_embeddings(tmp_path / "query.npz", frame, rows)
+    write_embeddings(tmp_path / "gallery.npz", frame.assign(camera_id=2), rows)
+    given = [f"--{side}_embeddings={tmp_path / side}.npz" for side in ("query", "gallery")]
+    assert evaluate.main(["evaluate", *given, f"--json={tmp_path / 'scores.json'}"]) == 0
+    assert json.loads((tmp_path / "scores.json").read_text())["per_query"]["query"] == ["0", "1"]
+
+
+def test_what_was_scored_is_kept_when_it_does_not_compare(run, tmp_path, artifact, synthetic_dir, refused):
+    run(json_name="other.json")
+    other = json.loads((tmp_path / "other.json").read_text())
+    other["per_query"]["query"][0] = "somebody.jpg"
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    given = [f"--artifact={artifact}", "--dataset=synthetic", f"--data_dir={synthetic_dir}"]
+    flags = [f"--against={tmp_path / 'other.json'}", f"--json={tmp_path / 'kept.json'}"]
+    assert "the runs have other queries: 1 of" in refused(evaluate.main, ["evaluate", *given, *flags])
+    assert json.loads((tmp_path / "kept.json").read_text())["queries"] > 0
 
 
 # --- What is refused ---

@@ -247,9 +247,17 @@ def _read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
     pyarrow = _import_pyarrow(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            table = file.read()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+            return _of_table(path, pyarrow, file.read())
+    except ReidError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # a flipped byte shows anywhere
         raise _damaged(path, error) from error
+
+
+def _of_table(path: Path, pyarrow, table) -> tuple[dict, np.ndarray, str | None]:
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if twice:
+        raise _damaged(path, f"it has the column {min(twice)!r} twice")
     name = next((name for name in _EMBEDDINGS if name in table.column_names), None)
     if name is None:
         raise _damaged(path, f"no column embedding, only {', '.join(table.column_names) or 'none at all'}")

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+_ROWS_OF_MEDIAN = 500
+
 
 def slices(length: int, step: int) -> list[slice]:
     """Returns slices that cover `range(length)`: `step` long, but 1 at least; the last may be shorter."""
@@ -22,6 +24,16 @@ def cores() -> int:
 def threads() -> ThreadPoolExecutor:
     """Returns one thread for each core we may use: NumPy and SciPy free the interpreter while they work on arrays."""
     return ThreadPoolExecutor(cores())
+
+
+def centre_of(rows: np.ndarray) -> np.ndarray:
+    """Returns a point amid the rows, float64 `[D]`: what all embeddings share eats the digits of a product.
+
+    The median of some, not the mean of all: a single row far away must not take everybody's digits. Rounded to float32,
+    so that subtracting it from float32 embeddings is exact or nearly so.
+    """
+    some = rows[:: max(1, len(rows) // _ROWS_OF_MEDIAN)].astype(np.float64)
+    return np.median(some, axis=0).astype(np.float32).astype(np.float64)
 
 
 def squared_lengths(rows: np.ndarray) -> np.ndarray:

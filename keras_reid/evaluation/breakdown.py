@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.embedded import Embedded
+from keras_reid.evaluation.embedded import Embedded, names_of
 from keras_reid.evaluation.results import RetrievalResult
 
 
@@ -21,16 +21,20 @@ def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cam
     Returns:
       A row for each pair with a scored query: query_camera, gallery_camera, queries, mean_average_precision, top1.
     """
-    rows = []
+    for frame in (embedded.query, embedded.gallery):
+        if "camera_id" not in frame:
+            raise ReidError("there are no camera ids: scores cannot be broken down by pairs of cameras.")
+    rows, names = [], dict(zip(embedded.gallery.camera_id, names_of(embedded.gallery, "camera_id")))
     for camera in sorted(embedded.gallery.camera_id.dropna().unique()):
         seen = embedded.of_gallery_camera(camera)
         try:
             result = seen.evaluate(ignore=ignore, missing_cameras=missing_cameras)
         except ReidError:  # no query has a match there
             continue
-        scores = _per_query(result, embedded.query.camera_id)
+        scores = _per_query(result, names_of(embedded.query, "camera_id"))
         for query_camera, scored in scores.dropna().groupby("group"):
-            rows.append([query_camera, camera, len(scored), scored.average_precision.mean(), scored.found_first.mean()])
+            means = [scored.average_precision.mean(), scored.found_first.mean()]
+            rows.append([query_camera, names[camera], len(scored), *means])
     columns = ["query_camera", "gallery_camera", "queries", "mean_average_precision", "top1"]
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:2], ignore_index=True)
 
@@ -45,7 +49,7 @@ def identities(embedded: Embedded, result: RetrievalResult) -> pd.DataFrame:
     Returns:
       A row for each person with a scored query: person_id, queries, mean_average_precision, top1.
     """
-    grouped = _per_query(result, embedded.query.person_id).dropna().groupby("group")
+    grouped = _per_query(result, names_of(embedded.query, "person_id")).dropna().groupby("group")
     frame = pd.DataFrame(
         {
             "queries": grouped.size(),

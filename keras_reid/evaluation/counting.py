@@ -1,6 +1,6 @@
 """Decides at which rank a true match stands: one plus the number of wrong images that are not farther than it.
 
-No [Q, G] matrix is stored and no list of the gallery is sorted: blocks of scores are counted and forgotten. A float32
+No [Q, G] matrix is stored and no gallery is sorted: blocks of scores are counted, by buckets, and forgotten. A float32
 product settles nearly every comparison, because its rounding error has a bound; the few scores that lie within the
 bound of a true match are computed again in float64. So the ranks are those of float64, at the price of float32.
 `benchmarks/evaluation.py` measures it.
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_reid.evaluation.blocks import cores, slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import centre_of, cores, slices, squared_lengths, threads, unit_rows
 
 _ROUNDING = 2.0**-24  # of float32
 # A wider product is summed from several: the error bound grows with the length of one sum.
@@ -48,7 +48,7 @@ def match_ranks(
       gallery: `[G, D]`, finite.
       matches: who counts.
       metric: "euclidean" or "cosine".
-      block_bytes: about the size of one working block; five of them are alive at a time.
+      block_bytes: about the size of one working block; a few of them are alive at a time.
     """
     prepare = preparation(query, gallery, metric)
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps
@@ -82,9 +82,7 @@ def preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable
     """Returns the map of embeddings to float64 rows of length 1 at most whose distance gives the metric's order."""
     if metric == "cosine":  # |a - b|^2 = 2 - 2 cos for unit vectors.
         return unit_rows
-    # An offset that all embeddings share says nothing about distances but eats digits of a product. Rounded to float32,
-    # so that subtracting it from float32 embeddings is exact or nearly so.
-    offset = gallery.mean(axis=0, dtype=np.float64).astype(np.float32).astype(np.float64)
+    offset = centre_of(gallery)
     largest = max(max(float(rows.max()), -float(rows.min())) for rows in (query, gallery))
     # By a power of two, which is exact: no square overflows float32 or, where it could matter, vanishes.
     scale = 2.0 ** -np.ceil(np.log2(max(2 * largest * np.sqrt(gallery.shape[1]), np.finfo(np.float64).tiny)))
@@ -149,7 +147,7 @@ class _Counter:
         """
         columns, longest = _columns(images, prepare, self._pool)
         limits = self._certain(longest, images.shape[1])
-        at_once = max(1, block_bytes // (8 * len(images)))
+        at_once = max(1, block_bytes // (4 * len(images) * cores()))
         blocks = iter(slices(len(self._query), at_once))
 
         def work(_: int) -> None:

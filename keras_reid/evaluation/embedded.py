@@ -16,6 +16,13 @@ from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
 from keras_reid.evaluation.verification import VerificationResult, verify
 
+NAME_SUFFIX = "_name"  # Ids that were text are coded; a column person_id_name keeps them.
+
+
+def names_of(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Returns ids as they came: text where they were coded."""
+    return frame[f"{column}{NAME_SUFFIX}"] if f"{column}{NAME_SUFFIX}" in frame else frame[column]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedded:
@@ -61,6 +68,12 @@ class Embedded:
         expanded = expand_queries(self.query_embeddings, self.gallery_embeddings, **options)
         return dataclasses.replace(self, query_embeddings=expanded)
 
+    def without_missing_cameras(self) -> Embedded:
+        """Returns them without the gallery images whose camera is not known; queries stay, and are skipped."""
+        if "camera_id" not in self.gallery:
+            return self
+        return self._of_gallery(self.gallery.camera_id.notna())
+
     def with_tracklets(self, how: str) -> Embedded:
         """Returns them with the frames of each track pooled, by mean or max: one query or gallery entry for a track."""
         sides, options = {}, {"how": how, "metric": self.metric}
@@ -81,6 +94,8 @@ class Embedded:
           ReidError: a query's person was not seen by its camera there.
         """
         by = ["person_id", "camera_id"]
+        if not frame.duplicated(by).any():
+            raise ReidError("--multi_query finds one image of each person and camera: there is nothing to pool.")
         pooled_frame, pooled = pool_rows(frame, embeddings, by=by, how=how, metric=self.metric)
         positions = {names: row for row, names in enumerate(pooled_frame[by].itertuples(index=False, name=None))}
         rows = [positions.get(names, -1) for names in self.query[by].itertuples(index=False, name=None)]
@@ -95,7 +110,10 @@ class Embedded:
 
     def of_gallery_camera(self, camera: Any) -> Embedded:
         """Returns them with the gallery of one camera alone."""
-        rows = (self.gallery.camera_id == camera).fillna(False).to_numpy(bool)
+        return self._of_gallery((self.gallery.camera_id == camera).fillna(False))
+
+    def _of_gallery(self, which: pd.Series) -> Embedded:
+        rows = which.to_numpy(bool)
         return dataclasses.replace(self, gallery=self.gallery[rows], gallery_embeddings=self.gallery_embeddings[rows])
 
     def _people(self) -> dict[str, Any]:

@@ -115,6 +115,8 @@ def _as_rows(name: str, embeddings: Any) -> np.ndarray:
 def _read_person_ids(side: str, ids: Any, length: int) -> np.ndarray:
     name = f"{side}_person_ids"
     ids = _one_for_each(name, ids, length, "")
+    if pd.isna(ids).any():
+        raise ReidError(f"{name}: row {pd.isna(ids).argmax()} is missing: expected one for each image")
     return _as_integers(name, ids, np.ones(length, bool), "")
 
 
@@ -122,7 +124,9 @@ def _read_cameras(side: str, ids: Any, length: int, missing_cameras: str) -> tup
     """Returns integers `[N]`, and which of them are known; one that is not known differs from all others."""
     name = f"{side}_camera_ids"
     way_out = '. Give real camera ids, or use --ignore=nothing (ignore="nothing")'
-    ids = _one_for_each(name, ids, length, way_out)
+    if ids is None and missing_cameras != "refuse":
+        ids = np.full(length, np.nan)
+    ids = _one_for_each(name, ids, length, f"{way_out}, or --missing_cameras=distinct")
     known = ~pd.isna(ids)
     if missing_cameras == "refuse" and not known.all():
         raise ReidError(
@@ -148,7 +152,7 @@ def _one_for_each(name: str, ids: Any, length: int, way_out: str) -> np.ndarray:
 
 def _as_integers(name: str, ids: np.ndarray, known: np.ndarray, way_out: str) -> np.ndarray:
     # pandas turns integers beside a missing one into floats, or hands nullable integers over as objects.
-    whole = ids.dtype.kind == "f" and not known.all() and (ids[known] == np.floor(ids[known])).all()
+    whole = "camera" in name and ids.dtype.kind == "f" and (ids[known] == np.floor(ids[known])).all()
     for row in np.flatnonzero(known) if ids.dtype == object else ():
         if isinstance(ids[row], bool) or not isinstance(ids[row], numbers.Integral):
             raise ReidError(f"{name}: row {row} is {ids[row]!r}: expected integers. Code the ids as integers{way_out}")

@@ -18,22 +18,21 @@ _ONE, _TWO = "#0072B2", "#D55E00"  # blue and vermilion of Okabe and Ito: apart 
 _BINS = 120
 
 
-def draw(folder: str | os.PathLike, result: RetrievalResult, verification: VerificationResult) -> list[Path]:
-    """Writes cmc.png, roc.png and distances.png.
+def draw(folder: str | os.PathLike, result: RetrievalResult, verification: VerificationResult | None) -> list[Path]:
+    """Writes cmc.png and, where there is a verification, roc.png and distances.png.
 
     Args:
       folder: made if it is not there.
       result: of an evaluation.
-      verification: of the same.
+      verification: of the same, or None.
 
     Returns:
       The paths.
     """
-    painters = {
-        "cmc.png": lambda axes: _paint_cmc(axes, result),
-        "roc.png": lambda axes: _paint_roc(axes, verification),
-        "distances.png": lambda axes: _paint_distances(axes, verification),
-    }
+    painters = {"cmc.png": lambda axes: _paint_cmc(axes, result)}
+    if verification:
+        painters["roc.png"] = lambda axes: _paint_roc(axes, verification)
+        painters["distances.png"] = lambda axes: _paint_distances(axes, verification)
     paths = []
     for name, paint in painters.items():
         with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "font.size": 11}):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import squared_lengths, unit_rows
-from keras_reid.evaluation.inputs import check_option
+from keras_reid.evaluation.inputs import METRICS, check_option
 
 POOLINGS = ("mean", "max")
 _UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
@@ -36,10 +36,15 @@ def pool_embeddings(
       ReidError: unknown `how`, or another number of groups than of rows.
     """
     check_option("how", how, POOLINGS)
+    check_option("metric", metric, METRICS)
     embeddings = np.asarray(embeddings)
+    if embeddings.dtype.kind not in "fiu" or not np.isfinite(embeddings).all():
+        raise ReidError(f"embeddings are {embeddings.dtype}, or hold NaN or inf: expected finite numbers")
     codes, names = pd.factorize(pd.Series(list(groups), dtype=object))
     if embeddings.ndim != 2 or len(codes) != len(embeddings):
         raise ReidError(f"embeddings are {list(embeddings.shape)}, groups {len(codes)}: expected [N, D] and N groups")
+    if (codes < 0).any():
+        raise ReidError(f"row {int((codes < 0).argmax())} has no group: expected one for each row")
     if not len(codes):
         return np.zeros(embeddings.shape, np.float32), np.zeros(0, np.int64)
     order = np.argsort(codes, kind="stable")

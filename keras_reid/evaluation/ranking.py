@@ -64,7 +64,7 @@ def evaluate_retrieval(
         camera of its own, so that nothing is ignored on its account; "leave_out": such a gallery image does not count
         and such a query is skipped.
       ranks: length of the CMC curve.
-      block_bytes: about the size of one working block; five of them are alive at a time.
+      block_bytes: about the size of one working block; a few of them are alive at a time.
 
     Returns:
       A `RetrievalResult`; a query without a valid match is in no mean and is listed in `skipped_queries`.
@@ -116,9 +116,13 @@ def evaluate_distances(
       ReidError: as `evaluate_retrieval`.
     """
     check_positive("ranks", ranks)
-    distances = np.asarray(distances)
-    if distances.ndim != 2 or distances.dtype.kind != "f":
-        raise ReidError(f"distances are {distances.dtype} {list(distances.shape)}: expected floats [queries, gallery]")
+    try:
+        distances = np.asarray(distances)
+    except ValueError as error:
+        raise ReidError(f"distances: expected rows of one length, got {error}") from error
+    if distances.ndim != 2 or distances.dtype.kind not in "fiu" or not distances.size:
+        raise ReidError(f"distances are {distances.dtype} {list(distances.shape)}: expected numbers [queries, gallery]")
+    distances = distances if distances.dtype.kind == "f" else distances.astype(np.float64)
     if not np.isfinite([distances.min(), distances.max()]).all():
         raise ReidError("distances hold NaN or inf: expected finite numbers. Look at the embeddings")
     matches = find_matches(*read_people(*distances.shape, ignore=ignore, **people), ignore)
@@ -154,9 +158,13 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
     start = f"none of the {len(query.person_ids)} queries has a true match in the gallery (ignore={ignore!r}): "
     if not len(matches.order):
         junk, unknown = int((gallery.person_ids == JUNK_ID).sum()), int((~gallery.counted).sum())
-        left_out = f" and {unknown} no camera id" if unknown else ""
+        if unknown:
+            return (
+                f"{start}{unknown} of {len(gallery.person_ids)} gallery images have no camera id and are left out, "
+                f"{junk} have id -1, junk. Use --missing_cameras=distinct or --ignore=nothing"
+            )
         of_all = f"all {junk}" if junk == len(gallery.person_ids) else f"{junk} of {len(gallery.person_ids)}"
-        return f"{start}{of_all} gallery images have id -1, junk{left_out}. Check gallery_person_ids"
+        return f"{start}{of_all} gallery images have id -1, junk. Check gallery_person_ids"
     if (matches.first == matches.last).all():
         return (
             f"{start}query ids {_examples(query.person_ids)} and gallery ids {_examples(gallery.person_ids)} share no "

@@ -11,7 +11,7 @@ import pandas as pd
 from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.embedded import Embedded
+from keras_reid.evaluation.embedded import NAME_SUFFIX, Embedded, names_of
 from keras_reid.evaluation.results import RetrievalResult
 
 
@@ -64,6 +64,8 @@ def embed_catalog(
     Raises:
         ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
     """
+    if tracklets and not multi_query and "tracklet_id" not in catalog:  # before anything is embedded
+        raise ReidError("images are pooled by tracklet_id, which the data set does not give for every image.")
     splits = {name: catalog[catalog.split == name].reset_index(drop=True) for name in ("query", "gallery")}
     splits["gallery"] = splits["gallery"][splits["gallery"].person_id != JUNK_ID].reset_index(drop=True)
     for name, split in splits.items():
@@ -128,18 +130,25 @@ def embedded_of_files(
     frames = [query.frame.reset_index(drop=True), gallery.frame.reset_index(drop=True)]
     coded = _coded(frames, "person_id")
     coded = _coded(coded, "camera_id") if all("camera_id" in frame for frame in coded) else coded
-    embedded = Embedded(coded[0], query.embeddings, coded[1], gallery.embeddings, metric or named.pop())
+    known = (coded[1].person_id != JUNK_ID).to_numpy(bool)  # as in a catalog: junk is nobody's neighbour
+    sides = (coded[0], query.embeddings, coded[1][known].reset_index(drop=True), gallery.embeddings[known])
+    embedded = Embedded(*sides, metric or named.pop())
     return _pooled(embedded, coded[0], query.embeddings, multi_query, tracklets)
 
 
 def _coded(frames: list[pd.DataFrame], column: str) -> list[pd.DataFrame]:
-    """Returns the frames with ids that are no integers coded from 1; missing ones stay missing."""
+    """Returns the frames with ids that are no integers coded from 1, beside their names; missing ones stay missing."""
     if all(pd.api.types.is_integer_dtype(frame[column]) for frame in frames):
         return frames
-    codes, _ = pd.factorize(pd.concat([frame[column].astype("string") for frame in frames]))
+    text = pd.concat([frame[column].astype("string") for frame in frames], ignore_index=True)
+    codes, _ = pd.factorize(text)
     codes = pd.Series(np.where(codes < 0, 0, codes + 1), dtype="Int64").mask(codes < 0)
+    codes = codes.mask((text == str(JUNK_ID)).fillna(False), JUNK_ID)  # Market-1501's, kept as text by some tool
     parts = codes.iloc[: len(frames[0])], codes.iloc[len(frames[0]) :]
-    return [frame.assign(**{column: part.to_numpy()}) for frame, part in zip(frames, parts)]
+    return [
+        frame.assign(**{column: part.to_numpy(), f"{column}{NAME_SUFFIX}": frame[column]})
+        for frame, part in zip(frames, parts)
+    ]
 
 
 def mean_colour_artifact() -> Artifact:
@@ -155,15 +164,20 @@ def per_query(frame: pd.DataFrame, result: RetrievalResult) -> dict[str, list]:
         frame: a row for each query.
         result: of their evaluation.
     """
-    names = [str(row) for row in range(len(frame))]
-    if "image_path" in frame:
-        files = frame.image_path.map(os.path.basename)
-        names = list(files if files.is_unique else frame.image_path)
-    rows = {"query": names, "person_id": frame.person_id}
+    rows = {"query": query_names(frame), "person_id": names_of(frame, "person_id")}
     if "camera_id" in frame:
-        rows["camera_id"] = frame.camera_id
+        rows["camera_id"] = names_of(frame, "camera_id")
     rows |= {"average_precision": result.average_precision, "first_match_rank": result.first_match_rank}
     return {name: plain(values) for name, values in rows.items()}
+
+
+def query_names(frame: pd.DataFrame) -> list[str]:
+    """Returns what names each query in every run: its file, without the folders where that is enough, or its row."""
+    if "image_path" not in frame or frame.image_path.isna().any():
+        return [str(row) for row in range(len(frame))]
+    paths = [str(path) for path in frame.image_path]
+    files = [os.path.basename(path) for path in paths]
+    return files if len(set(files)) == len(files) else paths
 
 
 def plain(value: Any) -> Any:

@@ -47,7 +47,7 @@ def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
         rows = {"pairs of one person": f"{found['genuine_pairs']:,}", "pairs of two": f"{found['impostor_pairs']:,}"}
         rows["equal error rate %"] = f"{100 * found['equal_error_rate']:.2f}"
         for rate, point in found["at_false_positive_rate"].items():
-            rows[f"TPR % at FPR {rate}"] = f"{100 * point['true_positive_rate']:.2f}" if point else "too few pairs"
+            rows[f"TPR % at FPR {rate}"] = f"{100 * point['true_positive_rate']:.2f}" if point else "no threshold"
         columns[name if len(scores) > 1 else kind] = rows
     return pd.DataFrame(columns).to_string()
 
@@ -75,6 +75,8 @@ def camera_pairs_table(pairs: Mapping[str, list]) -> str:
         pairs: columns of what `camera_pairs` returns.
     """
     frame = pd.DataFrame(pairs)
+    if not len(frame):
+        return "no pair of two cameras has a match"
     table = 100 * frame.pivot(index="query_camera", columns="gallery_camera", values="mean_average_precision")
     return table.rename_axis(index="mAP %", columns="gallery").to_string(float_format="{:.2f}".format, na_rep="-")
 

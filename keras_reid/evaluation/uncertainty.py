@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -108,7 +109,9 @@ def _per_query(average_precision: np.ndarray, first_match_rank: np.ndarray) -> d
 
 
 def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarray:
-    """Returns where each query of this run stands in the other."""
+    """Returns where each query of this run stands in the other; ReidError where one of them is no list of scores."""
+    for run in (here, there):
+        _check_rows(run)
     positions = {name: index for index, name in enumerate(there["query"])}
     for run in (here, there):
         if len(set(run["query"])) < len(run["query"]):
@@ -122,7 +125,27 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
             f"{f', the first is {missing[0]!r}' if missing else ''}, and {surplus} there are not here. "
             "Evaluate both on the same data set."
         )
-    return np.array([positions[name] for name in here["query"]])
+    order = [positions[name] for name in here["query"]]
+    if "person_id" in here and "person_id" in there and here["person_id"] != [there["person_id"][i] for i in order]:
+        raise ReidError("the runs name their queries alike, but with other people: evaluate both on the same data.")
+    return np.array(order)
+
+
+def _check_rows(run: Mapping[str, Any]) -> None:
+    columns = ("query", "average_precision", "first_match_rank")
+    missing = [name for name in columns if name not in run]
+    if missing:
+        raise ReidError(f"a run has no {missing[0]} for each query: expected what evaluate --json writes per query.")
+    if len({len(run[name]) for name in run}) > 1:
+        raise ReidError("a run's lists per query differ in length: it is damaged. Evaluate it again.")
+    for name, precision, rank in zip(*(run[name] for name in columns)):
+        scored = isinstance(precision, numbers.Real) and precision == precision  # None or NaN: skipped
+        fits = isinstance(rank, numbers.Integral) and rank >= 0 and scored == (rank > 0)
+        if not isinstance(name, (str, numbers.Integral)) or not fits:
+            raise ReidError(
+                f"a run's query {name!r} has the average precision {precision!r} and the rank {rank!r}: expected a "
+                "number and a rank from 1, or none and 0. It is damaged; evaluate it again."
+            )
 
 
 def _intervals(values: np.ndarray, draws: int, seed: int) -> list[tuple[float, float]]:

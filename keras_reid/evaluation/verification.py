@@ -10,13 +10,13 @@ import numpy as np
 
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import slices, squared_lengths, unit_rows
+from keras_reid.evaluation.blocks import centre_of, slices, squared_lengths, threads, unit_rows
 from keras_reid.evaluation.counting import Matches
 from keras_reid.evaluation.inputs import read_embeddings, read_people
 from keras_reid.evaluation.ranking import find_matches
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
-_STEPS, _OCTAVES = 1 << 20, 30  # of the scale of thresholds: each is 0.002 % above the one before
+_STEPS, _OCTAVES = 1 << 20, 60  # of the scale of thresholds: each is 0.004 % above the one before
 _ROWS_AT_ONCE = 2048
 
 
@@ -30,7 +30,7 @@ class VerificationResult:
       genuine_pairs: number of pairs of one person that count as true matches.
       impostor_pairs: number of pairs of two people; images with id -1, which may show anyone, are in none.
       metric: how embeddings were compared.
-      thresholds: float64 `[T]`, ascending: a scale of a million steps, each 0.002 % above the one before.
+      thresholds: float64 `[T]`, ascending: a scale of a million steps, each 0.004 % above the one before.
       true_positive_rate: float64 `[T]`, share of the genuine pairs up to each threshold.
       false_positive_rate: float64 `[T]`, share of the impostor pairs up to each threshold.
     """
@@ -87,8 +87,10 @@ class VerificationResult:
         """Returns the summary and a ROC curve of 200 points, in plain Python types that `json.dump` accepts."""
         points = {}
         for rate in FALSE_POSITIVE_RATES:
-            known = self.impostor_pairs * rate >= 1 and self.false_positive_rate[0] <= rate
-            points[f"{rate:g}"] = dataclasses.asdict(self.operating_point(rate)) if known else None
+            try:
+                points[f"{rate:g}"] = dataclasses.asdict(self.operating_point(rate))
+            except ReidError:  # too few pairs, or too many at distance 0
+                points[f"{rate:g}"] = None
         wanted = np.geomspace(1 / self.impostor_pairs, 1, 200)
         curve = np.unique(np.maximum(np.searchsorted(self.false_positive_rate, wanted, side="right") - 1, 0))
         return {
@@ -163,7 +165,7 @@ class _Pairs:
     def __init__(self, query: np.ndarray, gallery: np.ndarray, matches: Matches, counted: np.ndarray, metric: str):
         self._query, self._gallery, self._matches, self._metric = query, gallery, matches, metric
         self._counted = counted
-        self._offset = gallery.mean(axis=0, dtype=np.float64)  # what all share eats digits of a product
+        self._offset = centre_of(gallery)
         largest = 2.0
         if metric == "euclidean":
             blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))
@@ -182,21 +184,25 @@ class _Pairs:
 
     def count_impostor(self) -> np.ndarray:
         """Returns how many pairs of two people lie in each step, int64 `[T]`."""
+        with threads() as pool:
+            return sum(pool.map(self._count_block, slices(len(self._matches.order), _ROWS_AT_ONCE)))[:-1]
+
+    def _count_block(self, part: slice) -> np.ndarray:
+        """Counts the pairs of two people with some of the gallery images."""
         counts = np.zeros(_STEPS + 1, np.int64)
-        rows = self._counted
         rounding = 2 * (self._gallery.shape[1] + 6) * np.finfo(np.float64).eps
-        own = np.stack([self._matches.first, self._matches.last], axis=1)[rows]
-        for start, images in self._blocks(self._gallery[self._matches.order]):
-            squares, own_of_block = squared_lengths(images), np.clip(own - start, 0, len(images))
-            for first, anchors in self._blocks(self._query[rows]):
-                lengths = squares + squared_lengths(anchors)[:, None]
-                squared = lengths - 2 * (anchors @ images.T)
-                # Rounding would put copies at as many distances as a product has ways to be summed.
-                squared[squared <= rounding * lengths] = 0
-                for distances, (begin, end) in zip(squared, own_of_block[first : first + len(anchors)]):
-                    distances[begin:end] = np.inf  # beyond the scale
-                counts += self._count(squared)
-        return counts[:-1]
+        images = self._prepare(self._gallery[self._matches.order[part]])
+        own = np.stack([self._matches.first, self._matches.last], axis=1)[self._counted]
+        squares, own = squared_lengths(images), np.clip(own - part.start, 0, len(images))
+        for first, anchors in self._blocks(self._query[self._counted]):
+            lengths = squares + squared_lengths(anchors)[:, None]
+            squared = lengths - 2 * (anchors @ images.T)
+            # Rounding would put copies at as many distances as a product has ways to be summed.
+            squared[squared <= rounding * lengths] = 0
+            for distances, (begin, end) in zip(squared, own[first : first + len(anchors)]):
+                distances[begin:end] = np.inf  # beyond the scale
+            counts += self._count(squared)
+        return counts
 
     def _count(self, squared: np.ndarray) -> np.ndarray:
         """Returns how many squared distances lie in each step; a last entry holds those beyond the scale."""

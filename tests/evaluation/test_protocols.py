@@ -108,8 +108,8 @@ def test_given_distances_score_as_their_embeddings_do(ignore):
 
 def test_distances_that_are_no_matrix_of_finite_floats_are_refused():
     people = {"query_person_ids": [1], "gallery_person_ids": [1, 2], "ignore": "nothing"}
-    with pytest.raises(ReidError, match="distances are int64"):
-        evaluate_distances(np.array([[1, 2]]), **people)
+    with pytest.raises(ReidError, match="distances are bool"):
+        evaluate_distances(np.array([[True, False]]), **people)
     with pytest.raises(ReidError, match="NaN or inf"):
         evaluate_distances(np.array([[1.0, np.nan]]), **people)
 

@@ -10,7 +10,7 @@ from keras_reid.evaluation import verification
 from keras_reid.evaluation.verification import FALSE_POSITIVE_RATES, verify
 from tests.evaluation import oracle
 
-STEP = 1.0000199  # from one threshold to the next: 2^30 in 2^20 - 1 steps
+STEP = 2 ** (60 / (2**20 - 1))  # from one threshold to the next: 2^60 in 2^20 - 1 steps
 
 
 def drawn_people(random, count, lowest):
