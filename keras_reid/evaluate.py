@@ -7,6 +7,7 @@ the trapezoid rule (the official Market-1501 script), CMC and mINP, in percent.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -34,9 +35,10 @@ def evaluate(flags: options.Flags) -> None:
     pooled = {"multi_query": flags.multi_query, "tracklets": flags.tracklets}
     if flags.artifact:
         artifact = open_artifact(flags.artifact)
+        if flags.metric:
+            artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, "metric": flags.metric})
         source, kind = artifact.name, artifact.kind
         options_ = {"batch_size": flags.batch_size, "views": flags.views, **pooled}
-        options_["metric"] = flags.metric
         embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
     else:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
@@ -82,6 +84,8 @@ def check(flags: options.Flags) -> None:
                 raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
     else:
         options.required(flags, "artifact", "data_dir")
+    if flags.multi_query and flags.tracklets:
+        raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
     several = len(flags.data_dir) > 1
     if len(flags.dataset) not in (1, max(1, len(flags.data_dir))):
         raise ReidError(

@@ -28,6 +28,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             exports the embedder that it is given and returns the path.
         every: epochs from one evaluation to the next.
         ignore: as in `evaluate_retrieval`.
+        missing_cameras: the same.
         batch_size: images at once.
     """
 
@@ -38,6 +39,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         artifact: str | os.PathLike | Callable[[keras.Model], str | os.PathLike] | None = None,
         every: int = 1,
         ignore: str = "same_camera",
+        missing_cameras: str = "refuse",
         batch_size: int = 64,
     ):
         super().__init__()
@@ -45,7 +47,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             raise ReidError(f"--evaluate_every={every}, expected at least 1 epoch.")
         self.result, self.scored_epoch = None, None
         self._catalog, self._artifact, self._every = catalog, artifact, every
-        self._options = {"ignore": ignore, "batch_size": batch_size}
+        self._options = {"ignore": ignore, "missing_cameras": missing_cameras, "batch_size": batch_size}
         self._live = (None, None)
 
     def is_due(self, epoch: int) -> bool:

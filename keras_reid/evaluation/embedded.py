@@ -70,7 +70,7 @@ class Embedded:
 
     def without_missing_cameras(self) -> Embedded:
         """Returns them without the gallery images whose camera is not known; queries stay, and are skipped."""
-        if "camera_id" not in self.gallery:
+        if "camera_id" not in self.gallery or self.gallery.camera_id.isna().all():  # `evaluate` says what that means
             return self
         return self._of_gallery(self.gallery.camera_id.notna())
 

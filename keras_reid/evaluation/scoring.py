@@ -47,7 +47,6 @@ def embed_catalog(
     views: str = "none",
     multi_query: str | None = None,
     tracklets: str | None = None,
-    metric: str | None = None,
 ) -> Embedded:
     """Embeds the query and gallery images of a catalog.
 
@@ -59,12 +58,11 @@ def embed_catalog(
         multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
             those of the split "multi_query" where the catalog has it, else those of the split "query".
         tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
-        metric: how embeddings are compared; the artifact's own by default.
 
     Raises:
         ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
     """
-    if tracklets and not multi_query and "tracklet_id" not in catalog:  # before anything is embedded
+    if tracklets and "tracklet_id" not in catalog:  # before anything is embedded
         raise ReidError("images are pooled by tracklet_id, which the data set does not give for every image.")
     splits = {name: catalog[catalog.split == name].reset_index(drop=True) for name in ("query", "gallery")}
     splits["gallery"] = splits["gallery"][splits["gallery"].person_id != JUNK_ID].reset_index(drop=True)
@@ -82,7 +80,7 @@ def embed_catalog(
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}
     sides |= {"gallery": splits["gallery"], "gallery_embeddings": embeddings["gallery"]}
     source = "multi_query" if "multi_query" in splits else "query"
-    embedded = Embedded(**sides, metric=metric or artifact.metric)
+    embedded = Embedded(**sides, metric=artifact.metric)
     return _pooled(embedded, splits[source], embeddings[source], multi_query, tracklets)
 
 

@@ -239,6 +239,13 @@ def test_missing_cameras_as_pandas_hands_them_over():
         assert result.top1 == 1.0
 
 
+def test_cameras_that_a_frame_made_floats_of_or_that_are_not_there_at_all():
+    """Split from one frame with a gap, one side has floats without a gap; without a column nobody's camera is known."""
+    people = {"query_person_ids": [7], "gallery_person_ids": [7, 8], "missing_cameras": "distinct"}
+    for cameras in ({"query_camera_ids": np.array([2.0]), "gallery_camera_ids": np.array([1.0, np.nan])}, {}):
+        assert evaluate_retrieval([[0.0]], [[1.0], [2.0]], **people, **cameras).top1 == 1.0
+
+
 # --- The arithmetic ---
 
 
@@ -322,6 +329,16 @@ def test_one_huge_embedding_leaves_the_others_exact():
     query, gallery = normal_numbers(seed=7, width=4, queries=8, images=100)
     gallery[0][17] = 1e6
     assert_same(evaluate(query, gallery), oracle.evaluate(query, gallery))
+
+
+@pytest.mark.parametrize("person", [-1, 0])
+@pytest.mark.parametrize("far", [1e6, 1e12, 1e30])
+def test_one_row_far_away_takes_nobodys_digits(far, person):
+    query, gallery = normal_numbers(seed=24, images=600)
+    expected = evaluate(query, gallery).average_precision
+    rows = np.concatenate([gallery[0], np.full((1, 16), far, np.float32)])
+    with_outlier = rows, np.append(gallery[1], person), np.append(gallery[2], 1)
+    np.testing.assert_array_equal(evaluate(query, with_outlier).average_precision, expected)
 
 
 def test_many_true_matches_take_the_sorting_way():

@@ -278,3 +278,22 @@ def test_number_of_draws_is_positive(draws):
         confidence_intervals(drawn(seed=0, queries=5), draws=draws)
     with pytest.raises(ReidError, match=f"draws={draws}: expected an integer of at least 1"):
         paired_differences(*drawn_runs(seed=0, queries=5), draws=draws)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"average_precision": ["abc", 0.5]}, "query 'a' has the average precision 'abc'"),
+        ({"first_match_rank": [None, 1]}, "query 'a' has .* and the rank None"),
+        ({"first_match_rank": [1]}, "lists per query differ in length"),
+        ({"average_precision": [None, 0.5]}, "query 'a' has the average precision None and the rank 1"),
+        ({"query": [["a"], "b"]}, "query .'a'. has"),
+        ({"person_id": [1, 3]}, "with other people"),
+    ],
+)
+def test_a_damaged_run_is_named(change, text):
+    run = {"query": ["a", "b"], "person_id": [1, 2], "average_precision": [0.5, 0.5], "first_match_rank": [1, 1]}
+    with pytest.raises(ReidError, match=text):
+        paired_differences(run, {**run, **change})
+    with pytest.raises(ReidError, match="has no first_match_rank for each query"):
+        paired_differences(run, {"query": ["a", "b"], "average_precision": [0.5, 0.5]})
