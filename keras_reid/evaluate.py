@@ -241,16 +241,19 @@ def save(embedded, folder: Path) -> None:
 
 def read_scores(path: str) -> dict:
     """Returns what --json wrote of another run."""
+    from keras_reid.evaluation.uncertainty import check_run
+
     try:
         scores = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReidError(f"--against={path} is no JSON ({error}): expected what evaluate --json wrote.") from error
     rows = scores.get("per_query") if isinstance(scores, dict) else None
-    columns = ("query", "average_precision", "first_match_rank")
-    if not (isinstance(rows, dict) and all(isinstance(rows.get(name), list) for name in columns)):
+    if not (isinstance(rows, dict) and all(isinstance(values, list) for values in rows.values())):
         raise ReidError(f"--against={path} holds no scores per query: expected --json's file of one data set.")
-    if len({len(rows[name]) for name in columns}) > 1:
-        raise ReidError(f"--against={path} is damaged: its lists per query differ in length. Evaluate again.")
+    try:
+        check_run(rows)
+    except ReidError as error:
+        raise ReidError(f"--against={path}: {error}") from error
     return scores
 
 

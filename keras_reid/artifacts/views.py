@@ -10,7 +10,7 @@ from keras_reid.errors import ReidError
 
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")
 _CROP = 8 / 9  # TriNet: 256x128 of 288x144
-_UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
+UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
 
 
 def check_views(views: str) -> None:
@@ -74,7 +74,7 @@ def mean_embedding(embeddings: Sequence[np.ndarray], *, metric: str) -> np.ndarr
     if metric == "cosine":
         views, unit = views / _divisor(lengths), True
     else:
-        unit = (np.abs(lengths - 1) <= _UNIT_LENGTH_TOLERANCE).all(axis=0)  # [N, 1]
+        unit = (np.abs(lengths - 1) <= UNIT_LENGTH_TOLERANCE).all(axis=0)  # [N, 1]
     mean = views.mean(axis=0)
     length = np.linalg.norm(mean, axis=-1, keepdims=True)
     return (mean / np.where(unit, _divisor(length), 1)).astype(np.float32)

@@ -7,6 +7,7 @@ import re
 
 import pandas as pd
 
+from keras_reid.data.image_list import image_names
 from keras_reid.errors import ReidError
 
 # What a data set's terms mean for a model that is trained on it.
@@ -23,7 +24,6 @@ MARKET1501_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery"
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the data set has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
 _MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
             f"{', '.join(MARKET1501_FOLDERS.values())}: set --data_dir to it."
         )
     rows = [row for split, folder in MARKET1501_FOLDERS.items() for row in _read_split(root, folder, split)]
-    if _image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
+    if image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
         rows += _read_split(root, _MULTI_QUERY_FOLDER, "multi_query")
     frame = pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
     _refuse_unknown_identities(frame)
@@ -61,15 +61,10 @@ def _read_split(root: str, folder: str, split: str) -> list[tuple]:
     path = os.path.join(root, folder)
     if not os.path.isdir(path):
         raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check --data_dir.")
-    names = _image_names(path)
+    names = image_names(path)
     if not names:
         raise ReidError(f"the {split} split is empty: no image in {path!r}. Unpack the data set again.")
     return [(os.path.join(path, name), *_parse_name(path, name), split) for name in names]
-
-
-def _image_names(path: str) -> list[str]:
-    names = os.listdir(path) if os.path.isdir(path) else []
-    return sorted(name for name in names if name.lower().endswith(_IMAGE_SUFFIXES))
 
 
 def _parse_name(path: str, name: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.data.catalog import MARKET1501_FOLDERS
-from keras_reid.data.image_list import IMAGE_SUFFIXES
+from keras_reid.data.image_list import image_names
 from keras_reid.errors import ReidError
 
 SPLITS = ("new", "classic")
@@ -98,7 +98,7 @@ def _np_rows(folder: str) -> list[tuple]:
         place = os.path.join(folder, name_of_split)
         if not os.path.isdir(place):
             raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check --data_dir.")
-        for name in _image_names(place):
+        for name in image_names(place):
             match = _parse(place, name, _FOLDER_NAME, "0003_c1_21.png (person, camera, number)")
             rows.append((os.path.join(place, name), int(match["person"]), int(match["camera"]), split))
     return rows
@@ -197,11 +197,7 @@ def _pictures(root: str, images: str) -> tuple[str, list[str]]:
             f"{root!r} is in neither layout of CUHK03 that is read: expected {images}/bounding_box_train (CUHK03-NP, "
             f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check --data_dir and images={images!r}."
         )
-    return folder, _image_names(folder)
-
-
-def _image_names(folder: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if name.lower().endswith(IMAGE_SUFFIXES))
+    return folder, image_names(folder)
 
 
 def _parse(folder: str, name: str, pattern: re.Pattern, example: str) -> re.Match:

@@ -13,6 +13,12 @@ from keras_reid.errors import ReidError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
+def image_names(folder: str) -> list[str]:
+    """Returns the names of a folder's images, sorted; none where there is no folder."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+
+
 def list_images(source: str | os.PathLike) -> pd.DataFrame:
     """Lists images; it opens none of them.
 

@@ -36,6 +36,16 @@ def centre_of(rows: np.ndarray) -> np.ndarray:
     return np.median(some, axis=0).astype(np.float32).astype(np.float64)
 
 
+def scale_of(query: np.ndarray, gallery: np.ndarray) -> float:
+    """Returns what centred rows are multiplied by to have a length of 1 at most.
+
+    A power of two, which rounds nothing: no square overflows float32 or, where it could matter, vanishes.
+    """
+    largest = max(max(float(rows.max()), -float(rows.min())) for rows in (query, gallery))
+    longest = max(2 * largest * gallery.shape[1] ** 0.5, float(np.finfo(np.float64).tiny))
+    return float(2.0 ** -np.ceil(np.log2(longest)))
+
+
 def squared_lengths(rows: np.ndarray) -> np.ndarray:
     """Returns |row|^2 in float64, `[N]` for `[N, D]`."""
     return np.einsum("nd,nd->n", rows, rows, dtype=np.float64)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_reid.evaluation.blocks import centre_of, cores, slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import centre_of, cores, scale_of, slices, squared_lengths, threads, unit_rows
 
 _ROUNDING = 2.0**-24  # of float32
 # A wider product is summed from several: the error bound grows with the length of one sum.
@@ -82,10 +82,7 @@ def preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable
     """Returns the map of embeddings to float64 rows of length 1 at most whose distance gives the metric's order."""
     if metric == "cosine":  # |a - b|^2 = 2 - 2 cos for unit vectors.
         return unit_rows
-    offset = centre_of(gallery)
-    largest = max(max(float(rows.max()), -float(rows.min())) for rows in (query, gallery))
-    # By a power of two, which is exact: no square overflows float32 or, where it could matter, vanishes.
-    scale = 2.0 ** -np.ceil(np.log2(max(2 * largest * np.sqrt(gallery.shape[1]), np.finfo(np.float64).tiny)))
+    offset, scale = centre_of(gallery), scale_of(query, gallery)
 
     def centred(embeddings: np.ndarray) -> np.ndarray:
         rows = embeddings.astype(np.float64)

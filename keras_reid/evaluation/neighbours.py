@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import centre_of, cores, slices, squared_lengths, threads
+from keras_reid.evaluation.blocks import centre_of, cores, scale_of, slices, squared_lengths, threads
 
 BLOCK_BYTES = 64 << 20  # One block of products; smaller ones make the product slower.
 CACHE_BYTES = 1 << 20  # What a core works on at a time after the product: it should stay in the core's own cache.
@@ -97,10 +97,7 @@ class GalleryProducts:
     def __init__(self, query: np.ndarray, gallery: np.ndarray, dtype: Any = np.float32):
         self._dtype = dtype
         self._centre = centre_of(gallery)
-        largest = max(abs(float(value)) for side in (query, gallery) for value in (side.min(), side.max()))
-        longest = max(2 * largest * gallery.shape[1] ** 0.5, float(np.finfo(np.float64).tiny))
-        # By a power of two, which rounds nothing: centred rows get a length of 1 at most, so no square overflows.
-        self.scale = float(2.0 ** -np.ceil(np.log2(longest)))
+        self.scale = scale_of(query, gallery)
         self._columns = np.empty((len(gallery), gallery.shape[1] + 1), dtype)
         for part, rows, squares in self._prepared(gallery):
             self._columns[part, :-1] = rows

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.views import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import squared_lengths, unit_rows
 from keras_reid.evaluation.inputs import METRICS, check_option
 
 POOLINGS = ("mean", "max")
-_UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
 
 
 def pool_embeddings(
@@ -53,7 +53,7 @@ def pool_embeddings(
     rows = unit_rows(embeddings[order]) if metric == "cosine" else embeddings[order].astype(np.float64)
     pooled = np.maximum.reduceat(rows, starts) if how == "max" else np.add.reduceat(rows, starts) / counts[:, None]
     lengths = np.sqrt(squared_lengths(pooled))[:, None]
-    if (abs(np.sqrt(squared_lengths(rows)) - 1) <= _UNIT_LENGTH_TOLERANCE).all():
+    if (abs(np.sqrt(squared_lengths(rows)) - 1) <= UNIT_LENGTH_TOLERANCE).all():
         pooled = pooled / np.where(lengths > 0, lengths, 1)
     return pooled.astype(np.float32), order[starts]
 

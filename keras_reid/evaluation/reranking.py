@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from keras_reid.artifacts.views import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
@@ -24,7 +25,6 @@ from keras_reid.evaluation.neighbours import (
     squared_distances,
 )
 
-UNIT_LENGTH_TOLERANCE = 1e-3  # Unit vectors that went through float16 are still taken for such.
 CANCELLED = 1e-6  # Length of a mean of unit vectors below which its direction is rounding error.
 BYTES_PER_PAIR = 16  # A value, an index, and the same once more while rows are put together.
 

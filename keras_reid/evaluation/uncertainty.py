@@ -111,7 +111,7 @@ def _per_query(average_precision: np.ndarray, first_match_rank: np.ndarray) -> d
 def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarray:
     """Returns where each query of this run stands in the other; ReidError where one of them is no list of scores."""
     for run in (here, there):
-        _check_rows(run)
+        check_run(run)
     positions = {name: index for index, name in enumerate(there["query"])}
     for run in (here, there):
         if len(set(run["query"])) < len(run["query"]):
@@ -131,7 +131,8 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
     return np.array(order)
 
 
-def _check_rows(run: Mapping[str, Any]) -> None:
+def check_run(run: Mapping[str, Any]) -> None:
+    """Raises ReidError when the lists of a run's scores per query are not what `paired_differences` compares."""
     columns = ("query", "average_precision", "first_match_rank")
     missing = [name for name in columns if name not in run]
     if missing:
