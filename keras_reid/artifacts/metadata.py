@@ -51,6 +51,11 @@ def describe_embedder(
     }
 
 
+def as_text(metadata: Mapping) -> str:
+    """Returns the text of a `reid.json`: a key a line, which the SavedModel's `compare` reads the threshold from."""
+    return json.dumps(metadata, indent=2)
+
+
 def _installed_versions() -> dict:
     versions = {}
     for package in _PACKAGES:
@@ -82,14 +87,13 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
     # Opened in full, so that what nobody can open is refused and not half repaired.
     artifact = open_artifact(path)
     metadata = checked({**artifact.metadata, **changes}, Path(artifact.name))
-    text = json.dumps(metadata, indent=2)
     place = Path(artifact.name)
     if artifact.kind == "keras":
         from keras_reid.models.keras_file import replace_metadata  # takes TensorFlow, which describing does not
 
         replace_metadata(place, metadata)
     elif artifact.kind == "savedmodel":
-        write_text((place / "assets" / FILE_NAME).resolve(), text)
+        write_text((place / "assets" / FILE_NAME).resolve(), as_text(metadata))
     else:
         _replace_in_zip(place, metadata)
     return metadata
@@ -116,7 +120,7 @@ def add_to_zip(path: Path, metadata: Mapping) -> None:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with zipfile.ZipFile(path, "a") as file:
         file.comment = digest.encode()
-        file.writestr(FILE_NAME, json.dumps(metadata, indent=2))
+        file.writestr(FILE_NAME, as_text(metadata))
 
 
 def read_from_zip(path: Path) -> dict:

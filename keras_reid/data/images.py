@@ -57,7 +57,8 @@ def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     Returns:
         float32 of that size, values 0..255; an image that already has the size keeps its values bit by bit.
     """
-    return tf.image.resize(tf.cast(images, tf.float32), image_size, method="bilinear", antialias=False)
+    # The cast comes last: a photo of 12,000 x 12,000 pixels takes 0.4 GB in uint8 and 1.7 GB in float32.
+    return tf.cast(tf.image.resize(images, image_size, method="bilinear", antialias=False), tf.float32)
 
 
 def augment_image(image: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:

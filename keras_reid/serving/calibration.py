@@ -1,0 +1,57 @@
+"""Decides which training images show a quantized network the range of its activations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.images import decode_image, raise_for_undecodable, resize_images
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
+
+
+def spread_over_people_and_cameras(images: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
+    """Chooses images so that every person is there before anyone is there twice, and cameras take turns.
+
+    Args:
+        images: with the columns person_id and, where it is known, camera_id.
+        count: how many are wanted; all where there are fewer.
+        seed: of the choice.
+
+    Returns:
+        Rows of `images`.
+    """
+    # Missing camera ids are one camera.
+    frame = images.assign(camera=images.camera_id.astype("string").fillna("") if "camera_id" in images else "")
+    frame = frame.sample(frac=1, random_state=seed)
+    # The first image of each person by each camera comes before any second one.
+    frame = frame.assign(turn=frame.groupby(["person_id", "camera"]).cumcount()).sort_values("turn", kind="stable")
+    frame = frame.assign(turn=frame.groupby("person_id").cumcount())
+    frame = frame.assign(camera_turn=frame.groupby(["turn", "camera"]).cumcount())
+    frame = frame.sort_values(["turn", "camera_turn"], kind="stable").head(count)
+    return images.loc[frame.index]
+
+
+def calibration_images(catalog: pd.DataFrame, image_size: tuple[int, int], *, count: int) -> np.ndarray:
+    """Reads training images of many people and cameras.
+
+    Args:
+        catalog: with the split "train".
+        image_size: (height, width) of the network's input.
+        count: how many.
+
+    Returns:
+        uint8 `[N, height, width, 3]`, RGB, rounded after the resize.
+
+    Raises:
+        ReidError: there are no training images, or one cannot be read.
+    """
+    training = catalog[catalog.split == "train"]
+    if not len(training):
+        raise ReidError("int8 and int16 are calibrated on training images, but the data set has none.")
+    paths = list(spread_over_people_and_cameras(training.reset_index(drop=True), count).image_path)
+    try:
+        pixels = [resize_images(decode_image(tf.io.read_file(path)), image_size) for path in paths]
+    except (tf.errors.OpError, ValueError) as error:
+        raise_for_undecodable(paths, error)
+    return tf.cast(tf.round(tf.stack(pixels)), tf.uint8).numpy()

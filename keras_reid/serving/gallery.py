@@ -1,0 +1,128 @@
+"""Decides how two embeddings are compared inside a graph, and what a gallery inside a SavedModel is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.artifacts import read_embeddings
+from keras_reid.data.catalog import JUNK_ID
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import tf
+
+# Beyond the k that are wanted: float32 products may exchange neighbours, explicit differences put them right.
+_SPARE = 32
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Gallery:
+    """Embeddings to search, and whose they are.
+
+    Attributes:
+        ids: int64 or str `[G]`.
+        embeddings: float32 `[G, D]`.
+        rows: int32 `[G]`, each one's row in the file that it was read from.
+    """
+
+    ids: np.ndarray
+    embeddings: np.ndarray
+    rows: np.ndarray
+
+    def as_variables(self, metric: str) -> tf.Module:
+        """Returns what the graph holds: rows that the metric compares, moved so that their mean is 0."""
+        rows = comparable(self.embeddings.astype(np.float64), metric).numpy()
+        centre = rows.mean(axis=0)  # far from 0, float32 products could not tell neighbours apart
+        module = tf.Module()
+        module.ids = tf.Variable(tf.convert_to_tensor(self.ids), trainable=False, name="gallery_ids")
+        module.rows = tf.Variable(self.rows, trainable=False, name="gallery_rows")
+        module.centre = tf.Variable(centre.astype(np.float32), trainable=False, name="gallery_centre")
+        centred = (rows - module.centre.numpy()).astype(np.float32)
+        module.embeddings = tf.Variable(centred, trainable=False, name="gallery_embeddings")
+        return module
+
+
+def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -> Gallery:
+    """Reads the gallery for `search` from saved embeddings, as `python -m keras_reid.embed` writes them.
+
+    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out.
+
+    Args:
+        path: .npz, .parquet or .csv.
+        metric: how the network's embeddings are compared.
+        embedding_size: D of the network.
+
+    Raises:
+        ReidError: another width or metric, numbers that are not finite, ids that are missing, or nobody is left.
+    """
+    saved = read_embeddings(path)
+    if saved.embeddings.shape[1] != embedding_size:
+        raise ReidError(
+            f"--gallery={path} holds embeddings of width {saved.embeddings.shape[1]}, the network gives "
+            f"{embedding_size}: embed the gallery with this network."
+        )
+    if saved.metric not in (None, metric):
+        raise ReidError(f"--gallery={path} is compared by {saved.metric}, the network by {metric}: embed it again.")
+    broken = ~np.isfinite(saved.embeddings).all(axis=1)
+    if broken.any():
+        raise ReidError(f"--gallery={path} holds NaN or inf in row {broken.argmax()}: embed it again.")
+    column = next((name for name in ("person_id", "image_path") if name in saved.frame), None)
+    if column is None or saved.frame[column].isna().any():
+        raise ReidError(
+            f"--gallery={path} names no {column or 'person_id and no image_path'}{' in some rows' if column else ''}: "
+            "expected one for each embedding, which search answers with."
+        )
+    ids = saved.frame[column]
+    is_integer = pd.api.types.is_integer_dtype(ids)
+    kept = np.flatnonzero((ids != JUNK_ID).to_numpy(bool)) if is_integer else np.arange(len(ids))
+    if not len(kept):
+        raise ReidError(f"--gallery={path} holds junk (id -1) alone: expected somebody to find.")
+    ids = ids.to_numpy(np.int64) if is_integer else ids.astype(str).to_numpy(object)
+    return Gallery(ids[kept], saved.embeddings[kept], kept.astype(np.int32))
+
+
+def comparable(embeddings: tf.Tensor, metric: str) -> tf.Tensor:
+    """Returns embeddings `[N, D]` as the metric compares them: as they are, or of length 1 under cosine."""
+    embeddings = tf.convert_to_tensor(embeddings)
+    return tf.math.l2_normalize(embeddings, axis=1, epsilon=1e-24) if metric == "cosine" else embeddings
+
+
+def distances_of(first: tf.Tensor, second: tf.Tensor, metric: str) -> tf.Tensor:
+    """Returns distances along the last axis, by explicit difference: exact near 0.
+
+    Args:
+        first: `comparable` embeddings `[..., D]`.
+        second: the same.
+        metric: "euclidean", or "cosine": 1 - cosine, which is half the squared difference of unit rows.
+    """
+    squared = tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1)
+    return squared / 2 if metric == "cosine" else tf.sqrt(squared)
+
+
+def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbours: int) -> dict[str, tf.Tensor]:
+    """Finds the nearest of a gallery.
+
+    Args:
+        queries: float32 `[N, D]`, embeddings as the network gives them.
+        gallery: of `Gallery.as_variables`.
+        metric: "euclidean" or "cosine".
+        neighbours: k; all where the gallery has fewer.
+
+    Returns:
+        `ids` `[N, k]`, `distances` float32 `[N, k]`, ascending, and `rows` int32 `[N, k]`.
+    """
+    queries = comparable(queries, metric) - gallery.centre
+    embeddings = gallery.embeddings.read_value()
+    size = gallery.embeddings.shape[0]
+    closeness = tf.matmul(queries, embeddings, transpose_b=True) - tf.reduce_sum(embeddings**2, axis=1) / 2
+    found = tf.math.top_k(closeness, min(size, neighbours + _SPARE)).indices
+    distances = distances_of(tf.gather(embeddings, found), queries[:, None], metric)
+    order = tf.argsort(distances, axis=1, stable=True)[:, : min(size, neighbours)]
+    found = tf.gather(found, order, batch_dims=1)
+    return {
+        "ids": tf.gather(gallery.ids, found),
+        "distances": tf.gather(distances, order, batch_dims=1),
+        "rows": tf.gather(gallery.rows, found),
+    }

@@ -1,0 +1,125 @@
+"""Decides what a served model is asked and answers: the signatures of the SavedModel, in TensorFlow alone.
+
+| signature | takes | gives |
+|---|---|---|
+| `serving_default` | `images`, uint8 `[N, H, W, 3]`, RGB of any size | `embedding`, float32 `[N, D]` |
+| `serve_float` | `images`, float32 `[N, H, W, 3]`, 0..255 | `embedding` |
+| `serve_bytes` | `image_bytes`, string `[N]`: JPEG, PNG or BMP files, of any sizes | `embedding` |
+| `compare` | `first_images`, `second_images`, uint8 `[N, H, W, 3]`, of any sizes | `distance`, float32 `[N]` |
+| | the same, where `reid.json` holds a threshold | also `same_person`, bool `[N]` |
+| `search` | `images`, where there is a gallery | `ids`, `distances`, `rows`, `[N, k]`, nearest first |
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from keras_reid.artifacts.artifact import INPUT, OUTPUT, SIGNATURE
+from keras_reid.data.images import decode_image, resize_images
+from keras_reid.keras2 import keras, tf
+from keras_reid.serving.gallery import Gallery, comparable, distances_of, nearest
+
+_ANY_IMAGES = [None, None, None, 3]
+
+
+def serving_module(
+    embedder: keras.Model,
+    metadata: Mapping,
+    metadata_file: str | os.PathLike,
+    *,
+    gallery: Gallery | None = None,
+    neighbours: int = 10,
+) -> tf.Module:
+    """Returns what `tf.saved_model.save` writes; its `signatures` are functions by name.
+
+    Args:
+        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
+        metadata: the content of `reid.json`.
+        metadata_file: a file of that content named `reid.json`, as `metadata.write` writes it; becomes an asset.
+        gallery: what `search` searches; None leaves that signature out.
+        neighbours: k of `search`.
+    """
+    module = tf.Module()
+    # The variables and no Keras object: whoever loads it needs no Keras.
+    module.variables_of_embedder = list(embedder.variables)
+    module.metadata = tf.saved_model.Asset(os.fspath(metadata_file))
+    image_size, metric = embedder.input_shape[1:3], metadata.get("metric", "euclidean")
+
+    def network(images: tf.Tensor) -> tf.Tensor:
+        # oneDNN gives an empty batch the wrong number of channels: it gets one image, whose embedding is cut off.
+        count = tf.shape(images)[0]
+        padded = tf.pad(images, [[0, 1 - tf.minimum(count, 1)], [0, 0], [0, 0], [0, 0]])
+        return embedder(tf.ensure_shape(padded, [None, *image_size, 3]), training=False)[:count]
+
+    def embedding_of(images: tf.Tensor) -> tf.Tensor:
+        return network(resize_images(images, image_size))
+
+    @tf.function(input_signature=[tf.TensorSpec(_ANY_IMAGES, tf.uint8, name=INPUT)])
+    def embed(images):
+        return {OUTPUT: embedding_of(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec(_ANY_IMAGES, tf.float32, name=INPUT)])
+    def embed_float(images):
+        return {OUTPUT: embedding_of(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def embed_bytes(image_bytes):
+        def read(contents: tf.Tensor) -> tf.Tensor:
+            return resize_images(decode_image(contents), image_size)
+
+        # One at a time: each has a size of its own, and a decoded photo may take hundreds of megabytes.
+        image = tf.TensorSpec([*image_size, 3], tf.float32)
+        images = tf.map_fn(read, image_bytes, fn_output_signature=image, parallel_iterations=1)
+        return {OUTPUT: network(images)}
+
+    pair = [tf.TensorSpec(_ANY_IMAGES, tf.uint8, name=f"{which}_images") for which in ("first", "second")]
+    module.threshold = _threshold_of(metadata_file) if metadata.get("threshold") is not None else None
+
+    @tf.function(input_signature=pair)
+    def compare(first_images, second_images):
+        sizes = tf.shape(first_images)[0], tf.shape(second_images)[0]
+        with tf.control_dependencies(
+            [tf.debugging.assert_equal(*sizes, "expected as many first_images as second_images")]
+        ):
+            first = comparable(embedding_of(first_images), metric)
+        distance = distances_of(first, comparable(embedding_of(second_images), metric), metric)
+        if module.threshold is None:
+            return {"distance": distance}
+        return {"distance": distance, "same_person": distance <= _number_in(module.threshold)}
+
+    module.signatures_by_name = {
+        SIGNATURE: embed,
+        "serve_float": embed_float,
+        "serve_bytes": embed_bytes,
+        "compare": compare,
+    }
+    if gallery is not None:
+        module.gallery = gallery.as_variables(metric)
+
+        @tf.function(input_signature=[tf.TensorSpec(_ANY_IMAGES, tf.uint8, name=INPUT)])
+        def search(images):
+            return nearest(embedding_of(images), module.gallery, metric, neighbours)
+
+        module.signatures_by_name["search"] = search
+    return module
+
+
+def _threshold_of(metadata_file: str | os.PathLike) -> tf.lookup.StaticHashTable:
+    """Returns the lines of `reid.json` by number: the threshold stands in one place, where `evaluate` changes it."""
+    lines = tf.lookup.TextFileInitializer(
+        os.fspath(metadata_file),
+        tf.int64,
+        tf.lookup.TextFileIndex.LINE_NUMBER,
+        tf.string,
+        tf.lookup.TextFileIndex.WHOLE_LINE,
+    )
+    return tf.lookup.StaticHashTable(lines, default_value="")
+
+
+def _number_in(lines: tf.lookup.StaticHashTable) -> tf.Tensor:
+    text = lines.lookup(tf.range(lines.size()))
+    # Two spaces: a key of the outermost object.
+    found = tf.boolean_mask(text, tf.strings.regex_full_match(text, r'  "threshold": -?[0-9][-+.0-9eE]*,?'))
+    with tf.control_dependencies([tf.debugging.assert_equal(tf.size(found), 1, "reid.json holds no threshold")]):
+        return tf.strings.to_number(tf.strings.regex_replace(found[0], r".*: |,", ""))
