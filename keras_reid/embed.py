@@ -1,7 +1,9 @@
 """python -m keras_reid.embed --artifact=PATH --images=IMAGES --output=FILE: images in, embeddings out.
 
 IMAGES is a folder, a quoted pattern ('photos/**/*.jpg'), or a .csv with a column image_path, whose other columns
-(person_id, camera_id, ...) are kept. FILE ends in .parquet, .npz or .csv.
+(person_id, camera_id, ...) are kept. FILE ends in .parquet, .npz or .csv. The same command goes on where it was
+interrupted: finished parts lie in FILE.parts until FILE is written. What --on_error=skip leaves out is listed in
+FILE.skipped.txt.
 """
 
 from __future__ import annotations
@@ -9,11 +11,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from keras_reid import options
 from keras_reid.artifacts.embeddings_file import check_writable_as, write_embeddings
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
+from keras_reid.files import write_text
+
+_NAMES_ON_SCREEN = 20
 
 
 def embed(flags: options.Flags) -> None:
@@ -24,14 +30,31 @@ def embed(flags: options.Flags) -> None:
         raise ReidError(f"--output={flags.output} is the list of the images itself: give it another name.")
     frame = list_images(flags.images)
     check_writable_as(flags.output, list(frame))
+    skipped_file, parts = f"{flags.output}.skipped.txt", f"{flags.output}.parts"
+    options.check_writable("output", skipped_file)
 
-    from keras_reid.artifacts import embed_files, open_artifact  # TensorFlow takes seconds: after the cheap checks
+    from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts  # takes seconds: after the checks
 
     artifact = open_artifact(flags.artifact)
-    embeddings = embed_files(artifact, frame.image_path, batch_size=flags.batch_size, views=flags.views)
-    write_embeddings(flags.output, frame, embeddings, metric=artifact.metric)
+    how = options.given(flags, "batch_size", "views", "on_error")
+    embeddings, readable = embed_in_parts(artifact, frame.image_path, folder=parts, **how)
+    _report_skipped(frame.image_path[~readable].tolist(), len(frame), skipped_file)
+    write_embeddings(flags.output, frame[readable].reset_index(drop=True), embeddings, metric=artifact.metric)
+    remove_parts(parts)
     count, width = embeddings.shape
     print(f"{count} embeddings of width {width} written to {flags.output}, comparable by {artifact.metric} distance")
+
+
+def _report_skipped(paths: list[str], count: int, file: str) -> None:
+    if not paths:
+        Path(file).unlink(missing_ok=True)  # of an earlier job
+        return
+    write_text(file, "".join(f"{path}\n" for path in paths))
+    print(f"{len(paths)} of {count} images cannot be read (missing, truncated or no image) and are left out:")
+    for path in paths[:_NAMES_ON_SCREEN]:
+        print(f"  {path}")
+    more = len(paths) - _NAMES_ON_SCREEN
+    print(f"  and {more} more: {file} lists them all" if more > 0 else f"  also listed in {file}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -216,6 +216,7 @@ def embed_flags() -> Flags:
     _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
     _define_views(values)
     _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
+    _enum(values, "on_error", "stop", ("stop", "skip"), "At an image that cannot be read: stop, or skip and list it.")
     return values
 
 

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from PIL import Image
 
 from keras_reid import embed, options
 from keras_reid.artifacts import describe_embedder, open_artifact, read_embeddings
+from keras_reid.artifacts.embedding_job import ON_ERROR
 from keras_reid.artifacts.views import VIEWS
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
@@ -138,6 +142,8 @@ def test_a_trained_run_embeds_a_csv_with_ids_to_parquet(finished_run, tiny_catal
 
 def test_the_choices_of_views_are_those_of_the_library():
     assert options.VIEWS == VIEWS
+    for choice in ON_ERROR:
+        options.embed_flags()["on_error"].parse(choice)
 
 
 def test_help_lists_every_flag(capsys):
@@ -156,6 +162,7 @@ def test_nothing_is_written_or_read_when_a_flag_is_wrong(artifact, photos, tmp_p
     assert "ends in .parquet, .npz, .csv" in refused(**{**flags, "output": tmp_path / "out.pkl"})
     assert "--views" in refused(**flags, views="ten")
     assert "--batch_size" in refused(**flags, batch_size=0)
+    assert "--on_error" in refused(**flags, on_error="ignore")
     assert "no artifact at" in refused(**{**flags, "artifact": tmp_path / "nothing"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos [1]"]
 
@@ -175,6 +182,108 @@ def test_a_broken_image_is_named_and_nothing_is_written(artifact, photos, tmp_pa
     error = refused(artifact=artifact, images=photos, output=tmp_path / "out.npz")
     assert "1 of 5 images cannot be read" in error and "deep/broken.jpg" in error
     assert not (tmp_path / "out.npz").exists()
+
+
+# --- Images that are left out, and going on ---
+
+
+def write_noise(folder: Path, count: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 12, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_skipped_images_are_named_counted_and_listed(artifact, tmp_path, capsys):
+    """23 of 30 rows name what is no image: 20 on the screen, all in the list; the ids of the others stay theirs."""
+    folder, output = write_noise(tmp_path / "photos", 7), tmp_path / "out.csv"
+    names = [f"photos/{number:02}.png" for number in range(30)]
+    (folder / "07.png").mkdir()
+    (folder / "08.png").write_text("hello")
+    shuffled = names[10:] + names[:10]
+    pd.DataFrame({"image_path": shuffled, "person_id": range(30)}).to_csv(tmp_path / "list.csv", index=False)
+    arguments = ["embed", f"--artifact={artifact}", f"--output={output}", "--on_error=skip"]
+    assert embed.main([*arguments, f"--images={tmp_path / 'list.csv'}"]) == 0
+    skipped = [str(tmp_path / name) for name in [*names[10:], *names[7:10]]]
+    first, *named, more, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("23 of 30 images cannot be read")
+    assert named == [f"  {path}" for path in skipped[:20]]
+    assert more == f"  and 3 more: {output}.skipped.txt lists them all"
+    assert last.startswith(f"7 embeddings of width 8 written to {output}")
+    assert (tmp_path / "out.csv.skipped.txt").read_text() == "".join(f"{path}\n" for path in skipped)
+    read = read_embeddings(output)
+    assert read.frame.person_id.tolist() == list(range(20, 27))
+    assert relative(read.frame, tmp_path) == names[:7]
+    assert not (tmp_path / "out.csv.parts").exists()
+
+    assert embed.main([*arguments, f"--images={folder}/0[0-6].png"]) == 0
+    assert not (tmp_path / "out.csv.skipped.txt").exists()  # it told of another job
+    np.testing.assert_array_equal(read_embeddings(output).embeddings, read.embeddings)
+
+
+def test_no_image_that_can_be_read_is_refused_and_nothing_is_written(artifact, tmp_path, refused):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("hello")
+    flags = {"artifact": artifact, "images": tmp_path / "photos", "output": tmp_path / "out.npz", "on_error": "skip"}
+    assert "none of the 1 images can be read" in refused(**flags)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+def test_folders_in_the_way_are_refused_and_stay(artifact, photos, tmp_path, refused):
+    flags = {"artifact": artifact, "images": photos, "output": tmp_path / "out.npz"}
+    (tmp_path / "out.npz.skipped.txt").mkdir()
+    assert "out.npz.skipped.txt is a folder" in refused(**flags)
+    (tmp_path / "out.npz.skipped.txt").rmdir()
+    (tmp_path / "out.npz.parts").mkdir()
+    (tmp_path / "out.npz.parts" / "thesis.txt").write_text("precious")
+    assert "is a folder with 'thesis.txt'" in refused(**flags)
+    assert (tmp_path / "out.npz.parts" / "thesis.txt").read_text() == "precious"
+
+
+# Sends itself a signal in the midst of its eighth batch, as `python -m keras_reid.embed` otherwise.
+_SIGNALLED = """
+import os, runpy, sys
+from keras_reid.artifacts import artifact, embedding_job
+embedding_job._CHUNK, count, embed = 6, 0, artifact.Artifact.embed
+def embed_or_stop(self, *arguments):
+    global count
+    count += 1
+    if count == 8:
+        os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+    return embed(self, *arguments)
+artifact.Artifact.embed = embed_or_stop
+runpy.run_module("keras_reid.embed", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_the_same_command_goes_on_where_it_was_interrupted(artifact, tmp_path, capsys, monkeypatch, number, exit_code):
+    """18 images and one of which nothing can be read, in chunks of 6: two are finished after seven batches of 2."""
+    folder, output = write_noise(tmp_path / "photos", 18), tmp_path / "out.npz"
+    (folder / "03.jpg").write_text("hello")
+    arguments = [f"--artifact={artifact}", f"--images={folder}", "--batch_size=2", "--on_error=skip"]
+    environment = {**os.environ, "SIGNAL": str(int(number)), "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", _SIGNALLED, *arguments, f"--output={output}"]
+    stopped = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert stopped.returncode == exit_code, stopped.stderr
+    if number == signal.SIGINT:
+        told = stopped.stderr.splitlines()[-2:]
+        assert told == ["12 of 19 images are done: the same command goes on there.", "interrupted."]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz.parts", "photos"]
+
+    monkeypatch.setattr("keras_reid.artifacts.embedding_job._CHUNK", 6)
+    assert embed.main(["embed", *arguments, f"--output={output}"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("going on after 12 of 19 images\n1 of 19 images cannot be read")
+    assert f"  {folder / '03.jpg'}\n" in printed
+    assert embed.main(["embed", *arguments, f"--output={tmp_path / 'at_once.npz'}"]) == 0
+    assert output.read_bytes() == (tmp_path / "at_once.npz").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["photos"]
+
+
+# --- Lists and names ---
 
 
 @pytest.mark.parametrize(

@@ -103,11 +103,17 @@ def _erase(image: tf.Tensor, u_area: tf.Tensor, u_aspect: tf.Tensor, u_top: tf.T
 
 
 def undecodable_images(image_paths: Sequence[str]) -> list[str]:
-    """Returns those of the files that cannot be read as images, in order. For the error message: it reads them all."""
+    """Returns those of the files that cannot be read as images, in order. It reads them all.
+
+    Raises:
+        tf.errors.ResourceExhaustedError: this machine lacks memory, or file handles: that says nothing of the images.
+    """
 
     def fails(path: str) -> bool:
         try:
             decode_image(tf.io.read_file(path))
+        except tf.errors.ResourceExhaustedError:
+            raise
         except (tf.errors.OpError, ValueError):
             return True
         return False

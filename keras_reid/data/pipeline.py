@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_reid.data.batches import identity_batches, steps_per_epoch
-from keras_reid.data.images import Augmentation, augment_image, decode_image, raise_for_undecodable, resize_images
+from keras_reid.data.images import (
+    Augmentation,
+    augment_image,
+    decode_image,
+    raise_for_undecodable,
+    resize_images,
+    undecodable_images,
+)
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -84,12 +91,15 @@ def _as_int32(person_ids: Sequence[int]) -> np.ndarray:
     return person_ids.astype(np.int32)
 
 
-def image_batches(image_paths: Sequence[str], *, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def image_batches(
+    image_paths: Sequence[str], *, batch_size: int, skip_undecodable: bool = False
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields decoded images in batches of one size each, so that nothing is resized before the network sees it.
 
     Args:
         image_paths: `[N]` files.
         batch_size: most images in a batch.
+        skip_undecodable: images that cannot be read come in no batch, in place of an error.
 
     Yields:
         (int64 `[n]` positions in `image_paths`, uint8 `[n, H, W, 3]` RGB), each position once.
@@ -102,19 +112,39 @@ def image_batches(image_paths: Sequence[str], *, batch_size: int) -> Iterator[tu
     image_paths = [os.fspath(path) for path in image_paths]
     for start in range(0, len(image_paths), _CHUNK):
         chunk = image_paths[start : start + _CHUNK]
-        try:
-            for positions, images in _equal_size_batches(chunk, batch_size).as_numpy_iterator():
-                yield start + positions, images
-        except tf.errors.OpError as error:  # missing, forbidden, a folder, truncated: each has a class of its own
-            raise_for_undecodable(chunk, error)
+        batches_of = _decodable_batches if skip_undecodable else _batches
+        for positions, images in batches_of(chunk, batch_size):
+            yield start + positions, images
 
 
-def _equal_size_batches(image_paths: list[str], batch_size: int) -> tf.data.Dataset:
+def _batches(image_paths: list[str], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    try:
+        yield from _equal_size_batches(image_paths, batch_size).as_numpy_iterator()
+    except tf.errors.OpError as error:  # missing, forbidden, a folder, truncated: each has a class of its own
+        raise_for_undecodable(image_paths, error)
+
+
+def _decodable_batches(image_paths: list[str], batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    came = np.zeros(len(image_paths), bool)
+    for positions, images in _equal_size_batches(image_paths, batch_size, ignore_errors=True).as_numpy_iterator():
+        came[positions] = True
+        yield positions, images
+    missed = np.flatnonzero(~came)
+    # Read once more: a disk or a network that failed for a moment is no reason to lose an image.
+    undecodable = set(undecodable_images([image_paths[position] for position in missed]))
+    again = np.array([position for position in missed if image_paths[position] not in undecodable], int)
+    for positions, images in image_batches([image_paths[position] for position in again], batch_size=batch_size):
+        yield again[positions], images
+
+
+def _equal_size_batches(image_paths: list[str], batch_size: int, *, ignore_errors: bool = False) -> tf.data.Dataset:
     def size_key(_, image):
         height, width = tf.unstack(tf.shape(image, tf.int64)[:2])
         return height * 2**32 + width
 
     files = tf.data.Dataset.from_tensor_slices(image_paths).enumerate()
     images = files.map(lambda n, path: (n, decode_image(tf.io.read_file(path))), num_parallel_calls=tf.data.AUTOTUNE)
+    if ignore_errors:
+        images = images.ignore_errors()
     grouped = images.group_by_window(size_key, lambda _, group: group.batch(batch_size), window_size=batch_size)
     return grouped.prefetch(tf.data.AUTOTUNE)

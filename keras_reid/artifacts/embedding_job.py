@@ -1,0 +1,229 @@
+"""Decides how embedding goes on where it was interrupted: finished chunks lie in a folder until the output is written.
+
+A chunk's file begins with a hash over its content, the artifact, the views and the images: what is damaged or of
+another job does not fit, and is embedded again. It marks the images that could not be read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_reid.artifacts.artifact import Artifact
+from keras_reid.artifacts.views import check_views
+from keras_reid.data.images import undecodable_images
+from keras_reid.data.pipeline import image_batches
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all, write_text
+
+ON_ERROR = ("stop", "skip")
+# An interruption costs no more than that, two minutes on a laptop. Each chunk takes 0.1 seconds to start: not fewer.
+_CHUNK = 2048
+_FORMAT = 1  # of a chunk's file: a new one makes the old files another job's
+_HASH_SIZE = hashlib.sha256().digest_size
+_JOB = "embed_job.json"
+_OURS = re.compile(r"\.?embed_(job|\d{6,})(\.part-[0-9a-f]{8})?\.(json|bin)")  # with what a killed process leaves
+
+
+def embed_in_parts(
+    artifact: Artifact,
+    image_paths: Sequence[str],
+    *,
+    folder: str | os.PathLike,
+    batch_size: int = 64,
+    views: str = "none",
+    on_error: str = "stop",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Embeds image files as `embed_files` does, and keeps what is finished: called again, it goes on from there.
+
+    Args:
+        artifact: what embeds them, opened by `open_artifact`: its files tell one job from another.
+        image_paths: `[N]` files of any size.
+        folder: where finished chunks are kept; made when there is one, removed by `remove_parts`.
+        batch_size: most images at once.
+        views: as in `Artifact.embed`.
+        on_error: at an image that cannot be read, "stop", or "skip" it.
+
+    Returns:
+        (float32 `[M, D]` embeddings of the images that can be read, in the order of the files; bool `[N]`, which can).
+
+    Raises:
+        ReidError: names images that cannot be read, if it is to stop there, or if none can; the folder is not ours.
+    """
+    check_views(views)
+    if on_error not in ON_ERROR:
+        raise ReidError(f"--on_error={on_error}, expected one of {', '.join(ON_ERROR)}.")
+    _check_ours(Path(folder))
+    job = _Job(artifact, [os.fspath(path) for path in image_paths], Path(folder), views)
+    unfinished = [chunk for chunk in job.chunks if not job.load(chunk, on_error)]
+    job.begin()
+    try:
+        _embed_chunks(job, unfinished, artifact, batch_size=batch_size, views=views, skip=on_error == "skip")
+    except KeyboardInterrupt:
+        if job.done:
+            print(f"{job.progress()} are done: the same command goes on there.", file=sys.stderr)
+        raise
+    except ReidError as error:  # an image that it stops at
+        advice = " Or leave them out: --on_error=skip." if on_error == "stop" else ""
+        kept = f" {job.progress()} are done and kept." if job.done else ""
+        raise ReidError(f"{error}{advice}{kept}") from error
+    if len(job.paths) and not job.readable.any():
+        remove_parts(folder)  # nothing in it is worth keeping
+        raise ReidError(
+            f"none of the {len(job.paths)} images can be read (missing, truncated or no image), such as "
+            f"{job.paths[0]!r}. Expected JPEG, PNG or BMP files."
+        )
+    return job.embeddings[job.readable], job.readable
+
+
+def remove_parts(folder: str | os.PathLike) -> None:
+    """Removes finished chunks and their folder; whatever else lies in it stays, and the folder with it."""
+    folder = Path(folder)
+    for path in list(folder.iterdir()) if folder.is_dir() else []:
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there is none, or it is not empty
+        folder.rmdir()
+
+
+def _check_ours(folder: Path) -> None:
+    names = os.listdir(folder) if folder.is_dir() else []
+    foreign = [name for name in names if not _OURS.fullmatch(name)]
+    # Beside our own there may be others: file managers leave theirs in any folder.
+    if (foreign and _JOB not in names) or (os.path.lexists(folder) and not folder.is_dir()):
+        found = f"a folder with {foreign[0]!r}" if foreign else "a file"
+        raise ReidError(
+            f"{str(folder)!r} is {found}, expected nothing, or what an interrupted embed left: finished parts are kept "
+            "there. Move it away, or give another --output."
+        )
+
+
+def _embed_chunks(
+    job: _Job, chunks: list[slice], artifact: Artifact, *, batch_size: int, views: str, skip: bool
+) -> None:
+    bar_options = {"desc": f"embed ({artifact.kind})", "unit": "image", "disable": None, "leave": False}
+    with tqdm(total=len(job.paths), initial=job.done, **bar_options) as bar:
+        for chunk in chunks:
+            paths = job.paths[chunk]
+            for positions, images in image_batches(paths, batch_size=batch_size, skip_undecodable=skip):
+                job.embeddings[chunk][positions] = artifact.embed(images, views)
+                job.readable[chunk][positions] = True
+                bar.update(len(positions))
+            bar.update(len(paths) - np.count_nonzero(job.readable[chunk]))
+            job.save(chunk)
+
+
+class _Job:
+    """What is embedded, and its folder of finished chunks.
+
+    Attributes:
+        paths: all N images.
+        chunks: which of them form each chunk.
+        embeddings: float32 `[N, D]`, zeros where there is none yet, or never will be.
+        readable: bool `[N]`, whether there is one.
+        done: how many images lie in finished chunks.
+    """
+
+    def __init__(self, artifact: Artifact, paths: list[str], folder: Path, views: str):
+        width = artifact.metadata["embedding_size"]
+        self.paths, self.folder, self.done = paths, folder, 0
+        self.chunks = [slice(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
+        self.embeddings, self.readable = np.zeros((len(paths), width), np.float32), np.zeros(len(paths), bool)
+        self._recipe = {"format": _FORMAT, "artifact": _content_hash(artifact), "views": views, "embedding_size": width}
+        self._images = {chunk.start: _images_hash(paths[chunk]) for chunk in self.chunks}
+
+    def load(self, chunk: slice, on_error: str) -> bool:
+        """Takes over a chunk from its file; False if there is none that fits."""
+        try:
+            content = self._file(chunk).read_bytes()
+        except OSError:  # not there, or the disk does not give it back
+            return False
+        count = chunk.stop - chunk.start
+        if content[:_HASH_SIZE] != self._hash(chunk, content[_HASH_SIZE:]):
+            return False
+        readable = np.frombuffer(content, bool, count, _HASH_SIZE)
+        skipped = [path for path, can_be_read in zip(self.paths[chunk], readable) if not can_be_read]
+        # Each is tried again: the disk that it lies on may have been away for a while.
+        if skipped and (on_error == "stop" or len(undecodable_images(skipped)) < len(skipped)):
+            return False
+        self.readable[chunk] = readable
+        self.embeddings[chunk] = np.frombuffer(content, np.float32, offset=_HASH_SIZE + count).reshape(count, -1)
+        self.done += count
+        return True
+
+    def begin(self) -> None:
+        """Says how much of the folder holds, and clears it if nothing does because it is another job's."""
+        changed = self._changed()
+        if changed and not self.done:
+            print(f"{self.folder} is of another job (other {', '.join(changed)}): beginning anew")
+            remove_parts(self.folder)
+        elif changed:
+            print(f"the images are no longer those of {self.folder}: what has changed is embedded again")
+            self._write_job()
+        if self.done:
+            print(f"going on after {self.progress()}")
+
+    def progress(self) -> str:
+        return f"{self.done} of {len(self.paths)} images"
+
+    def save(self, chunk: slice) -> None:
+        """Writes a finished chunk, whole or not at all."""
+        if not (self.folder / _JOB).exists():  # the first chunk, or the same command was done elsewhere meanwhile
+            self._write_job()
+        body = self.readable[chunk].tobytes() + self.embeddings[chunk].tobytes()
+        with whole_or_not_at_all(self._file(chunk)) as temporary:
+            temporary.write_bytes(self._hash(chunk, body) + body)
+        self.done += chunk.stop - chunk.start
+
+    def _file(self, chunk: slice) -> Path:
+        return self.folder / f"embed_{chunk.start // _CHUNK:06}.bin"
+
+    def _hash(self, chunk: slice, body: bytes) -> bytes:
+        return hashlib.sha256(json.dumps(self._recipe).encode() + self._images[chunk.start] + body).digest()
+
+    def _description(self) -> dict:
+        return {**self._recipe, "images": hashlib.sha256(b"".join(self._images.values())).hexdigest()}
+
+    def _write_job(self) -> None:
+        write_text(self.folder / _JOB, json.dumps(self._description(), indent=2) + "\n")
+
+    def _changed(self) -> list[str]:
+        """Returns in what the folder's job is another one; nothing where that is not known."""
+        try:
+            found = json.loads((self.folder / _JOB).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # ValueError: damaged
+            found = None
+        if not isinstance(found, dict):
+            return []
+        return [name for name, value in self._description().items() if found.get(name) != value]
+
+
+def _content_hash(artifact: Artifact) -> str:
+    """Returns a hash over an artifact's file, or over its folder's files and their names."""
+    path, content = Path(artifact.name), hashlib.sha256()
+    for file in sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path]:
+        content.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+        content.update(file.read_bytes())
+    return content.hexdigest()
+
+
+def _images_hash(paths: list[str]) -> bytes:
+    """Returns a hash over where images lie, their sizes and when they were changed."""
+    content = hashlib.sha256()
+    for path in paths:
+        try:
+            found = os.stat(path)
+            stamp = (found.st_size, found.st_mtime_ns)
+        except (OSError, ValueError):  # missing, or not even a possible name
+            stamp = None
+        content.update(f"{os.path.abspath(path)!r} {stamp}\n".encode())
+    return content.digest()
