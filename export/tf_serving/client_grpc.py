@@ -24,6 +24,7 @@ from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 IMAGES_PER_REQUEST = 32  # bounds the memory of the server, whatever is asked for at once
+NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 # gRPC's own limit for an answer is 4 MB, less than the embeddings of a large request.
 ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
@@ -46,8 +47,11 @@ def predict(stub, signature: str, inputs: dict, *, model: str = "embedder", time
 
 def read_bytes(path: str) -> bytes:
     """Returns an image file as it is. Raises OSError where it is none: of many, the server could not name it."""
-    with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
-        return Path(path).read_bytes()
+    try:
+        with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
+            return Path(path).read_bytes()
+    except NO_IMAGE as error:
+        raise OSError(f"{path} cannot be read as an image: {error}") from error
 
 
 def read_image(path: str) -> np.ndarray:
@@ -55,7 +59,7 @@ def read_image(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))[None]
-    except (SyntaxError, ValueError, Image.DecompressionBombError, OSError) as error:
+    except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 
 
@@ -84,17 +88,16 @@ def search(stub, path: str, **options) -> list:
 
 def explain(error: grpc.RpcError, host: str, model: str, command: str) -> str:
     """Returns what went wrong in one line."""
-    code, details = error.code(), " ".join((error.details() or "").split())
-    if code == grpc.StatusCode.UNAVAILABLE:
-        return f"no TensorFlow Serving answers at {host} ({details[:200]})."
-    if code == grpc.StatusCode.NOT_FOUND:
-        return f"{host} serves no model {model!r} ({details[:200]})."
-    if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"{host} gave no answer in time: see --timeout."
+    code, details = error.code().name, " ".join((error.details() or "").split())[:300]
+    known = {
+        "UNAVAILABLE": f"no TensorFlow Serving answers at {host}",
+        "NOT_FOUND": f"{host} serves no model {model!r}",
+        "DEADLINE_EXCEEDED": f"{host} gave no answer in time: see --timeout",
+    }
     if "signature" in details.lower() and "not found" in details:
         how = ": export it with --gallery=EMBEDDINGS" if command == "search" else f" for {command}"
-        return f"the model {model!r} has no signature{how} ({details[:200]})."
-    return f"{host} refused the request: {details[:300]} ({code.name})."
+        return f"the model {model!r} has no signature{how} ({details})."
+    return f"{known.get(code, f'{host} refused the request')} ({details}, {code})."
 
 
 def main() -> int:

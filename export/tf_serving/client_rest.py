@@ -20,6 +20,7 @@ import requests
 from PIL import Image
 
 IMAGES_PER_REQUEST = 32  # bounds the memory of the server, whatever is asked for at once
+NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 
 
 class ServerError(Exception):
@@ -36,11 +37,11 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
     try:
         answer = requests.post(address, json={"signature_name": signature, "inputs": inputs}, timeout=timeout)
         content = answer.json()
-    except requests.exceptions.Timeout as error:
-        raise ServerError(f"{url} gave no answer in time: see --timeout.") from error
     except requests.exceptions.JSONDecodeError as error:
         raise ServerError(f"{address} is no TensorFlow Serving (status {answer.status_code}).") from error
     except requests.exceptions.RequestException as error:
+        if "timed out" in str(error):  # not every one is a `Timeout`: while it sends, it is a ConnectionError
+            raise ServerError(f"{url} gave no answer in time: see --timeout.") from error
         raise ServerError(f"no TensorFlow Serving answers at {url} ({type(error).__name__}).") from error
     if "outputs" in content:
         return content["outputs"]
@@ -55,8 +56,11 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
 
 def read_bytes(path: str) -> dict:
     """Returns an image file as JSON carries bytes. Raises OSError where it is none: the server could not name it."""
-    with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
-        return {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
+    try:
+        with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
+            return {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
+    except NO_IMAGE as error:
+        raise OSError(f"{path} cannot be read as an image: {error}") from error
 
 
 def read_image(path: str) -> list:
@@ -64,7 +68,7 @@ def read_image(path: str) -> list:
     try:
         with Image.open(path) as image:
             pixels, width = image.convert("RGB").tobytes(), image.width
-    except (SyntaxError, ValueError, Image.DecompressionBombError, OSError) as error:
+    except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
     colours = [list(pixels[start : start + 3]) for start in range(0, len(pixels), 3)]
     return [[colours[start : start + width] for start in range(0, len(colours), width)]]
