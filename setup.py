@@ -25,6 +25,9 @@ setup(
         "tensorflow>=2.15.1,<2.16; python_version < '3.12'",
         "tensorflow>=2.21,<2.22; python_version >= '3.12'",
         "tf_keras>=2.21,<2.22; python_version >= '3.12'",
+        # Messages of the warm-up file that a SavedModel carries.
+        "tensorflow-serving-api>=2.15.1,<2.16; python_version < '3.12'",
+        "tensorflow-serving-api>=2.21,<2.22; python_version >= '3.12'",
         "numpy>=1.23,<2; python_version < '3.12'",
         "numpy>=1.26; python_version >= '3.12'",
         "keras-cv>=0.9,<0.10",
@@ -45,7 +48,13 @@ setup(
     extras_require={
         # Losses and optimizers of tensorflow-addons, as baselines; it ended before Python 3.12.
         "addons": ["tensorflow-addons>=0.23,<0.24; python_version < '3.12'"],
-        "test": ["pytest>=7.3", "ruff>=0.5"],
+        # Writing and scoring ONNX files; tf2onnx knows TensorFlow up to 2.15.
+        "onnx": [
+            "tf2onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
+            "onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
+            "onnxruntime>=1.17; python_version >= '3.10'",
+        ],
+        "test": ["pytest>=7.3", "ruff>=0.5", "requests>=2.28", "pyyaml>=6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

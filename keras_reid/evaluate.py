@@ -216,11 +216,11 @@ def show_differences(scores: dict, against: dict, flags: options.Flags) -> None:
 
 def calibrate(flags: options.Flags, reports: dict) -> None:
     """Writes the threshold for a false positive rate into the artifact."""
-    from keras_reid.artifacts import CALIBRATED, update_metadata
+    from keras_reid.artifacts import update_metadata
 
     ((name, scores),) = reports.items()
     point = scores["_verification"].operating_point(flags.calibrate_fpr)
-    changes = dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, name, flags.views)))
+    changes = scores["_verification"].calibration(flags.calibrate_fpr, dataset=name, views=flags.views)
     update_metadata(flags.artifact, changes)
     scores["calibration"] = {**changes, "true_positive_rate": point.true_positive_rate}
     print(

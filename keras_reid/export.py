@@ -1,12 +1,12 @@
-"""python -m keras_reid.export --run_dir=DIR --formats=savedmodel,tflite: ships a run and scores what it shipped.
+"""python -m keras_reid.export --run_dir=DIR --formats=savedmodel,tflite,...: ships a run and scores what it shipped.
 
-The network of the run's last.keras is written as a SavedModel (its next version) and as a TFLite file; each is then
-opened as its users open it and scored beside the live model.
+The network of the run's last.keras is written in each format (of the SavedModel the next version), opened as its users
+open it, scored, and compared with the live model: parity.json in the export folder holds the report. When a format
+falls short (--min_cosine, --max_map_drop) nothing is written.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,36 +14,76 @@ from pathlib import Path
 from keras_reid import options
 from keras_reid.data import read_market1501
 from keras_reid.errors import ReidError
-from keras_reid.files import write_text
+from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
 
 
 def export(flags: options.Flags) -> None:
+    # --- All that can be checked before TensorFlow is loaded.
     options.required(flags, "run_dir")
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
+    formats = [name for name in flags.formats.split(",") if name]
+    check(flags, formats)
     held = run.read_flags()
     catalog = read_market1501(flags.data_dir or held["data_dir"])
 
     from keras_reid.artifacts import CALIBRATED, artifact_of, describe_embedder
-    from keras_reid.evaluation import evaluate_artifact, scores_table
+    from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.models import load_keras, read_metadata
-    from keras_reid.serving import check_formats, ship
+    from keras_reid.serving import read_gallery, ship, some_people
 
-    formats = [name for name in flags.formats.split(",") if name]
-    check_formats(formats)  # not after minutes of scoring
+    # --- The live model, and what reid.json says of it.
+    if flags.parity_images:
+        catalog = some_people(catalog, flags.parity_images)
     embedder = load_keras(run.last_model)
-    live = evaluate_artifact(artifact_of(embedder), catalog, batch_size=flags.batch_size).to_dict()
-    metadata = describe_embedder(embedder, dataset=flags.dataset or held["dataset"], scores=live)
-    # What was calibrated holds for the same network in another format.
-    metadata.update({key: value for key, value in (read_metadata(run.last_model) or {}).items() if key in CALIBRATED})
+    dataset, known = flags.dataset or held["dataset"], read_metadata(run.last_model) or {}
+    metric = known.get("metric", "euclidean")
+    gallery = flags.gallery and read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
+    live = RetrievalEvaluation(
+        catalog,
+        artifact=artifact_of(embedder, describe_embedder(embedder, metric=metric)),
+        batch_size=flags.batch_size,
+    )
+    live.evaluate()
+    metadata = describe_embedder(embedder, dataset=dataset, scores=live.result.to_dict(), metric=metric)
+    if flags.calibrate_fpr is not None:
+        metadata |= live.embedded.verify().calibration(flags.calibrate_fpr, dataset=dataset)
+        print(
+            f"threshold {metadata['threshold']:.6g}: {metadata['false_positive_rate']:.3g} of the pairs of two people "
+            "lie up to it"
+        )
+    else:  # what was calibrated holds for the same network in another format
+        metadata |= {key: value for key, value in known.items() if key in CALIBRATED}
+
+    # --- What ships.
     directory = Path(flags.export_dir or run.export)
-    options_ = {"formats": formats, "metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
-    paths, scores = ship(embedder, directory, **options_)
-    write_text(directory / "scores.json", json.dumps({"live": live, **scores}, indent=2) + "\n")
-    print(scores_table({"live": live, **scores}))
-    print(f"exported: {', '.join(map(str, paths.values()))}; the scores are in {directory / 'scores.json'}")
+    given = options.given(flags, "min_cosine", "max_map_drop", "neighbours", "batch_size")
+    paths, _ = ship(
+        embedder,
+        directory,
+        formats=formats,
+        metadata=metadata,
+        catalog=catalog,
+        live=live,
+        gallery=gallery or None,
+        calibration_count=flags.calibration_images,
+        **given,
+    )
+    print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
+
+
+def check(flags: options.Flags, formats: Sequence[str]) -> None:
+    """Raises ReidError for formats that are unknown, flags that exclude each other, and a folder not to be written."""
+    check_formats(formats)
+    if flags.gallery and "savedmodel" not in formats:
+        raise ReidError("--gallery is what the SavedModel's search searches: add savedmodel to --formats.")
+    if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
+        raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
+    if flags.calibrate_fpr is not None and flags.parity_images:
+        raise ReidError("--calibrate_fpr counts the pairs of all images: leave out --parity_images.")
+    options.check_folder("export_dir", flags.export_dir)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,13 +19,18 @@ def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, for writers that choose their format by it.
-    temporary = path.with_name(f".{path.stem}.part-{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         remove(temporary)
+
+
+def temporary_name(path: Path) -> Path:
+    """Returns a name beside `path` that nobody has, and that `remove_leftovers` knows."""
+    # The suffix stays last, for writers that choose their format by it.
+    return path.with_name(f".{path.stem}.part-{uuid.uuid4().hex[:8]}{path.suffix}")
 
 
 def remove(path: Path) -> None:

@@ -16,6 +16,7 @@ from absl import flags
 
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
+from keras_reid.serving.formats import DEFAULT_FORMATS, FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 
 DATASETS = ("market1501", "synthetic")
 READABLE = (*DATASETS, "cuhk03", "cuhk03_labeled", "cuhk03_classic")  # those of keras_reid.data.read_dataset
@@ -201,9 +202,24 @@ def export_flags() -> Flags:
     values = Flags()
     _string(values, "run_dir", None, "Folder of a trained run; its last.keras ships.")
     _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
-    _string(values, "formats", "savedmodel,tflite", "What to write, by commas: savedmodel, tflite.")
+    _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(FORMATS)}.")
     _enum(values, "dataset", None, DATASETS, "Data set to score on; the run's own by default.")
     _string(values, "data_dir", None, "Folder of the data set; the run's own by default.")
+    _float(
+        values,
+        "min_cosine",
+        None,
+        f"Least cosine to the live model, of the worst image (of int8 the 1st percentile); by default {MIN_COSINE}, and "
+        f"{MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8.",
+        -1,
+        1,
+    )
+    _float(values, "max_map_drop", MAX_MAP_DROP, "Most points of mAP that a format may lose to the live model.", 0)
+    _integer(values, "parity_images", 0, "Score on people with about that many images, at least 1000; 0: on all.", 0)
+    _integer(values, "calibration_images", 200, "Training images that show int8 and int16 their ranges.", 1)
+    _float(values, "calibrate_fpr", None, "Calibrate the threshold with this false positive rate before writing.", 0, 1)
+    _string(values, "gallery", None, "Saved embeddings (.npz, .parquet, .csv) that the SavedModel's search searches.")
+    _integer(values, "neighbours", 10, "How many search finds.", 1)
     _integer(values, "batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
     return values
 

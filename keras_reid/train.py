@@ -173,7 +173,7 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, record, ca
     """Scores the network of the last epoch, live and as shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
     from keras_reid.models import rebuild_in_float32, save_keras
-    from keras_reid.serving import FORMATS, ship
+    from keras_reid.serving import DEFAULT_FORMATS, ship
 
     if evaluation.scored_epoch != flags.epochs:
         score_epoch(run, evaluation, record, flags.epochs)
@@ -181,9 +181,10 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, record, ca
     embedder = rebuild_in_float32(trainer.embedder)
     metadata = describe_embedder(embedder, dataset=flags.dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)
-    options_ = {"metadata": metadata, "catalog": catalog, "batch_size": flags.batch_size}
-    paths, scores = ship(embedder, run.export, formats=list(FORMATS), **options_)
+    options_ = {"metadata": metadata, "catalog": catalog, "live": evaluation, "batch_size": flags.batch_size}
+    paths, parities = ship(embedder, run.export, formats=DEFAULT_FORMATS, **options_)
     exports = {name: os.path.relpath(path, run.path) for name, path in paths.items()}
+    scores = {name: parity["scores"] for name, parity in parities.items()}
     summary = {"dataset": flags.dataset, "epochs": flags.epochs, "exports": exports, "scores": {"live": live, **scores}}
     run.record_evaluation(summary)
 

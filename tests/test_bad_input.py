@@ -183,6 +183,6 @@ def test_evaluate_and_export_name_what_is_missing(synthetic_dir, finished_run, t
     assert "--artifact is not set" in refused(evaluate.main, ["evaluate", f"--data_dir={synthetic_dir}"])
     assert "--data_dir is not set" in refused(evaluate.main, ["evaluate", "--artifact=x"])
     assert "no trained run at" in refused(export.main, ["export", f"--run_dir={tmp_path}"])
-    arguments = ["export", f"--run_dir={finished_run}", f"--export_dir={tmp_path}", "--formats=savedmodel,onnx"]
-    assert "--formats=savedmodel,onnx, expected" in refused(export.main, arguments)
+    arguments = ["export", f"--run_dir={finished_run}", f"--export_dir={tmp_path}", "--formats=savedmodel,onnxx"]
+    assert "--formats=savedmodel,onnxx, expected" in refused(export.main, arguments)
     assert list(tmp_path.iterdir()) == []

@@ -29,7 +29,7 @@ class Artifact:
 
     Attributes:
         name: where it came from.
-        kind: "live", "keras", "savedmodel" or "tflite".
+        kind: "live", "keras", "savedmodel", "tflite" or "onnx".
         metadata: the content of its `reid.json`.
         embed_batch: uint8 `[N, H, W, 3]` to float32 `[N, D]`.
     """
@@ -95,7 +95,7 @@ def artifact_of(embedder, metadata: dict | None = None, *, name: str = "live mod
 
 
 def open_artifact(path: str | os.PathLike) -> Artifact:
-    """Opens a run folder (its `last.keras`), a `.keras` file, a SavedModel folder, or a `.tflite` file.
+    """Opens a run folder (its `last.keras`), a `.keras`, `.tflite` or `.onnx` file, or a SavedModel folder.
 
     A folder of numbered versions, as TF Serving reads it, stands for its highest version.
 
@@ -104,11 +104,15 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
     """
     path = Path(path)
     if not path.exists():
-        raise ReidError(f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder or .tflite.")
+        raise ReidError(
+            f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder, .tflite or .onnx."
+        )
     if path.suffix == ".keras":
         return _open_keras(path)
     if path.suffix == ".tflite":
         return _open_tflite(path)
+    if path.suffix == ".onnx":
+        return _open_onnx(path)
     if (path / "last.keras").exists():
         return _open_keras(path / "last.keras")
     versions = [child for child in path.glob("*") if child.name.isdigit()] if path.is_dir() else []
@@ -117,7 +121,7 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
         return _open_savedmodel(folder)
     raise ReidError(
         f"{str(path)!r} is no artifact: expected a run folder that has trained an epoch (last.keras), a .keras file, a "
-        "SavedModel folder (saved_model.pb) or a .tflite file."
+        "SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
     )
 
 
@@ -150,9 +154,24 @@ def _open_tflite(path: Path) -> Artifact:
             warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
             interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
         runner = interpreter.get_signature_runner(SIGNATURE)
-    except (ValueError, RuntimeError, OSError) as error:
+        dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise _unreadable(path, "TFLite model", error) from error
-    return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images})[OUTPUT])
+    return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images.astype(dtype)})[OUTPUT])
+
+
+def _open_onnx(path: Path) -> Artifact:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ReidError(f"{str(path)!r} needs onnxruntime ({error}): pip install onnxruntime.") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map[reid_json.FILE_NAME]
+    except Exception as error:  # its errors share no class of their own
+        raise _unreadable(path, "ONNX model", error) from error
+    metadata = reid_json.parse(text, path)
+    return Artifact(str(path), "onnx", metadata, lambda images: session.run([OUTPUT], {INPUT: images})[0])
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:

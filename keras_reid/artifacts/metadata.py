@@ -94,9 +94,23 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
         replace_metadata(place, metadata)
     elif artifact.kind == "savedmodel":
         write_text((place / "assets" / FILE_NAME).resolve(), as_text(metadata))
+    elif artifact.kind == "onnx":
+        _replace_in_onnx(place, metadata)
     else:
         _replace_in_zip(place, metadata)
     return metadata
+
+
+def _replace_in_onnx(path: Path, metadata: Mapping) -> None:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ReidError(f"changing {str(path)!r} needs onnx ({error}): pip install onnx.") from error
+    model = onnx.load(str(path))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, FILE_NAME: as_text(metadata)})
+    with whole_or_not_at_all(path.resolve()) as temporary:
+        temporary.write_bytes(model.SerializeToString())
 
 
 def _replace_in_zip(path: Path, metadata: Mapping) -> None:

@@ -10,7 +10,8 @@ import pandas as pd
 from keras_reid.artifacts import Artifact, artifact_of, open_artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.evaluation.scoring import evaluate_artifact
+from keras_reid.evaluation.scoring import embed_catalog
+from keras_reid.evaluation.stopwatch import Stopwatch
 from keras_reid.keras2 import keras
 from keras_reid.models import rebuild_in_float32
 
@@ -24,8 +25,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 
     Args:
         catalog: with the splits "query" and "gallery".
-        artifact: None for the live model; the path of an exported artifact, opened anew each time; or a function that
-            exports the embedder that it is given and returns the path.
+        artifact: None for the live model; an opened artifact; the path of an exported one, opened anew each time; or
+            a function that exports the embedder that it is given and returns the path.
         every: epochs from one evaluation to the next.
         ignore: as in `evaluate_retrieval`.
         missing_cameras: the same.
@@ -36,7 +37,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self,
         catalog: pd.DataFrame,
         *,
-        artifact: str | os.PathLike | Callable[[keras.Model], str | os.PathLike] | None = None,
+        artifact: Artifact | str | os.PathLike | Callable[[keras.Model], str | os.PathLike] | None = None,
         every: int = 1,
         ignore: str = "same_camera",
         missing_cameras: str = "refuse",
@@ -45,9 +46,9 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise ReidError(f"--evaluate_every={every}, expected at least 1 epoch.")
-        self.result, self.scored_epoch = None, None
+        self.result, self.scored_epoch, self.embedded, self.images_per_second = None, None, None, None
         self._catalog, self._artifact, self._every = catalog, artifact, every
-        self._options = {"ignore": ignore, "missing_cameras": missing_cameras, "batch_size": batch_size}
+        self._batch_size, self._rules = batch_size, {"ignore": ignore, "missing_cameras": missing_cameras}
         self._live = (None, None)
 
     def is_due(self, epoch: int) -> bool:
@@ -60,13 +61,22 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             self.scored_epoch = epoch + 1
 
     def evaluate(self) -> dict[str, float]:
-        """Scores now; afterwards the whole `RetrievalResult` is in `.result`. Returns the `val_` logs."""
-        self.result = evaluate_artifact(self._open(), self._catalog, **self._options)
+        """Scores now and returns the `val_` logs.
+
+        Afterwards the whole `RetrievalResult` is in `.result`, the embeddings are in `.embedded`, and how fast the
+        model embedded, decoding apart, is in `.images_per_second`.
+        """
+        stopwatch = Stopwatch(self._open())
+        self.embedded = embed_catalog(stopwatch.artifact, self._catalog, batch_size=self._batch_size)
+        self.images_per_second = stopwatch.images_per_second
+        self.result = self.embedded.evaluate(**self._rules)
         return _logs(self.result)
 
     def _open(self) -> Artifact:
         if self._artifact is None:
             return self._live_artifact()
+        if isinstance(self._artifact, Artifact):
+            return self._artifact
         return open_artifact(self._artifact(self._embedder()) if callable(self._artifact) else self._artifact)
 
     def _live_artifact(self) -> Artifact:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.artifacts.metadata import CALIBRATED
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import centre_of, slices, squared_lengths, threads, unit_rows
@@ -67,6 +68,11 @@ class VerificationResult:
             float(self.false_positive_rate[below]),
             float(self.true_positive_rate[below]),
         )
+
+    def calibration(self, false_positive_rate: float, *, dataset: str, views: str = "none") -> dict[str, Any]:
+        """Returns what `reid.json` holds of the operating point for a rate: a value for each key of `CALIBRATED`."""
+        point = self.operating_point(false_positive_rate)
+        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, views)))
 
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""

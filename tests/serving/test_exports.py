@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from keras_reid.artifacts import artifact_of, describe_embedder, open_artifact
+from keras_reid.artifacts import artifact_of, open_artifact
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.models import rebuild_in_float32, save_keras
-from keras_reid.serving import FORMATS, export_savedmodel, export_tflite, ship
+from keras_reid.serving import export_savedmodel, export_tflite
 from tests.conftest import tiny_embedder
 
 METADATA = {"format_version": 1, "embedding_size": 8, "image_size": [32, 16], "metric": "euclidean"}
@@ -109,22 +109,10 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
-    for name in FORMATS:
-        place, export = FORMATS[name]
+    for export, place in ((export_savedmodel, "embedder"), (export_tflite, "embedder.tflite")):
         with pytest.raises(OSError, match="No space"):
             export(tiny_embedder(), tmp_path / place, METADATA)
     assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(".")] == []
-
-
-def test_ship_scores_each_artifact(tiny_catalog, tmp_path):
-    embedder = tiny_embedder()
-    metadata = describe_embedder(embedder, dataset="synthetic")
-    options = {"metadata": metadata, "catalog": tiny_catalog}
-    paths, scores = ship(embedder, tmp_path, formats=["tflite", "savedmodel"], **options)
-    assert paths == {"tflite": tmp_path / "embedder.tflite", "savedmodel": tmp_path / "embedder" / "1"}
-    assert scores["tflite"]["mean_average_precision"] == pytest.approx(scores["savedmodel"]["mean_average_precision"])
-    with pytest.raises(ReidError, match="--formats=onnx,tflite, expected one or more of savedmodel, tflite"):
-        ship(embedder, tmp_path, formats=["onnx", "tflite"], **options)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,147 @@
+"""Decides whether what was exported answers as the live model does: cosines and scores, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.errors import ReidError
+from keras_reid.evaluation import RetrievalEvaluation
+from keras_reid.files import write_text
+from keras_reid.serving.formats import judged_by_first_percentile, least_cosine
+
+REPORT = "parity.json"
+MINIMUM_IMAGES = 1000  # that a report is made over, or all there are
+
+
+def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
+    """Compares what was exported with the live model on all images that both were scored on.
+
+    Args:
+        live: after `evaluate` of the live model.
+        shipped: after `evaluate` of the artifact, on the same catalog.
+
+    Returns:
+        images, worst_cosine, first_percentile_cosine, mean_cosine, worst_relative_difference (of an embedding, to its
+        length), mean_average_precision and top1 with their change (shipped - live), images_per_second, and the whole
+        of both scores.
+    """
+    pairs = [(side(live), side(shipped)) for side in (_query, _gallery)]
+    expected, actual = (np.concatenate(embeddings).astype(np.float64) for embeddings in zip(*pairs))
+    cosines = row_cosines(expected, actual)
+    lengths = np.linalg.norm(expected, axis=1)
+    differences = np.linalg.norm(actual - expected, axis=1) / np.where(lengths > 0, lengths, 1)
+    before, after = live.result.to_dict(), shipped.result.to_dict()
+    return {
+        "images": len(cosines),
+        "worst_cosine": float(cosines.min()),
+        "first_percentile_cosine": float(np.percentile(cosines, 1)),
+        "mean_cosine": float(cosines.mean()),
+        "worst_relative_difference": float(differences.max()),
+        **{name: after[name] for name in ("mean_average_precision", "top1")},
+        **{f"{name}_change": after[name] - before[name] for name in ("mean_average_precision", "top1")},
+        "images_per_second": shipped.images_per_second,
+        "live_images_per_second": live.images_per_second,
+        "scores": after,
+        "live_scores": before,
+    }
+
+
+def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Returns the cosine of each row of two arrays `[N, D]`: 1 of two rows of zeros, -1 where numbers are not finite."""
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines = (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1)
+    cosines = np.where(lengths > 0, cosines, np.where((first == second).all(axis=1), 1.0, 0.0))
+    return np.where(np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1), cosines, -1.0)
+
+
+def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_drop: float) -> str | None:
+    """Returns in what a format falls short of the live model; None when it does not.
+
+    Args:
+        name: of the format.
+        parity: of `parity_of`.
+        min_cosine: the least cosine; None for that of the format.
+        max_map_drop: most points of mAP that it may lose.
+    """
+    limit = least_cosine(name) if min_cosine is None else min_cosine
+    key = "first_percentile_cosine" if judged_by_first_percentile(name) else "worst_cosine"
+    if parity[key] < limit:
+        return f"the {key.replace('_', ' ')} to the live model is {parity[key]:.6f}, below --min_cosine={limit:g}"
+    drop = -100 * parity["mean_average_precision_change"]
+    if drop > max_map_drop:
+        return f"mAP falls by {drop:.2f} points, more than --max_map_drop={max_map_drop:g}"
+    return None
+
+
+def parity_table(live: RetrievalEvaluation, parities: Mapping[str, Mapping]) -> str:
+    """Returns a table of the live model and each format."""
+    scores = live.result.to_dict()
+    columns = {
+        "live": {
+            "mAP %": f"{100 * scores['mean_average_precision']:.2f}",
+            "top-1 %": f"{100 * scores['top1']:.2f}",
+            "images/s": _rate(live.images_per_second),
+        }
+    }
+    for name, parity in parities.items():
+        columns[name] = {
+            "worst cosine": f"{parity['worst_cosine']:.6f}",
+            "1st percentile": f"{parity['first_percentile_cosine']:.6f}",
+            "mean cosine": f"{parity['mean_cosine']:.6f}",
+            "mAP %": f"{100 * parity['mean_average_precision']:.2f}",
+            "mAP change": f"{100 * parity['mean_average_precision_change']:+.2f}",
+            "top-1 %": f"{100 * parity['top1']:.2f}",
+            "top-1 change": f"{100 * parity['top1_change']:+.2f}",
+            "MB": f"{parity['megabytes']:.1f}",
+            "images/s": _rate(parity["images_per_second"]),
+        }
+    last = columns[next(reversed(columns))]
+    return pd.DataFrame(columns).reindex(list(last)).fillna("").to_string()
+
+
+def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
+    """Adds to the report of an export folder, under the path of each artifact; forgets what is no longer there."""
+    path = directory / REPORT
+    try:
+        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError:  # damaged: what it held of other artifacts is lost already
+        held = {}
+    held = {name: parity for name, parity in held.items() if (directory / name).exists()} if held else {}
+    write_text(path, json.dumps({**held, **parities}, indent=2) + "\n")
+
+
+def some_people(catalog: pd.DataFrame, images: int, *, seed: int = 0) -> pd.DataFrame:
+    """Returns a catalog whose queries and gallery show fewer people, each with all images: at least so many in all.
+
+    Args:
+        catalog: with the splits "query" and "gallery"; other splits stay as they are.
+        images: how many are wanted; distractors and junk are left out.
+        seed: of the choice of people.
+
+    Raises:
+        ReidError: fewer than `MINIMUM_IMAGES` are wanted.
+    """
+    if images < MINIMUM_IMAGES:
+        raise ReidError(f"--parity_images={images}, expected at least {MINIMUM_IMAGES}, or 0 for all images.")
+    scored = catalog.split.isin(["query", "gallery"])
+    counts = catalog[scored & (catalog.person_id > 0)].person_id.value_counts(sort=False)
+    counts = counts.sort_index().sample(frac=1, random_state=seed)
+    chosen = counts.index[: int((counts.cumsum() < images).sum()) + 1]
+    return catalog[~scored | catalog.person_id.isin(chosen)]
+
+
+def _query(evaluation: RetrievalEvaluation) -> np.ndarray:
+    return evaluation.embedded.query_embeddings
+
+
+def _gallery(evaluation: RetrievalEvaluation) -> np.ndarray:
+    return evaluation.embedded.gallery_embeddings
+
+
+def _rate(images_per_second: float | None) -> str:
+    return "-" if images_per_second is None else f"{images_per_second:.1f}"

@@ -1,0 +1,97 @@
+"""What ships answers as the live model where it is used: in environments of others, without keras_reid.
+
+`.ci/run` makes them and names their interpreters: KERAS_REID_PYTHON_TENSORFLOW (TensorFlow 2.21 alone),
+KERAS_REID_PYTHON_KERAS2 (TensorFlow 2.15), KERAS_REID_PYTHON_KERAS3 (Keras 3.15 on TensorFlow 2.21),
+KERAS_REID_PYTHON_LITERT (ai-edge-litert), KERAS_REID_PYTHON_ONNXRUNTIME (onnxruntime).
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_reid import export
+from keras_reid.artifacts import open_artifact, update_metadata
+from keras_reid.data.images import decode_image
+from keras_reid.keras2 import tf
+
+SCRIPT = Path(__file__).with_name("elsewhere.py")
+FORMATS = ["savedmodel", "keras", "tflite", "tflite_float16", "tflite_dynamic_range", "tflite_int8"]
+HAS_TF2ONNX = importlib.util.find_spec("tf2onnx") is not None
+
+
+def interpreter(name: str) -> str:
+    python = os.environ.get(f"KERAS_REID_PYTHON_{name}")
+    if not python:
+        pytest.skip(f"KERAS_REID_PYTHON_{name} names no interpreter")
+    return python
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run, tmp_path_factory) -> Path:
+    """A ResNet-50 after two epochs, in every format."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "export"
+    formats = FORMATS + ["onnx"] * HAS_TF2ONNX
+    arguments = [f"--run_dir={finished_run}", f"--export_dir={folder}", f"--formats={','.join(formats)}"]
+    # Six people and two epochs: a mAP of noise, which rounding moves. The cosines are what counts here.
+    assert export.main(["export", *arguments, "--max_map_drop=100"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(tiny_catalog) -> np.ndarray:
+    """Photos of the size that the network was trained on."""
+    photos = [decode_image(tf.io.read_file(path)) for path in tiny_catalog.image_path]
+    return np.stack([tf.cast(tf.image.resize(photo, (32, 16)), tf.uint8).numpy() for photo in photos])
+
+
+def cosines(exported, images, tmp_path, python: str, kind: str, place: str, **environment) -> np.ndarray:
+    """Of embeddings made by another interpreter to those of the live model."""
+    np.save(tmp_path / "images.npy", images)
+    command = [python, SCRIPT, kind, exported / place, tmp_path / "images.npy", tmp_path / "embeddings.npy"]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    environment.pop("PYTHONPATH", None)
+    asked = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert asked.returncode == 0, asked.stderr
+    actual = np.load(tmp_path / "embeddings.npy").astype(float)
+    live = open_artifact(exported / "embedder.keras").embed(images).astype(float)
+    return (actual * live).sum(1) / np.linalg.norm(actual, axis=1) / np.linalg.norm(live, axis=1)
+
+
+def test_the_savedmodel_in_plain_tensorflow(exported, images, tmp_path):
+    python = interpreter("TENSORFLOW")
+    assert cosines(exported, images, tmp_path, python, "savedmodel", "embedder/1").min() > 0.9999
+
+
+@pytest.mark.parametrize(("name", "legacy"), [("KERAS2", "1"), ("KERAS3", "0")])
+def test_the_keras_file_in_both_keras(exported, images, tmp_path, name, legacy):
+    python = interpreter(name)
+    # TensorFlow 2.15 is Keras 2 by itself; there the variable would ask for tf_keras, which is not installed.
+    variable = {"TF_USE_LEGACY_KERAS": legacy} if name == "KERAS3" else {}
+    assert cosines(exported, images, tmp_path, python, "keras", "embedder.keras", **variable).min() > 0.9999
+
+
+@pytest.mark.parametrize("kind", ["", "_float16", "_dynamic_range", "_int8"])
+def test_the_tflite_files_in_litert(exported, images, tmp_path, kind):
+    python = interpreter("LITERT")
+    found = cosines(exported, images, tmp_path, python, "tflite", f"embedder{kind}.tflite")
+    assert found.min() > (0.98 if kind in ("_int8", "_dynamic_range") else 0.9999)
+
+
+@pytest.mark.skipif(not HAS_TF2ONNX, reason="tf2onnx is not installed")
+def test_the_onnx_file_in_onnxruntime(exported, images, tmp_path):
+    assert cosines(exported, images, tmp_path, interpreter("ONNXRUNTIME"), "onnx", "embedder.onnx").min() > 0.9999
+
+
+@pytest.mark.skipif(not HAS_TF2ONNX, reason="tf2onnx is not installed")
+def test_the_onnx_file_is_an_artifact_whose_threshold_can_be_calibrated(exported, images, tmp_path):
+    path = shutil.copy(exported / "embedder.onnx", tmp_path / "copy.onnx")
+    update_metadata(path, {"threshold": 0.25})
+    artifact, keras = open_artifact(path), open_artifact(exported / "embedder.keras")
+    assert (artifact.kind, artifact.threshold, artifact.image_size) == ("onnx", 0.25, keras.image_size)
+    for batch in (images[:3], images[:3, ::2], images[:0]):
+        np.testing.assert_allclose(artifact.embed(batch), keras.embed(batch), rtol=1e-3, atol=1e-4)
