@@ -28,4 +28,4 @@ $(VENV)/ready: requirements.txt setup.py
 	touch $@
 
 clean:
-	rm -rf .venv .venv-stack2 build dist *.egg-info
+	rm -rf .venv .venv-* build dist *.egg-info

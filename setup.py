@@ -54,7 +54,7 @@ setup(
             "onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
             "onnxruntime>=1.17; python_version >= '3.10'",
         ],
-        "test": ["pytest>=7.3", "ruff>=0.5", "requests>=2.28", "pyyaml>=6"],
+        "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "requests>=2.28", "pyyaml>=6"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -147,7 +147,7 @@ def train_flags() -> Flags:
 def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags()
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _strings(values, "dataset", ["market1501"], READABLE, "Data set, or several, one for each --data_dir.")
     _strings(values, "data_dir", [], None, "Folder of the data set, unpacked; given again for a cross-domain table.")
     _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
@@ -209,8 +209,8 @@ def export_flags() -> Flags:
         values,
         "min_cosine",
         None,
-        f"Least cosine to the live model, of the worst image (of int8 the 1st percentile); by default {MIN_COSINE}, and "
-        f"{MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8.",
+        "Least cosine to the live model, of the worst image (of tflite_int8 the 1st percentile); by default "
+        f"{MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8.",
         -1,
         1,
     )
@@ -227,7 +227,7 @@ def export_flags() -> Flags:
 def embed_flags() -> Flags:
     """Returns the flags of `keras_reid.embed`."""
     values = Flags()
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _string(values, "images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
     _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
     _define_views(values)
@@ -239,7 +239,7 @@ def embed_flags() -> Flags:
 def compare_flags() -> Flags:
     """Returns the flags of `keras_reid.compare`, which takes two images beside them."""
     values = Flags(takes_arguments=True)
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder or .tflite.")
+    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _define_views(values)
     return values
 

@@ -149,15 +149,20 @@ def _open_savedmodel(folder: Path) -> Artifact:
 def _open_tflite(path: Path) -> Artifact:
     metadata = reid_json.read_from_zip(path)
     try:
-        with warnings.catch_warnings():
-            # TensorFlow 2.21 still has it, and whoever runs a command can do nothing about the notice.
-            warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
-            interpreter = tf.lite.Interpreter(str(path), num_threads=os.cpu_count())
+        interpreter = tflite_interpreter(model_path=str(path), num_threads=os.cpu_count())
         runner = interpreter.get_signature_runner(SIGNATURE)
         dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise _unreadable(path, "TFLite model", error) from error
     return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images.astype(dtype)})[OUTPUT])
+
+
+def tflite_interpreter(**options):
+    """Returns `tf.lite.Interpreter` of some options, without the notice that it will move to another package."""
+    with warnings.catch_warnings():
+        # TensorFlow 2.21 still has it, and whoever runs a command can do nothing about the notice.
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+        return tf.lite.Interpreter(**options)
 
 
 def _open_onnx(path: Path) -> Artifact:

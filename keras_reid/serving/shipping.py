@@ -111,7 +111,7 @@ def ship(
 
 @contextlib.contextmanager
 def _staged(directory: Path) -> Iterator[Path]:
-    """Yields a folder inside `directory` that is gone afterwards, and `directory` with it where it was made for that."""
+    """Yields a folder inside `directory` that is gone afterwards, and so is a `directory` that was made for nothing."""
     made = next((folder for folder in [*reversed(directory.parents), directory] if not folder.exists()), None)
     directory.mkdir(parents=True, exist_ok=True)
     staging = temporary_name(directory / "export")

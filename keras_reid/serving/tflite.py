@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reid.artifacts.artifact import INPUT, OUTPUT, SIGNATURE
+from keras_reid.artifacts.artifact import INPUT, OUTPUT, SIGNATURE, tflite_interpreter
 from keras_reid.artifacts.metadata import add_to_zip
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
@@ -75,6 +75,7 @@ def export_tflite(
         except Exception as error:  # its errors have many classes, and texts of a hundred lines
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
             raise ReidError(f"TensorFlow Lite cannot convert the network to {kind} ({reason}).") from error
+        _refuse_zero_scales(model, kind)
         temporary.write_bytes(model)
         add_to_zip(temporary, metadata)
     return path
@@ -116,6 +117,20 @@ def _convert(converter: tf.lite.TFLiteConverter, kind: str, dtype: tf.DType, ima
         converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
     )
     return quantizer.get_nondebug_quantized_model()
+
+
+def _refuse_zero_scales(model: bytes, kind: str) -> None:
+    """Raises ReidError for a file that would end the process of whoever runs it.
+
+    Of int16 activations and a constant of zeros, such as the shift of a BatchNormalization that is folded into no
+    convolution, TensorFlow 2.15 takes the scale to be 0, and interpreters divide by it.
+    """
+    tensors = tflite_interpreter(model_content=model).get_tensor_details()
+    if any((tensor["quantization_parameters"]["scales"] == 0).any() for tensor in tensors):
+        raise ReidError(
+            f"TensorFlow {tf.__version__} cannot quantize this network to {kind}: a constant of it is all 0, and so is "
+            "its scale. Take another kind, or TensorFlow 2.21."
+        )
 
 
 @contextlib.contextmanager

@@ -445,7 +445,7 @@ def test_the_server_replays_the_warm_up(servers, base_path, tmp_path):
     log.predict_log.request.CopyFrom(predict_request("sing", images=IMAGES))
     with tf.io.TFRecordWriter(str(tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())
-    with pytest.raises(SystemExit, match="error: warm-up request 0 .* signature key \"sing\" not found"):
+    with pytest.raises(SystemExit, match='error: warm-up request 0 .* signature key "sing" not found'):
         model_server.Model("embedder", tmp_path)
 
 

@@ -8,6 +8,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.serving import export_tflite
 from keras_reid.serving.tflite import KINDS
+from tests.conftest import tiny_embedder
 
 METADATA = {"format_version": 1, "embedding_size": 16, "image_size": [32, 16], "metric": "euclidean"}
 # Size of a weight in bytes; what else a file holds is small beside them.
@@ -103,3 +104,19 @@ def test_a_network_that_cannot_be_converted_is_one_error_and_no_file(tmp_path, c
     with pytest.raises(ReidError, match="cannot convert the network to float32"):
         export_tflite(keras.Model(pixels, x), tmp_path / "a.tflite", METADATA)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_would_end_its_process_is_refused(tmp_path):
+    """A shift of zeros after the ReLU: TensorFlow 2.15 writes it with scale 0; later ones write one that answers."""
+    keras.utils.set_random_seed(0)
+    embedder, path = tiny_embedder(), tmp_path / "a.tflite"
+    metadata = {**METADATA, "embedding_size": 8}
+    try:
+        export_tflite(embedder, path, metadata, kind="int16", calibration_images=images(32, 16, 10))
+    except ReidError as error:
+        assert "cannot quantize this network to int16" in str(error) and not path.exists()
+        assert tf.__version__.startswith("2.15")
+    else:
+        np.testing.assert_allclose(
+            open_artifact(path).embed(images(32, 16)), artifact_of(embedder).embed(images(32, 16)), atol=0.05
+        )
