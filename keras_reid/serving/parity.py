@@ -52,7 +52,7 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
 
 
 def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns the cosine of each row of two arrays `[N, D]`: 1 of two rows of zeros, -1 of numbers that are not finite."""
+    """Returns the cosine of each row of two arrays `[N, D]`: 1 of two rows of zeros, -1 of what is not finite."""
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1)
     cosines = np.where(lengths > 0, cosines, np.where((first == second).all(axis=1), 1.0, 0.0))

@@ -122,6 +122,8 @@ def test_images_of_the_network_s_own_size_reach_it_bit_by_bit(served):
     fractions = np.random.default_rng(0).uniform(0, 255, (2, 32, 16, 3)).astype(np.float32)
     direct = tf.function(lambda x: embedder(x, training=False))(fractions).numpy()
     np.testing.assert_array_equal(session.ask("serve_float", images=fractions)["embedding"], direct)
+    whole = session.ask("serve_float", images=images(2).astype(np.float32))["embedding"]
+    np.testing.assert_array_equal(session.ask("serving_default", images=images(2))["embedding"], whole)
 
 
 def test_the_resize_is_bilinear_with_half_pixel_centres_and_no_antialias(served):
