@@ -9,9 +9,10 @@ BIN = $(VENV)/bin
 quickstart: $(VENV)/ready
 	$(BIN)/python -m keras_reid.train --flagfile=quickstart.flags
 
-# The quick tests first, so that a mistake shows early; then the slow ones.
+# The quick tests first, so that a mistake shows early; then the slow ones. Two at a time, a file always in one process:
+# most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
 test: $(VENV)/ready lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/ready

@@ -107,9 +107,9 @@ def test_export_writes_the_next_version_and_scores_it(finished_run, tmp_path, ca
     shutil.copytree(finished_run, run_dir)
     assert export.main(["export", f"--run_dir={run_dir}", "--formats=savedmodel"]) == 0
     assert (run_dir / "export" / "embedder" / "2" / "saved_model.pb").exists()
-    scores = json.loads((run_dir / "export" / "scores.json").read_text())
-    assert set(scores) == {"live", "savedmodel"}
-    assert f"{100 * scores['savedmodel']['top1']:.2f}" in capsys.readouterr().out
+    report = json.loads((run_dir / "export" / "parity.json").read_text())
+    assert set(report) == {"embedder/1", "embedder/2", "embedder.tflite"}  # the first and the last of training
+    assert f"{100 * report['embedder/2']['top1']:.2f}" in capsys.readouterr().out
 
 
 @pytest.mark.slow
