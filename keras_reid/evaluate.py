@@ -216,7 +216,7 @@ def show_differences(scores: dict, against: dict, flags: options.Flags) -> None:
 
 def calibrate(flags: options.Flags, reports: dict) -> None:
     """Writes the threshold for a false positive rate into the artifact."""
-    from keras_reid.artifacts import update_metadata
+    from keras_reid.artifacts import open_artifact, signature_outputs, update_metadata
 
     ((name, scores),) = reports.items()
     point = scores["_verification"].operating_point(flags.calibrate_fpr)
@@ -227,6 +227,14 @@ def calibrate(flags: options.Flags, reports: dict) -> None:
         f"\nthreshold {point.threshold:.6g} written into {flags.artifact}: on {name}, {point.false_positive_rate:.3g} "
         f"of the pairs of two people and {point.true_positive_rate:.2%} of the pairs of one person lie up to it"
     )
+    artifact = open_artifact(flags.artifact)
+    if artifact.kind == "savedmodel" and "same_person" not in signature_outputs(artifact, "compare"):
+        print(
+            "its signature compare was written without a threshold and gives the distance alone: export "
+            "--calibrate_fpr writes one that says same_person"
+        )
+    elif artifact.kind != "keras" and flags.views != "none":
+        print(f"whoever asks it without keras_reid embeds no views: with --views={flags.views} the rate may be another")
 
 
 def save(embedded, folder: Path) -> None:

@@ -29,33 +29,29 @@ def export(flags: options.Flags) -> None:
     held = run.read_flags()
     catalog = read_market1501(flags.data_dir or held["data_dir"])
 
-    from keras_reid.artifacts import CALIBRATED, artifact_of, describe_embedder
+    from keras_reid.artifacts import artifact_of, describe_embedder
     from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.models import load_keras, read_metadata
-    from keras_reid.serving import read_gallery, ship, some_people
+    from keras_reid.serving import read_gallery, scored_images, ship, some_people
 
     # --- The live model, and what reid.json says of it.
+    whole = catalog
     if flags.parity_images:
         catalog = some_people(catalog, flags.parity_images)
     embedder = load_keras(run.last_model)
-    dataset, known = flags.dataset or held["dataset"], read_metadata(run.last_model) or {}
+    known, scored_on = read_metadata(run.last_model) or {}, flags.dataset or held["dataset"]
     metric = known.get("metric", "euclidean")
-    gallery = flags.gallery and read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
-    live = RetrievalEvaluation(
-        catalog,
-        artifact=artifact_of(embedder, describe_embedder(embedder, metric=metric)),
-        batch_size=flags.batch_size,
-    )
+    gallery = None
+    if flags.gallery:
+        gallery = read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
+    artifact = artifact_of(embedder, describe_embedder(embedder, metric=metric))
+    live = RetrievalEvaluation(catalog, artifact=artifact, batch_size=flags.batch_size)
     live.evaluate()
-    metadata = describe_embedder(embedder, dataset=dataset, scores=live.result.to_dict(), metric=metric)
-    if flags.calibrate_fpr is not None:
-        metadata |= live.embedded.verify().calibration(flags.calibrate_fpr, dataset=dataset)
-        print(
-            f"threshold {metadata['threshold']:.6g}: {metadata['false_positive_rate']:.3g} of the pairs of two people "
-            "lie up to it"
-        )
-    else:  # what was calibrated holds for the same network in another format
-        metadata |= {key: value for key, value in known.items() if key in CALIBRATED}
+    # reid.json says how good the network is on all images of the set that it was trained on.
+    own = scored_on == held["dataset"] and not flags.parity_images
+    scores = live.result.to_dict() if own else known.get("scores")
+    metadata = describe_embedder(embedder, dataset=held["dataset"], scores=scores, metric=metric)
+    metadata |= threshold_of(flags, live, known, scored_on)
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
@@ -67,11 +63,31 @@ def export(flags: options.Flags) -> None:
         metadata=metadata,
         catalog=catalog,
         live=live,
-        gallery=gallery or None,
+        gallery=gallery,
         calibration_count=flags.calibration_images,
+        of_images=scored_images(whole) if flags.parity_images else None,
         **given,
     )
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
+
+
+def threshold_of(flags: options.Flags, live, known: dict, scored_on: str) -> dict:
+    """Returns what reid.json will hold of a threshold: a new one, or that of the same network in another format."""
+    from keras_reid.artifacts import CALIBRATED
+
+    if flags.calibrate_fpr is not None:
+        found = live.embedded.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
+        rate = found["false_positive_rate"]
+        print(f"threshold {found['threshold']:.6g}: {rate:.3g} of the pairs of two people lie up to it")
+        return found
+    views = known.get("threshold_views") or "none"
+    if known.get("threshold") is not None and views != "none":
+        print(
+            f"the threshold of {flags.run_dir} is left out: it was calibrated with --views={views}, and what ships "
+            "embeds an image as it is. --calibrate_fpr calibrates one for it"
+        )
+        return {}
+    return {key: value for key, value in known.items() if key in CALIBRATED}
 
 
 def check(flags: options.Flags, formats: Sequence[str]) -> None:
@@ -83,7 +99,7 @@ def check(flags: options.Flags, formats: Sequence[str]) -> None:
         raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
     if flags.calibrate_fpr is not None and flags.parity_images:
         raise ReidError("--calibrate_fpr counts the pairs of all images: leave out --parity_images.")
-    options.check_folder("export_dir", flags.export_dir)
+    options.check_folder("export_dir", flags.export_dir or str(RunFolder(flags.run_dir).export))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,14 @@ def remove_leftovers(folder: Path) -> None:
     """Removes what a process that was killed while writing left below a folder."""
     for leftover in list(folder.rglob(".*.part-*")):
         remove(leftover)
+
+
+def remove_leftovers_of(path: Path, *, older_than: float) -> None:
+    """Removes what processes that were killed while writing to `path` left beside it, so many seconds ago or more."""
+    for leftover in list(path.parent.glob(f".*{path.stem}.part-*")):
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            if time.time() - leftover.stat().st_mtime >= older_than:
+                remove(leftover)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -54,11 +54,16 @@ def read_bytes(path: str) -> bytes:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+
+
 def read_image(path: str) -> np.ndarray:
     """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is none."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))[None]
+            return np.asarray(eight_bits(image).convert("RGB"))[None]
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 

@@ -43,6 +43,8 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
         if "timed out" in str(error):  # not every one is a `Timeout`: while it sends, it is a ConnectionError
             raise ServerError(f"{url} gave no answer in time: see --timeout.") from error
         raise ServerError(f"no TensorFlow Serving answers at {url} ({type(error).__name__}).") from error
+    if not isinstance(content, dict):
+        raise ServerError(f"{address} is no TensorFlow Serving (status {answer.status_code}).")
     if "outputs" in content:
         return content["outputs"]
     message = " ".join(str(content.get("error", content)).split())
@@ -63,11 +65,16 @@ def read_bytes(path: str) -> dict:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+
+
 def read_image(path: str) -> list:
     """Returns a photo as lists [1][H][W][3] of 0..255, RGB. Raises OSError where it is none."""
     try:
         with Image.open(path) as image:
-            pixels, width = image.convert("RGB").tobytes(), image.width
+            pixels, width = eight_bits(image).convert("RGB").tobytes(), image.width
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
     colours = [list(pixels[start : start + 3]) for start in range(0, len(pixels), 3)]

@@ -38,11 +38,16 @@ def read_metadata(path: str) -> dict:
     return metadata
 
 
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+
+
 def read_image(path: str) -> np.ndarray:
     """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is none."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))[None]
+            return np.asarray(eight_bits(image).convert("RGB"))[None]
     except (SyntaxError, ValueError, Image.DecompressionBombError, OSError) as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 
@@ -86,6 +91,9 @@ def main() -> int:
         print(f"{'same person' if same else 'different people'}: the threshold is {metadata['threshold']:.6g}")
         rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
         print(f"at it {rate} of pairs of two people were called the same, on {dataset or 'an unknown data set'}")
+        views = metadata.get("threshold_views") or "none"
+        if views != "none":
+            print(f"(measured with --views={views}, which this program has not: the rate may be another)")
     print("this is a hint, never a proof of identity")
     return 0
 

@@ -32,6 +32,7 @@ __getattr__, __dir__ = lazy_attributes(
         "open_artifact": ".artifact",
         "read_embeddings": ".embeddings_file",
         "remove_parts": ".embedding_job",
+        "signature_outputs": ".artifact",
         "update_metadata": ".metadata",
         "write_embeddings": ".embeddings_file",
     },

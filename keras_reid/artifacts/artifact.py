@@ -83,6 +83,12 @@ class Artifact:
         return mean_embedding(embeddings, metric=self.metric)
 
 
+def signature_outputs(artifact: Artifact, signature: str) -> set[str]:
+    """Returns the names of what a signature of a SavedModel gives; none of another kind of artifact."""
+    loaded = getattr(artifact.embed_batch, "keeps", None)
+    return set(loaded.signatures[signature].structured_outputs) if loaded and signature in loaded.signatures else set()
+
+
 def artifact_of(embedder, metadata: dict | None = None, *, name: str = "live model", kind: str = "live") -> Artifact:
     """Returns a Keras embedder as an artifact, to be asked in the same way as what is shipped of it."""
     image_size = embedder.input_shape[1:3]
@@ -115,7 +121,7 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
         return _open_onnx(path)
     if (path / "last.keras").exists():
         return _open_keras(path / "last.keras")
-    versions = [child for child in path.glob("*") if child.name.isdigit()] if path.is_dir() else []
+    versions = [child for child in path.glob("*") if child.name.isdecimal()] if path.is_dir() else []
     folder = max(versions, key=lambda child: int(child.name)) if versions else path
     if (folder / "saved_model.pb").exists():
         return _open_savedmodel(folder)
@@ -131,13 +137,15 @@ def _open_keras(path: Path) -> Artifact:
 
 
 def _open_savedmodel(folder: Path) -> Artifact:
+    text_file = folder / "assets" / reid_json.FILE_NAME
+    if not text_file.is_file():
+        raise ReidError(f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {text_file.name}.")
+    metadata = reid_json.parse(text_file.read_bytes(), folder)
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures[SIGNATURE]
-        text = (folder / "assets" / reid_json.FILE_NAME).read_bytes()
-    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:  # ValueError: some protobufs read any bytes
+    except Exception as error:  # of any class: IndexError where the weights are cut, ValueError of protobuf, ...
         raise _unreadable(folder, "SavedModel", error) from error
-    metadata = reid_json.parse(text, folder)
 
     def embed_batch(images):
         return signature(**{INPUT: tf.constant(images)})[OUTPUT]
@@ -180,7 +188,8 @@ def _open_onnx(path: Path) -> Artifact:
 
 
 def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:
-    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({str(error).splitlines()[0][:200]}).")
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({reason}).")
 
 
 def embed_files(

@@ -160,10 +160,13 @@ def parse(text: str | bytes, path: Path) -> dict:
 
 
 def checked(metadata: dict, path: Path) -> dict:
-    """Returns the content of a `reid.json` as it is; ReidError when it is of another format version, or no object."""
+    """Returns the content of a `reid.json` as it is; ReidError when it is of another format version, or incomplete."""
     version = metadata.get("format_version") if isinstance(metadata, dict) else "unknown"
     if version != FORMAT_VERSION:
         raise ReidError(
             f"{str(path)!r} has {FILE_NAME} format {version}, this version reads {FORMAT_VERSION}: update keras_reid."
         )
+    missing = [key for key in ("image_size", "embedding_size") if key not in metadata]
+    if missing:
+        raise ReidError(f"the {FILE_NAME} of {str(path)!r} is damaged (no {missing[0]}). Export the model again.")
     return metadata

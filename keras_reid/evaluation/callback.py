@@ -51,6 +51,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self._batch_size, self._rules = batch_size, {"ignore": ignore, "missing_cameras": missing_cameras}
         self._live = (None, None)
 
+    def of(self, artifact: Artifact | str | os.PathLike) -> RetrievalEvaluation:
+        """Returns an evaluation of an artifact on the same catalog by the same rules."""
+        return RetrievalEvaluation(self._catalog, artifact=artifact, batch_size=self._batch_size, **self._rules)
+
     def is_due(self, epoch: int) -> bool:
         """Whether the model is scored after this epoch, counted from 0."""
         return (epoch + 1) % self._every == 0

@@ -11,8 +11,10 @@ __all__ = [
     "export_savedmodel",
     "export_tflite",
     "read_gallery",
+    "scored_images",
     "ship",
     "some_people",
+    "write_savedmodel",
 ]
 
 __getattr__, __dir__ = lazy_attributes(
@@ -26,7 +28,9 @@ __getattr__, __dir__ = lazy_attributes(
         "export_savedmodel": ".savedmodel",
         "export_tflite": ".tflite",
         "read_gallery": ".gallery",
+        "scored_images": ".parity",
         "ship": ".shipping",
         "some_people": ".parity",
+        "write_savedmodel": ".savedmodel",
     },
 )

@@ -76,7 +76,7 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
         )
     ids = saved.frame[column]
     is_integer = pd.api.types.is_integer_dtype(ids)
-    kept = np.flatnonzero((ids != JUNK_ID).to_numpy(bool)) if is_integer else np.arange(len(ids))
+    kept = np.flatnonzero((ids.astype(str) != str(JUNK_ID)).to_numpy(bool))  # also where some tool kept ids as text
     if not len(kept):
         raise ReidError(f"--gallery={path} holds junk (id -1) alone: expected somebody to find.")
     ids = ids.to_numpy(np.int64) if is_integer else ids.astype(str).to_numpy(object)

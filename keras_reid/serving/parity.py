@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation
 from keras_reid.files import write_text
 from keras_reid.serving.formats import judged_by_first_percentile, least_cosine
 
 REPORT = "parity.json"
+_ROUNDING = 1e-5  # of float32, where --min_cosine is 1
 MINIMUM_IMAGES = 1000  # that a report is made over, or all there are
 
 
@@ -26,9 +29,10 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
         shipped: after `evaluate` of the artifact, on the same catalog.
 
     Returns:
-        images, worst_cosine, first_percentile_cosine, mean_cosine, worst_relative_difference (of an embedding, to its
-        length), mean_average_precision and top1 with their change (shipped - live), images_per_second, and the whole
-        of both scores.
+        images; worst_cosine, first_percentile_cosine, mean_cosine; worst_relative_difference and
+        last_percentile_relative_difference, of embeddings to their lengths, which the metric "euclidean" sees and a
+        cosine does not; mean_average_precision and top1 with their change (shipped - live), images_per_second, and the
+        whole of both scores.
     """
     pairs = [(side(live), side(shipped)) for side in (_query, _gallery)]
     expected, actual = (np.concatenate(embeddings).astype(np.float64) for embeddings in zip(*pairs))
@@ -42,6 +46,7 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
         "first_percentile_cosine": float(np.percentile(cosines, 1)),
         "mean_cosine": float(cosines.mean()),
         "worst_relative_difference": float(differences.max()),
+        "last_percentile_relative_difference": float(np.percentile(differences, 99)),
         **{name: after[name] for name in ("mean_average_precision", "top1")},
         **{f"{name}_change": after[name] - before[name] for name in ("mean_average_precision", "top1")},
         "images_per_second": shipped.images_per_second,
@@ -62,6 +67,9 @@ def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_drop: float) -> str | None:
     """Returns in what a format falls short of the live model; None when it does not.
 
+    Where embeddings are compared by Euclidean distance their lengths count, too: a threshold lies on their scale. They
+    may differ by as much as two of one length and the least cosine do, sqrt(2 - 2 cosine) of it.
+
     Args:
         name: of the format.
         parity: of `parity_of`.
@@ -69,9 +77,16 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
         max_map_drop: most points of mAP that it may lose.
     """
     limit = least_cosine(name) if min_cosine is None else min_cosine
-    key = "first_percentile_cosine" if judged_by_first_percentile(name) else "worst_cosine"
+    percentile = judged_by_first_percentile(name)
+    key = "first_percentile_cosine" if percentile else "worst_cosine"
     if parity[key] < limit:
         return f"the {key.replace('_', ' ')} to the live model is {parity[key]:.6f}, below --min_cosine={limit:g}"
+    difference = parity[f"{'last_percentile' if percentile else 'worst'}_relative_difference"]
+    if parity["scores"]["metric"] == "euclidean" and difference > math.sqrt(2 - 2 * limit) + _ROUNDING:
+        return (
+            f"embeddings differ from the live model's by {difference:.2%} of their length, more than "
+            f"{math.sqrt(2 - 2 * limit):.2%}, which --min_cosine={limit:g} stands for"
+        )
     drop = -100 * parity["mean_average_precision_change"]
     if drop > max_map_drop:
         return f"mAP falls by {drop:.2f} points, more than --max_map_drop={max_map_drop:g}"
@@ -93,6 +108,7 @@ def parity_table(live: RetrievalEvaluation, parities: Mapping[str, Mapping]) -> 
             "worst cosine": f"{parity['worst_cosine']:.6f}",
             "1st percentile": f"{parity['first_percentile_cosine']:.6f}",
             "mean cosine": f"{parity['mean_cosine']:.6f}",
+            "worst difference %": f"{100 * parity['worst_relative_difference']:.3f}",
             "mAP %": f"{100 * parity['mean_average_precision']:.2f}",
             "mAP change": f"{100 * parity['mean_average_precision_change']:+.2f}",
             "top-1 %": f"{100 * parity['top1']:.2f}",
@@ -109,9 +125,11 @@ def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
     path = directory / REPORT
     try:
         held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError:  # damaged: what it held of other artifacts is lost already
+    except ValueError:
         held = {}
-    held = {name: parity for name, parity in held.items() if (directory / name).exists()} if held else {}
+    if not isinstance(held, dict):  # damaged: what it held of other artifacts is lost already
+        held = {}
+    held = {name: parity for name, parity in held.items() if (directory / name).exists()}
     write_text(path, json.dumps({**held, **parities}, indent=2) + "\n")
 
 
@@ -129,10 +147,15 @@ def some_people(catalog: pd.DataFrame, images: int, *, seed: int = 0) -> pd.Data
     if images < MINIMUM_IMAGES:
         raise ReidError(f"--parity_images={images}, expected at least {MINIMUM_IMAGES}, or 0 for all images.")
     scored = catalog.split.isin(["query", "gallery"])
-    counts = catalog[scored & (catalog.person_id > 0)].person_id.value_counts(sort=False)
+    counts = catalog[scored & (catalog.person_id > DISTRACTOR_ID)].person_id.value_counts(sort=False)
     counts = counts.sort_index().sample(frac=1, random_state=seed)
     chosen = counts.index[: int((counts.cumsum() < images).sum()) + 1]
     return catalog[~scored | catalog.person_id.isin(chosen)]
+
+
+def scored_images(catalog: pd.DataFrame) -> int:
+    """Returns how many images an evaluation embeds."""
+    return int((catalog.split.isin(["query", "gallery"]) & (catalog.person_id != JUNK_ID)).sum())
 
 
 def _query(evaluation: RetrievalEvaluation) -> np.ndarray:

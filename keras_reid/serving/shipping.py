@@ -12,16 +12,18 @@ import pandas as pd
 from keras_reid.artifacts import artifact_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation
-from keras_reid.files import remove, temporary_name
+from keras_reid.files import remove, remove_leftovers_of, temporary_name
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
 from keras_reid.serving.calibration import calibration_images
 from keras_reid.serving.formats import FORMATS, MAX_MAP_DROP, check_formats, tflite_kind
 from keras_reid.serving.gallery import Gallery
 from keras_reid.serving.onnx import export_onnx, import_tf2onnx
-from keras_reid.serving.parity import parity_of, parity_table, record_parity, shortfall
-from keras_reid.serving.savedmodel import export_savedmodel, next_version
+from keras_reid.serving.parity import REPORT, parity_of, parity_table, record_parity, shortfall
+from keras_reid.serving.savedmodel import next_version, write_savedmodel
 from keras_reid.serving.tflite import CALIBRATED_KINDS, export_tflite
+
+_ABANDONED = 24 * 3600  # seconds after which what a killed export left is nobody's work any more
 
 
 def ship(
@@ -37,6 +39,7 @@ def ship(
     calibration_count: int = 200,
     gallery: Gallery | None = None,
     neighbours: int = 10,
+    of_images: int | None = None,
     batch_size: int = 64,
 ) -> tuple[dict[str, Path], dict[str, dict]]:
     """Exports an embedder in several formats, scores each artifact by itself and compares it with the live model.
@@ -50,12 +53,13 @@ def ship(
         formats: of `FORMATS`.
         metadata: the content of `reid.json`.
         catalog: with the splits "query" and "gallery"; for int8 and int16 also "train".
-        live: the evaluation of the embedder on this catalog, where it has been made already.
+        live: an evaluation of the embedder on this catalog, whose rules then hold for all; made when it is not given.
         min_cosine: least cosine to the live model; None for 0.999, and 0.98 where weights are int8.
         max_map_drop: most points of mAP that a format may lose.
         calibration_count: training images behind int8 and int16.
         gallery: what the SavedModel's `search` searches.
         neighbours: k, how many `search` finds.
+        of_images: how many query and gallery images the whole data set has, where the catalog is a part of it.
         batch_size: images at once.
 
     Returns:
@@ -67,61 +71,116 @@ def ship(
     """
     formats, directory = list(dict.fromkeys(formats)), Path(directory)
     check_formats(formats)
+    _check_places(formats, directory)
     if "onnx" in formats:
         import_tf2onnx()  # not after minutes of scoring
     calibration = None
     if any(tflite_kind(name) in CALIBRATED_KINDS for name in formats if name.startswith("tflite")):
         calibration = calibration_images(catalog, embedder.input_shape[1:3], count=calibration_count)
-    if live is None:
-        live = RetrievalEvaluation(catalog, artifact=artifact_of(embedder, dict(metadata)), batch_size=batch_size)
+    live = live or RetrievalEvaluation(catalog, artifact=artifact_of(embedder, dict(metadata)), batch_size=batch_size)
+    if live.result is None:
         live.evaluate()
 
-    def write(name: str, place: Path) -> Path:
+    def write(name: str, path: Path) -> None:
         if name == "savedmodel":
-            version = next_version(directory / FORMATS[name])
-            options = {"gallery": gallery, "neighbours": neighbours, "version": version}
-            return export_savedmodel(embedder, place, metadata, **options)
-        if name == "keras":
-            return save_keras(embedder, place, metadata=dict(metadata))
-        if name == "onnx":
-            return export_onnx(embedder, place, metadata)
-        return export_tflite(embedder, place, metadata, kind=tflite_kind(name), calibration_images=calibration)
+            write_savedmodel(embedder, path, metadata, gallery=gallery, neighbours=neighbours)
+        elif name == "keras":
+            save_keras(embedder, path, metadata=dict(metadata))
+        elif name == "onnx":
+            export_onnx(embedder, path, metadata)
+        else:
+            export_tflite(embedder, path, metadata, kind=tflite_kind(name), calibration_images=calibration)
 
-    with _staged(directory) as staging:
-        staged, parities, limits = {}, {}, {"min_cosine": min_cosine, "max_map_drop": max_map_drop}
-        for name in formats:
+    parities, limits = {}, {"min_cosine": min_cosine, "max_map_drop": max_map_drop}
+    with _staged(formats, directory) as staged:
+        for name, path in staged.items():
             print(f"exporting {name}", flush=True)
-            staged[name] = write(name, staging / FORMATS[name])
-            evaluation = RetrievalEvaluation(catalog, artifact=staged[name], batch_size=batch_size)
-            evaluation.evaluate()
-            parity = {"format": name, **parity_of(live, evaluation), "megabytes": _bytes(staged[name]) / 1e6}
-            parities[name] = parity | {"shortfall": shortfall(name, parity, **limits)}
+            write(name, path)
+            shipped = live.of(path)
+            shipped.evaluate()
+            parity = {"format": name, **parity_of(live, shipped), "megabytes": _bytes(path) / 1e6}
+            parities[name] = parity | {"of_images": of_images, "shortfall": shortfall(name, parity, **limits)}
         images = next(iter(parities.values()))["images"]
-        print(f"\nexported, beside the live model, on {images:,} images\n{parity_table(live, parities)}", flush=True)
+        of = f" of {of_images:,}" if of_images else ""
+        print(f"\nexported, beside the live model, on {images:,}{of} images")
+        print(parity_table(live, parities), flush=True)
         short = "; ".join(f"{name}: {parity['shortfall']}" for name, parity in parities.items() if parity["shortfall"])
         if short:
             raise ReidError(f"not exported, nothing was written: {short}.")
-        paths = {name: directory / path.relative_to(staging) for name, path in staged.items()}
-        for name, path in paths.items():
-            path.parent.mkdir(exist_ok=True)
-            os.replace(staged[name], path)
-    record_parity(directory, {str(path.relative_to(directory)): parities[name] for name, path in paths.items()})
+        with _placed(staged, directory) as paths:
+            record_parity(directory, {str(path.relative_to(directory)): parities[name] for name, path in paths.items()})
     return paths, parities
 
 
+def _check_places(formats: Sequence[str], directory: Path) -> None:
+    """Raises ReidError where something stands in the place of what will be written: before minutes of scoring."""
+    for place in [FORMATS[name] for name in formats] + [REPORT]:
+        path, is_folder = directory / place, place == FORMATS["savedmodel"]
+        if path.exists() and path.is_dir() != is_folder:
+            wanted = "a folder of versions" if is_folder else "a file"
+            raise ReidError(
+                f"{str(path)!r} is {'a folder' if path.is_dir() else 'a file'}, expected {wanted}: move it."
+            )
+
+
 @contextlib.contextmanager
-def _staged(directory: Path) -> Iterator[Path]:
-    """Yields a folder inside `directory` that is gone afterwards, and so is a `directory` that was made for nothing."""
-    made = next((folder for folder in [*reversed(directory.parents), directory] if not folder.exists()), None)
-    directory.mkdir(parents=True, exist_ok=True)
-    staging = temporary_name(directory / "export")
-    staging.mkdir()
+def _staged(formats: Sequence[str], directory: Path) -> Iterator[dict[str, Path]]:
+    """Yields a path to write each format to, beside its place; they are gone afterwards, and folders made in vain."""
+    folders = [directory, *(directory / FORMATS[name] for name in formats if name == "savedmodel")]
+    made = [folder for folder in [*reversed(directory.parents), *folders] if not folder.exists()]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    # TensorFlow Serving sees no version in a name that is no number.
+    places = {name: directory / FORMATS[name] / ("version" if name == "savedmodel" else "") for name in formats}
+    for path in places.values():
+        remove_leftovers_of(path, older_than=_ABANDONED)
+    staged = {name: temporary_name(path) for name, path in places.items()}
     try:
-        yield staging
+        yield staged
     finally:
-        remove(staging)
-        if made is not None and not any(directory.iterdir()):
-            remove(made)
+        for path in staged.values():
+            remove(path)
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # somebody's files are in it
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _placed(staged: Mapping[str, Path], directory: Path) -> Iterator[dict[str, Path]]:
+    """Moves each format to its place and yields the places; takes all of it back when that, or the block, fails."""
+    paths, before = {}, {}
+    try:
+        for name, path in staged.items():
+            place = directory / FORMATS[name]
+            if name == "savedmodel":
+                paths[name] = _as_next_version(path, place)
+                continue
+            if place.exists():
+                before[name] = temporary_name(place)
+                os.replace(place, before[name])
+            paths[name] = place
+            os.replace(path, place)
+        yield paths
+    except BaseException:
+        for path in paths.values():
+            remove(path)
+        for name, path in before.items():
+            os.replace(path, directory / FORMATS[name])
+        raise
+    for path in before.values():
+        remove(path)
+
+
+def _as_next_version(path: Path, place: Path) -> Path:
+    while True:
+        version = place / str(next_version(place))
+        try:
+            os.rename(path, version)
+            return version
+        except OSError:
+            if not version.exists():
+                raise
+            # Another export was faster: the version after its own.
 
 
 def _bytes(path: Path) -> int:

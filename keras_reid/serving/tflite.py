@@ -51,7 +51,8 @@ def export_tflite(
         embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
         path: the file, ending in `.tflite`.
         metadata: the content of `reid.json`.
-        kind: of `KINDS`.
+        kind: of `KINDS`. int16 is for networks of convolutions: other layers, such as LayerNormalization, may end the
+            process that runs the file.
         calibration_images: uint8 `[N, H, W, 3]`, as the network will see them: int8 and int16 take the ranges of all
             activations from them.
 
@@ -142,7 +143,7 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(written.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             written.seek(0)
             os.write(kept, written.read())
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
 # Where TensorFlow Serving looks, below the folder of a version.
@@ -22,7 +23,13 @@ def write_warmup(saved_model: Path, signatures: Mapping[str, Callable], image_si
         signatures: `tf.function`s by name; their input signatures say what to send.
         image_size: (height, width) of the image.
     """
-    from tensorflow_serving.apis import prediction_log_pb2  # takes TensorFlow: after keras2 has chosen its Keras
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2  # takes TensorFlow: after keras2 has chosen its Keras
+    except ImportError as error:
+        raise ReidError(
+            f"a SavedModel's warm-up requests are written by tensorflow-serving-api, which cannot be imported ({error}): "
+            f"pip install 'tensorflow-serving-api=={tf.__version__}'."
+        ) from error
 
     image = np.zeros((1, *image_size, 3), np.uint8)
     path = saved_model / WARMUP_FILE

@@ -1,6 +1,8 @@
 """What counts as shipped: each format beside the live model, and nothing at all when one falls short."""
 
 import json
+import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,8 +62,9 @@ def test_the_report_is_kept_by_path_and_forgets_what_is_gone(shipped, tiny_catal
     }
 
 
-def test_a_report_that_is_damaged_is_made_anew(tmp_path):
-    (tmp_path / "parity.json").write_text("[1")
+@pytest.mark.parametrize("content", ["[1", "[1]", ""])
+def test_a_report_that_is_damaged_is_made_anew(tmp_path, content):
+    (tmp_path / "parity.json").write_text(content)
     record_parity(tmp_path, {"new": {"images": 2}})
     assert json.loads((tmp_path / "parity.json").read_text()) == {"new": {"images": 2}}
 
@@ -98,6 +101,72 @@ def test_a_format_that_cannot_be_written_leaves_nothing_of_the_others(tiny_catal
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["embedder.tflite/", "embedder", "parity.json/"])
+def test_what_stands_in_the_way_is_named_before_anything_is_done(tiny_catalog, tmp_path, capsys, place):
+    if place.endswith("/"):
+        (tmp_path / place).mkdir()
+    else:
+        (tmp_path / place).write_text("of a user")
+    with pytest.raises(ReidError, match=f"{place.strip('/')}' is a f.* expected a f.*: move it"):
+        ship(tiny_embedder(), tmp_path, formats=["savedmodel", "tflite"], **described(tiny_catalog))
+    assert [path.name for path in tmp_path.rglob("*")] == [place.strip("/")]
+    assert "exporting" not in capsys.readouterr().out
+
+
+def test_when_placing_fails_what_was_there_before_is_there_again(shipped, tiny_catalog, tmp_path, monkeypatch):
+    folder = tmp_path / "export"
+    shutil.copytree(shipped[1], folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def fail(*arguments):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(shipping, "record_parity", fail)
+    with pytest.raises(OSError, match="No space"):
+        ship(tiny_embedder(), folder, formats=["savedmodel", "tflite", "keras"], **described(tiny_catalog))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_two_exports_at_once_get_a_version_each(shipped, tiny_catalog, tmp_path, monkeypatch):
+    """The other one writes version 1 between this one's look and its rename."""
+    right, looks = shipping.next_version, []
+
+    def slow(place):
+        looks.append(right(place))
+        if len(looks) == 1:
+            shutil.copytree(shipped[2]["savedmodel"], place / "1")
+        return looks[-1]
+
+    monkeypatch.setattr(shipping, "next_version", slow)
+    paths, _ = ship(tiny_embedder(), tmp_path / "a", formats=["savedmodel"], **described(tiny_catalog))
+    assert looks == [1, 2] and paths["savedmodel"] == tmp_path / "a" / "embedder" / "2"
+
+
+def test_a_failing_export_removes_no_other_s_folder(tiny_catalog, tmp_path):
+    with pytest.raises(RuntimeError):
+        with shipping._staged(["tflite"], tmp_path / "new" / "mine"):
+            (tmp_path / "new" / "theirs").mkdir()
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "theirs"]
+
+
+def test_what_a_killed_export_left_goes_after_a_day(tiny_catalog, tmp_path):
+    old, new, other = (tmp_path / name for name in (".embedder.part-1.tflite", ".embedder.part-2.tflite", ".a.part-3"))
+    for path in (old, new, other):
+        path.write_text("half")
+        os.utime(path, (0, 0) if path != new else None)
+    with shipping._staged(["tflite"], tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, new.name]
+
+
+def test_the_rules_of_the_live_evaluation_hold_for_what_ships(tiny_catalog, tmp_path):
+    catalog = tiny_catalog.assign(camera_id=1)
+    embedder = tiny_embedder()
+    live = RetrievalEvaluation(catalog, artifact=artifact_of(embedder), ignore="nothing")
+    _, parities = ship(embedder, tmp_path / "a", formats=["keras"], live=live, **described(catalog))
+    assert parities["keras"]["scores"]["ignore"] == "nothing"
+
+
 def test_versions_go_on_and_files_are_replaced(shipped, tiny_catalog):
     embedder, folder, _, _ = shipped
     before = (folder / "embedder.keras").stat().st_ino
@@ -119,7 +188,8 @@ def test_unknown_formats_are_refused_before_anything_is_done(tiny_catalog, tmp_p
 def evaluated(query: list, gallery: list, score: float, top1: float = 1.0):
     """A stand-in for an evaluation, with embeddings and scores by hand."""
     embedded = SimpleNamespace(query_embeddings=np.float32(query), gallery_embeddings=np.float32(gallery))
-    result = SimpleNamespace(to_dict=lambda: {"mean_average_precision": score, "top1": top1})
+    scores = {"mean_average_precision": score, "top1": top1, "metric": "euclidean"}
+    result = SimpleNamespace(to_dict=lambda: scores)
     return SimpleNamespace(embedded=embedded, result=result, images_per_second=10.0)
 
 
@@ -131,6 +201,7 @@ def test_parity_by_hand():
     assert parity["worst_cosine"] == pytest.approx(0) and parity["mean_cosine"] == pytest.approx(1.6 / 3)
     assert parity["first_percentile_cosine"] == pytest.approx(0.6 * 0.02)
     assert parity["worst_relative_difference"] == pytest.approx(5 / 3)
+    assert parity["last_percentile_relative_difference"] == pytest.approx(0.98 * 5 / 3 + 0.02)
     assert parity["mean_average_precision_change"] == pytest.approx(-0.1) and parity["top1_change"] == 0.25
 
 
@@ -141,9 +212,10 @@ def test_cosines_of_rows_that_have_no_direction():
         np.testing.assert_allclose(row_cosines(first, second), [1, 0, -1, -1, 1])
 
 
-def parity(**changed):
+def parity(metric: str = "euclidean", **changed) -> dict:
     usual = {"worst_cosine": 1.0, "first_percentile_cosine": 1.0, "mean_average_precision_change": 0.0}
-    return {**usual, **changed}
+    usual |= {"worst_relative_difference": 0.0, "last_percentile_relative_difference": 0.0}
+    return {**usual, "scores": {"metric": metric}, **changed}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +238,19 @@ def parity(**changed):
             "mAP falls by 1.01 points, more than --max_map_drop=1",
         ),
         ("onnx", {"mean_average_precision_change": 0.5}, None, None),
+        # Twice as long: the same cosine, another distance. sqrt(2 - 2 * 0.999) is 4.47 %, of 0.98 it is 20 %.
+        (
+            "onnx",
+            {"worst_relative_difference": 1.0},
+            None,
+            r"differ from the live model's by 100.00% .* more than 4.47%",
+        ),
+        ("onnx", {"worst_relative_difference": 1.0, "metric": "cosine"}, None, None),
+        ("onnx", {"worst_relative_difference": 0.0446}, None, None),
+        ("onnx", {"worst_relative_difference": 0.0448}, None, "more than 4.47%"),
+        ("onnx", {"worst_relative_difference": 1e-6}, 1.0, None),
+        ("tflite_int8", {"worst_relative_difference": 1.0, "last_percentile_relative_difference": 0.19}, None, None),
+        ("tflite_int8", {"last_percentile_relative_difference": 0.21}, None, "by 21.00% .* more than 20.00%"),
     ],
 )
 def test_what_falls_short(name, found, min_cosine, text):
