@@ -644,3 +644,21 @@ def test_the_program_for_tflite_refuses_in_one_line(embedder, photos, tmp_path):
         run = compare_lite(*arguments)
         assert run.returncode == 1 and run.stdout == "" and run.stderr.count("\n") == 1, run.stderr
         assert run.stderr.startswith("error: ") and message in run.stderr
+
+
+@pytest.mark.parametrize("program", ["tf_serving/client_grpc.py", "tf_serving/client_rest.py", "tflite/compare.py"])
+def test_grey_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
+    """As TensorFlow decodes it, on the server and in every artifact; Pillow alone takes all above 255 as white."""
+    grey = np.arange(24, dtype=np.uint16).reshape(6, 4) * 2700
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    code = f"import numpy as np, {Path(program).stem} as kit; print(np.array(kit.read_image('grey.png')).tolist())"
+    environment = {**os.environ, "PYTHONPATH": str(KIT / Path(program).parent)}
+    python = sys.executable
+    if "tflite" in program:
+        if not LITERT:
+            pytest.skip("KERAS_REID_PYTHON_LITERT names no interpreter")
+        python = LITERT
+    read = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert read.returncode == 0, read.stderr
+    decoded = tf.io.decode_image((tmp_path / "grey.png").read_bytes(), channels=3).numpy()
+    np.testing.assert_array_equal(json.loads(read.stdout.splitlines()[-1]), decoded[None])
