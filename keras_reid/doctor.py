@@ -20,7 +20,7 @@ from keras_reid import options
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.counts import counts_numbers, counts_tables
 from keras_reid.data.doctor import check_catalog
-from keras_reid.data.findings import Finding, exit_code, rank
+from keras_reid.data.findings import LEVELS, Finding, exit_code, rank
 from keras_reid.files import write_text
 
 _NAMES_ON_SCREEN = 5
@@ -40,7 +40,9 @@ def doctor(flags: options.Flags) -> int:
 
     # --- The files.
     from keras_reid.data.image_checks import check_images, unreadable_files
+    from keras_reid.data.images import Augmentation
 
+    augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     findings = rank([*findings, *check_images(catalog, ignore=flags.ignore)])
     print(f"read {catalog.image_path.nunique()} images in {time.monotonic() - start:.0f} s")
     show(findings, flags.data_dir)
@@ -49,7 +51,7 @@ def doctor(flags: options.Flags) -> int:
     pictures = []
     if flags.pictures:
         unreadable = unreadable_files(findings)
-        pictures = draw(flags, catalog[~catalog.image_path.isin(unreadable)])
+        pictures = draw(flags, catalog[~catalog.image_path.isin(unreadable)], augmentation)
     if flags.json:
         content = {
             **options.given(flags, "dataset", "data_dir"),
@@ -66,17 +68,16 @@ def doctor(flags: options.Flags) -> int:
 
 def show(findings: Sequence[Finding], data_dir: str) -> None:
     """Prints the findings, those that matter most first."""
-    counts = pd.Series([finding.level for finding in findings], dtype=object).value_counts()
-    total = ", ".join(f"{counts.get(level, 0)} {level}s" for level in ("error", "warning", "note"))
+    counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
+    total = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
     print(f"\n{total}" if findings else "\nnothing is wrong with it")
     for number, finding in enumerate(findings, 1):
         print(f"{number}. {finding.level}: {finding.to_line(most_names=_NAMES_ON_SCREEN, below=data_dir)}")
 
 
-def draw(flags: options.Flags, catalog: pd.DataFrame) -> list[str]:
+def draw(flags: options.Flags, catalog: pd.DataFrame, augmentation) -> list[str]:
     """Draws the contact sheets of images that can be read; returns their paths."""
     from keras_reid.data.contact_sheet import draw_across_cameras, draw_training_batch
-    from keras_reid.data.images import Augmentation
 
     batch, cameras = (str(Path(flags.pictures, name)) for name in ("training_batch.png", "across_cameras.png"))
     paths, train = [], catalog[catalog.split == "train"]
@@ -89,7 +90,7 @@ def draw(flags: options.Flags, catalog: pd.DataFrame) -> list[str]:
             identities_per_batch=identities,
             images_per_identity=flags.images_per_identity,
             seed=flags.seed,
-            augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
+            augmentation=augmentation,
         )
         paths.append(batch)
     draw_across_cameras(cameras, catalog)

@@ -79,23 +79,29 @@ def draw_training_batch(
 def draw_across_cameras(
     path: str | os.PathLike, images: pd.DataFrame, *, most_people: int = 10, most_cameras: int = 12
 ) -> None:
-    """Draws people in rows and cameras in columns, the first image of each pair; a person no camera of which is known
-    has one column.
+    """Draws people in rows and cameras in columns, the first image of each pair.
+
+    The people seen by most cameras are drawn, those of training and of the test in turn. Images without a camera id
+    stand in a column "unknown".
 
     Args:
         path: PNG file.
-        images: rows of a catalog; each can be read. Those seen by most cameras are drawn.
+        images: rows of a catalog; each can be read.
         most_people: rows at most.
         most_cameras: columns at most.
     """
-    known = images[images.person_id > DISTRACTOR_ID]
-    known = known.assign(camera=known.camera_id.astype("string").fillna("unknown"))
+    known = images[(images.person_id > DISTRACTOR_ID) & images.split.isin(["train", "query", "gallery"])]
+    known = known.assign(
+        camera=known.camera_id.astype("string").fillna("unknown"),
+        part=np.where(known.split == "train", "train", "test"),
+    )
     cameras = known.groupby("camera").person_id.nunique().sort_values(ascending=False, kind="stable")
     cameras = sorted(cameras.index[:most_cameras], key=lambda name: (len(name), name))
-    first = known[known.camera.isin(cameras)].drop_duplicates(["person_id", "camera"])
-    seen_by = first.groupby("person_id").size().sort_values(ascending=False, kind="stable")
-    people = sorted(seen_by.index[:most_people])
-    paths = first.set_index(["person_id", "camera"]).image_path
+    first = known[known.camera.isin(cameras)].drop_duplicates(["part", "person_id", "camera"])
+    seen_by = first.groupby(["part", "person_id"]).size().sort_values(ascending=False, kind="stable")
+    turn = seen_by.groupby("part").cumcount().sort_values(kind="stable")
+    people = sorted(turn.index[:most_people])
+    paths = first.set_index(["part", "person_id", "camera"]).image_path
 
     margin = 96
     page_width = max(margin + len(cameras) * (_CELL[1] + 2 * _GAP) + 2 * _GAP, 420)
@@ -108,13 +114,12 @@ def draw_across_cameras(
         _text(draw, (left, _LINE + 2 * _GAP), f"camera {camera}", font, _CELL[1] + 2 * _GAP)
         for row, person in enumerate(people):
             place = (left, 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP))
-            image = paths.get((person, camera))
+            image = paths.get((*person, camera))
             page.paste(_fitted(_read(image), _CELL) if image is not None else _EMPTY, _box(place, _CELL))
     for row, person in enumerate(people):
         top = 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP)
-        split = ", ".join(known.split[known.person_id == person].unique())
-        _text(draw, (2 * _GAP, top), f"person {person}", font, margin - 3 * _GAP)
-        _text(draw, (2 * _GAP, top + _LINE), split, _font(10), margin - 3 * _GAP)
+        _text(draw, (2 * _GAP, top), f"person {person[1]}", font, margin - 3 * _GAP)
+        _text(draw, (2 * _GAP, top + _LINE), person[0], _font(10), margin - 3 * _GAP)
     _save(page, path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -109,7 +110,7 @@ class _Pairs:
 
 def _sides(images: pd.DataFrame, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Returns the rows that are compared: each test image with all of training, the gallery with the queries, and
-    training with itself; not the gallery with itself, which may hold half a million distractors."""
+    training with itself; not a test split with itself: the gallery may hold half a million distractors."""
     split = images.split.to_numpy()[rows]
     train, query, gallery = (rows[split == name] for name in _SPLITS)
     return [(train, np.concatenate([query, gallery])), (query, gallery), (train, train)]
@@ -117,7 +118,7 @@ def _sides(images: pd.DataFrame, rows: np.ndarray) -> list[tuple[np.ndarray, np.
 
 def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
     """Returns float32 `[N, D]` whose products are correlations: brightness and contrast do not matter."""
-    vectors = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    vectors = thumbnails.reshape(len(thumbnails), math.prod(thumbnails.shape[1:])).astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.catalog import JUNK_ID
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.data.duplicates import find_copies
 from keras_reid.data.findings import Finding
 from keras_reid.data.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
@@ -91,24 +91,35 @@ def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[
     compared = compared.to_numpy() & (looks.deviations >= _BLANK_DEVIATION)
     rows = images.iloc[looks.positions[compared]]
     copies = find_copies(rows, looks.fingerprints[compared], looks.thumbnails[compared], ignore=ignore)
-    return check_files(image_paths, looks, troubles) + copies
+    return check_files(images, looks, troubles) + copies
 
 
-def check_files(image_paths: Sequence[str], looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
-    """Returns what is wrong with single files, whatever they show; the arguments are of `look_at_images`."""
+def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
+    """Returns what is wrong with single files, whoever is on them.
+
+    Args:
+        images: `[N]` rows of a catalog, each file once.
+        looks: of `look_at_images`.
+        troubles: of `look_at_images`.
+    """
     findings = []
     for kind, paths in troubles.items():
         message, way_out = _UNREADABLE[kind]
         if kind == "not_an_image":
             formats = Counter(file_format(read_head(path)) for path in paths)
             message += f" ({', '.join(f'{name} {count}' for name, count in formats.most_common())})"
-        share = len(paths) / len(image_paths)
+        share = len(paths) / len(images)
         findings.append(Finding(kind, "error", f"{len(paths)} files {message}", way_out, paths, share))
+    seen = images.iloc[looks.positions]
     for kind, (level, message, way_out) in _ODD.items():
-        paths = [image_paths[position] for position in looks.positions[_is_odd(kind, image_paths, looks)]]
-        if paths:
-            share = _ODD_HURTS * len(paths) / len(image_paths)
-            findings.append(Finding(kind, level, f"{len(paths)} images {message}", way_out, paths, share))
+        odd = seen[_is_odd(kind, seen.image_path, looks)]
+        if len(odd):
+            if (odd.person_id <= DISTRACTOR_ID).all():  # nobody is learnt from them, or searched for
+                level, message = "note", f"{message}, all of them distractors or junk"
+            share = _ODD_HURTS * len(odd) / len(images)
+            findings.append(
+                Finding(kind, level, f"{len(odd)} images {message}", way_out, odd.image_path.tolist(), share)
+            )
     return findings
 
 
@@ -130,6 +141,6 @@ def _is_odd(kind: str, image_paths: Sequence[str], looks: Looks) -> np.ndarray:
         return looks.deviations < _BLANK_DEVIATION
     if kind == "grey":
         return (looks.spreads <= _GREY_SPREAD) & (looks.deviations >= _BLANK_DEVIATION)
-    suffixes = [os.path.splitext(image_paths[position])[1].lower() for position in looks.positions]
+    suffixes = [os.path.splitext(path)[1].lower() for path in image_paths]
     fits = [suffix in SUFFIXES.get(file_format(head), ()) for suffix, head in zip(suffixes, looks.heads)]
     return ~np.array(fits, bool)
