@@ -20,7 +20,7 @@ from keras_reid import options
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.counts import counts_numbers, counts_tables
 from keras_reid.data.doctor import check_catalog
-from keras_reid.data.findings import LEVELS, Finding, exit_code, rank
+from keras_reid.data.findings import LEVELS, Finding, exit_code, join_names, rank
 from keras_reid.files import write_text
 
 _NAMES_ON_SCREEN = 5
@@ -72,7 +72,10 @@ def show(findings: Sequence[Finding], data_dir: str) -> None:
     total = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
     print(f"\n{total}" if findings else "\nnothing is wrong with it")
     for number, finding in enumerate(findings, 1):
-        print(f"{number}. {finding.level}: {finding.to_line(most_names=_NAMES_ON_SCREEN, below=data_dir)}")
+        print(f"{number}. {finding.level}: {finding.message}")
+        if finding.names:
+            print(f"   {join_names(finding.names, _NAMES_ON_SCREEN, below=data_dir)}")
+        print(f"   -> {finding.way_out}")
 
 
 def draw(flags: options.Flags, catalog: pd.DataFrame, augmentation) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_bad_file_is_named_and_nothing_else(data_dir, capsys, kind):
     code, report = examine(data_dir)
     assert [(one["kind"], one["names"], one["count"]) for one in report["findings"]] == [(kind, names, 1)]
     assert code == expected_code
-    assert f": bounding_box_train/{path.name}. " in capsys.readouterr().out
+    assert f"\n   bounding_box_train/{path.name}\n   -> " in capsys.readouterr().out
 
 
 # Fault -> the picture, and the split, person and camera as which it is there once more.
@@ -176,7 +176,7 @@ def test_the_gravest_comes_first_and_the_first_names_stand_for_the_rest(data_dir
     kinds = [one["kind"] for one in report["findings"]]
     assert (code, kinds) == (3, ["empty", "copies_several_people", "grey", "wrong_suffix"])
     output = capsys.readouterr().out
-    assert "1 error, 2 warnings, 1 note\n1. error: " in output and " and 2 more. Clothes" in output
+    assert "1 error, 2 warnings, 1 note\n1. error: " in output and " and 2 more\n   -> Clothes" in output
 
 
 def test_a_clean_set_ends_in_0_with_everything_counted(synthetic_dir, tmp_path, capsys):

@@ -117,7 +117,7 @@ def _listed_twice(catalog: pd.DataFrame) -> list[Finding]:
     again = catalog.image_path[catalog.image_path.duplicated()].unique().tolist()
     if not again:
         return []
-    message = f"{len(again)} files are listed more than once"
+    message = f"files listed more than once ({len(again)} of {catalog.image_path.nunique()})"
     way_out = "Keep one line for each file: the one with the right person and split."
     return [Finding("listed_twice", "warning", message, way_out, again, len(again) / len(catalog))]
 
@@ -126,7 +126,7 @@ def _junk_outside_the_gallery(catalog: pd.DataFrame) -> list[Finding]:
     nobody = catalog[(catalog.split != "gallery") & (catalog.person_id <= DISTRACTOR_ID)]
     if not len(nobody):
         return []
-    message = f"{len(nobody)} images outside the gallery have the id -1 (junk) or 0 (distractor), which is no person"
+    message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is no person ({len(nobody)})"
     way_out = "Move them into the gallery or away, or give each person an id from 1 on."
     names, share = nobody.image_path.tolist(), len(nobody) / len(catalog)
     return [Finding("junk_outside_gallery", "warning", message, way_out, names, share)]
@@ -138,9 +138,9 @@ def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -
         return []
     in_test = missing.split.isin(_TEST).any()
     refused = in_test and ignore == "same_camera" and missing_cameras == "refuse"
-    message = f"{len(missing)} of {len(catalog)} images have no camera id"
+    message = f"images without a camera id ({len(missing)} of {len(catalog)})"
     if refused:
-        message += ", and the evaluation has to know which images of a query's person its own camera took"
+        message += ": the evaluation has to know which images of a query's person its own camera took"
         way_out = (
             "Give camera ids; or say what a missing one means, --missing_cameras=distinct (a camera of its own) or "
             "leave_out; or let every camera count: --ignore=nothing."

@@ -26,22 +26,22 @@ _COARSE = 32  # numbers of a thumbnail that tell most pairs apart
 _KINDS = {
     "several_people": (
         "warning",
-        "images have {what} that is labelled as somebody else: one of the two labels is wrong",
+        "images with {what} that is labelled as somebody else, so one of the two labels is wrong",
         "Look at each pair: give both the right person id, or move one away.",
     ),
     "train_and_test": (
         "warning",
-        "training images have {what} in query or gallery: scores would be too good",
+        "training images with {what} in query or gallery, which makes scores too good",
         "Move one of the two away.",
     ),
     "query_and_gallery": (
         "warning",
-        "queries have {what} in the gallery that counts as a match: it is found too easily",
+        "queries with {what} in the gallery that counts as a match, and is found too easily",
         "Take it out of the gallery, or correct the camera ids: with the query's own one it would not count.",
     ),
     "within_split": (
         "note",
-        "images are {what} of another of the same person, which adds nothing",
+        "images with {what} under another name, of the same person, which adds nothing",
         "Move them away.",
     ),
 }
@@ -102,7 +102,7 @@ class _Pairs:
             of_kind = np.flatnonzero(kinds == kind)
             if len(of_kind):
                 names = [(str(paths[a[pair]]), str(paths[b[pair]])) for pair in of_kind]
-                message = f"{len(names)} {message.format(what=what)}"
+                message = f"{message.format(what=what)} ({len(names)} of {len(self._images)})"
                 share = len(names) / len(self._images)
                 found.append(Finding(f"{prefix}_{kind}", level, message, way_out, names, share))
         return found

@@ -12,6 +12,7 @@ from keras_reid.errors import ReidError
 # note: good to know, and harmless.
 LEVELS = ("error", "warning", "note")
 _EXIT_CODES = {"error": 3, "warning": 2}
+_NAMES_IN_A_LINE = 3
 
 Name = Union[str, tuple]  # a file or an identity; or files that show the same, as a tuple
 
@@ -41,10 +42,10 @@ class Finding:
         names = [list(name) if isinstance(name, tuple) else name for name in self.names]
         return {**dataclasses.asdict(self), "count": len(names), "names": names}
 
-    def to_line(self, *, most_names: int = 3, below: str = "") -> str:
-        """Returns it as one line, with its first names; those below the folder `below` are shortened by it."""
-        named = f": {join_names(self.names, most_names, below)}" if self.names else ""
-        return f"{self.message}{named}. {self.way_out}"
+    def to_line(self) -> str:
+        """Returns it as one line, with its first names."""
+        names = f": {join_names(self.names, _NAMES_IN_A_LINE)}" if self.names else ""
+        return f"{self.message}{names}. {self.way_out}"
 
 
 def rank(findings: Iterable[Finding]) -> list[Finding]:
@@ -72,7 +73,13 @@ def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
 
 
 def join_names(names: Sequence[Name], most: int, below: str = "") -> str:
-    """Returns the first names, and how many more there are: "a, b, c and 9 more"; files of one tuple as "a = b"."""
+    """Returns the first names, and how many more there are: "a, b, c and 9 more"; files of one tuple as "a = b".
+
+    Args:
+        names: of a finding.
+        most: how many of them to write out.
+        below: a folder; the names of files in it are shortened by it.
+    """
 
     def short(name: str) -> str:
         return name[len(below) :].lstrip("/\\") if below and name.startswith(below) else name

@@ -30,12 +30,12 @@ _ODD_HURTS = 0.1
 
 # Kind -> what is the matter, and what to do. Training and evaluation stop at each of them.
 _UNREADABLE = {
-    "missing": ("are not there", "Restore them, or take them out of the data set."),
-    "unreadable": ("may not be opened", "Set their permissions, or look at the disk."),
-    "empty": ("have no byte in them", "Copy them again, or take them out of the data set."),
-    "damaged": ("are cut off or damaged", "Copy them again, or take them out of the data set."),
+    "missing": ("that are not there", "Restore them, or take them out of the data set."),
+    "unreadable": ("that may not be opened", "Set their permissions, or look at the disk."),
+    "empty": ("without a byte in them", "Copy them again, or take them out of the data set."),
+    "damaged": ("that are cut off or damaged", "Copy them again, or take them out of the data set."),
     "not_an_image": (
-        "are no JPEG, PNG or BMP, whatever they are called",
+        "that are no JPEG, PNG or BMP, whatever they are called",
         "Convert them to JPEG or PNG, or take them out of the data set.",
     ),
 }
@@ -43,28 +43,28 @@ _UNREADABLE = {
 _ODD = {
     "tiny": (
         "warning",
-        f"are lower than {_TINY[0]} or narrower than {_TINY[1]} pixels",
+        f"lower than {_TINY[0]} or narrower than {_TINY[1]} pixels",
         "Too little of a person is left to learn from: take them out, or cut them from a larger picture.",
     ),
     "huge": (
         "warning",
-        f"have more than {_HUGE_PIXELS // 1_000_000} million pixels",
+        f"of more than {_HUGE_PIXELS // 1_000_000} million pixels",
         "Cut out the person, or make them smaller: each is decoded in every epoch, and takes time and memory.",
     ),
     "odd_aspect": (
         "warning",
-        f"are wider than high, or more than {_USUAL_ASPECT[1]:.0f} times as high as wide",
+        f"wider than high, or more than {_USUAL_ASPECT[1]:.0f} times as high as wide",
         "The network sees them squeezed to its own shape: cut out one person, upright.",
     ),
-    "blank": ("warning", "show one colour and nothing else", "Take them out of the data set."),
+    "blank": ("warning", "of one colour and nothing else", "Take them out of the data set."),
     "grey": (
         "warning",
-        "are grey-scale",
+        "in grey-scale",
         "Clothes are told apart by colour: use the originals; leave them where a camera has no colour.",
     ),
     "wrong_suffix": (
         "note",
-        "have a name that does not fit their format, such as a PNG called .jpg",
+        "with a name that does not fit their format, such as a PNG called .jpg",
         "They are read by what they are: rename them only where other programs need it.",
     ),
 }
@@ -109,17 +109,17 @@ def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str
             formats = Counter(file_format(read_head(path)) for path in paths)
             message += f" ({', '.join(f'{name} {count}' for name, count in formats.most_common())})"
         share = len(paths) / len(images)
-        findings.append(Finding(kind, "error", f"{len(paths)} files {message}", way_out, paths, share))
+        message = f"files {message} ({len(paths)} of {len(images)})"
+        findings.append(Finding(kind, "error", message, way_out, paths, share))
     seen = images.iloc[looks.positions]
     for kind, (level, message, way_out) in _ODD.items():
         odd = seen[_is_odd(kind, seen.image_path, looks)]
         if len(odd):
             if (odd.person_id <= DISTRACTOR_ID).all():  # nobody is learnt from them, or searched for
                 level, message = "note", f"{message}, all of them distractors or junk"
+            message = f"images {message} ({len(odd)} of {len(images)})"
             share = _ODD_HURTS * len(odd) / len(images)
-            findings.append(
-                Finding(kind, level, f"{len(odd)} images {message}", way_out, odd.image_path.tolist(), share)
-            )
+            findings.append(Finding(kind, level, message, way_out, odd.image_path.tolist(), share))
     return findings
 
 
