@@ -19,7 +19,10 @@ from keras_reid.keras2 import tf
 
 _CELL = (128, 64)  # height and width of an image on the page
 _GAP, _LINE = 4, 18  # pixels between images, and of a line of text
+_MARGIN = 96  # pixels that name the people of a row
+_LEAST_WIDTH = 460  # of a page: its title has to fit
 _PAGE_SHAPE = 1.5  # width by height
+_UNKNOWN = "unknown"  # camera
 _PAPER, _INK, _EMPTY = (255, 255, 255), (40, 40, 40), (235, 235, 235)
 
 
@@ -44,25 +47,23 @@ def draw_training_batch(
         seed: of the run.
         augmentation: of the run.
     """
-    batch, person_ids = next(
-        training_dataset(
-            images.image_path,
-            images.person_id,
-            image_size=image_size,
-            identities_per_batch=identities_per_batch,
-            images_per_identity=images_per_identity,
-            epochs=1,
-            seed=seed,
-            augmentation=augmentation,
-        )
-        .take(1)
-        .as_numpy_iterator()
+    batches = training_dataset(
+        images.image_path,
+        images.person_id,
+        image_size=image_size,
+        identities_per_batch=identities_per_batch,
+        images_per_identity=images_per_identity,
+        epochs=1,
+        seed=seed,
+        augmentation=augmentation,
     )
+    batch, person_ids = next(iter(batches.take(1).as_numpy_iterator()))
     K, P = images_per_identity, identities_per_batch
     cell = (_CELL[0], max(24, round(_CELL[0] * image_size[1] / image_size[0])))
     width, height = K * (cell[1] + 1) + 3 * _GAP, cell[0] + _LINE + 2 * _GAP
     columns = int(np.clip(round((_PAGE_SHAPE * P * height / width) ** 0.5), 1, P))
-    page = Image.new("RGB", (columns * width + 2 * _GAP, -(-P // columns) * height + _LINE + 4 * _GAP), _PAPER)
+    page_size = (max(columns * width + 2 * _GAP, _LEAST_WIDTH), -(-P // columns) * height + _LINE + 4 * _GAP)
+    page = Image.new("RGB", page_size, _PAPER)
     draw, font = ImageDraw.Draw(page), _font(12)
     title = f"one training batch, augmented: {P} identities x {K} images of {image_size[0]} x {image_size[1]}"
     _text(draw, (2 * _GAP, _GAP), title, _font(13), page.width - 4 * _GAP)
@@ -90,9 +91,37 @@ def draw_across_cameras(
         most_people: rows at most.
         most_cameras: columns at most.
     """
+    people, cameras, paths, total = _choose(images, most_people, most_cameras)
+    page_width = max(_MARGIN + len(cameras) * (_CELL[1] + 2 * _GAP) + 2 * _GAP, _LEAST_WIDTH)
+    page = Image.new("RGB", (page_width, 2 * _LINE + 4 * _GAP + len(people) * (_CELL[0] + _GAP)), _PAPER)
+    draw, font = ImageDraw.Draw(page), _font(12)
+    title = f"people across cameras: {len(people)} of {total} people"
+    _text(draw, (2 * _GAP, _GAP), title, _font(13), page.width - 4 * _GAP)
+    for column, camera in enumerate(cameras):
+        left = _MARGIN + column * (_CELL[1] + 2 * _GAP)
+        _text(
+            draw,
+            (left, _LINE + 2 * _GAP),
+            camera if camera == _UNKNOWN else f"camera {camera}",
+            font,
+            _CELL[1] + 2 * _GAP,
+        )
+        for row, person in enumerate(people):
+            place = (left, 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP))
+            image = paths.get((*person, camera))
+            page.paste(_fitted(_read(image), _CELL) if image is not None else _EMPTY, _box(place, _CELL))
+    for row, person in enumerate(people):
+        top = 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP)
+        _text(draw, (2 * _GAP, top), f"person {person[1]}", font, _MARGIN - 3 * _GAP)
+        _text(draw, (2 * _GAP, top + _LINE), person[0], _font(10), _MARGIN - 3 * _GAP)
+    _save(page, path)
+
+
+def _choose(images: pd.DataFrame, most_people: int, most_cameras: int) -> tuple[list, list, pd.Series, int]:
+    """Returns (part, person) to draw, cameras to draw, the path of each (part, person, camera), and all people."""
     known = images[(images.person_id > DISTRACTOR_ID) & images.split.isin(["train", "query", "gallery"])]
     known = known.assign(
-        camera=known.camera_id.astype("string").fillna("unknown"),
+        camera=known.camera_id.astype("string").fillna(_UNKNOWN),
         part=np.where(known.split == "train", "train", "test"),
     )
     cameras = known.groupby("camera").person_id.nunique().sort_values(ascending=False, kind="stable")
@@ -102,25 +131,7 @@ def draw_across_cameras(
     turn = seen_by.groupby("part").cumcount().sort_values(kind="stable")
     people = sorted(turn.index[:most_people])
     paths = first.set_index(["part", "person_id", "camera"]).image_path
-
-    margin = 96
-    page_width = max(margin + len(cameras) * (_CELL[1] + 2 * _GAP) + 2 * _GAP, 420)
-    page = Image.new("RGB", (page_width, 2 * _LINE + 4 * _GAP + len(people) * (_CELL[0] + _GAP)), _PAPER)
-    draw, font = ImageDraw.Draw(page), _font(12)
-    title = f"people across cameras: {len(people)} of {known.person_id.nunique()} people"
-    _text(draw, (2 * _GAP, _GAP), title, _font(13), page.width - 4 * _GAP)
-    for column, camera in enumerate(cameras):
-        left = margin + column * (_CELL[1] + 2 * _GAP)
-        _text(draw, (left, _LINE + 2 * _GAP), f"camera {camera}", font, _CELL[1] + 2 * _GAP)
-        for row, person in enumerate(people):
-            place = (left, 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP))
-            image = paths.get((*person, camera))
-            page.paste(_fitted(_read(image), _CELL) if image is not None else _EMPTY, _box(place, _CELL))
-    for row, person in enumerate(people):
-        top = 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP)
-        _text(draw, (2 * _GAP, top), f"person {person[1]}", font, margin - 3 * _GAP)
-        _text(draw, (2 * _GAP, top + _LINE), person[0], _font(10), margin - 3 * _GAP)
-    _save(page, path)
+    return people, cameras, paths, known.person_id.nunique()
 
 
 def _read(path: str) -> np.ndarray:

@@ -31,7 +31,7 @@ def test_people_across_cameras_stand_in_rows_and_columns(colours, tmp_path):
     """Rows from y = 48, 132 apart; columns from x = 96, 72 apart; images of 128 x 64. Tests before training people."""
     draw_across_cameras(tmp_path / "sheet.png", colours)
     page = Image.open(tmp_path / "sheet.png")
-    assert page.format == "PNG" and page.size == (420, 2 * 18 + 16 + 3 * 132)
+    assert page.format == "PNG" and page.size == (460, 2 * 18 + 16 + 3 * 132)
     expected = [[(150, 100, 0), (150, 200, 0)], [(50, 100, 0), (50, 200, 0)], [(100, 100, 0), (235, 235, 235)]]
     for row, column in itertools.product(range(3), range(2)):
         assert page.getpixel((96 + 72 * column + 32, 48 + 132 * row + 64)) == expected[row][column]
@@ -43,7 +43,17 @@ def test_a_training_batch_stands_identity_by_identity(colours, tmp_path):
     still = Augmentation(flip=0, crop_padding=0, erasing=0)
     draw_training_batch(tmp_path / "sheet.png", colours[:3], **arguments, augmentation=still)
     page = Image.open(tmp_path / "sheet.png")
-    assert page.size == (2 * 142 + 8, 154 + 18 + 16)
+    assert page.size == (460, 154 + 18 + 16)
     blocks = [{page.getpixel((8 + 142 * block + 65 * image + 32, 110)) for image in range(2)} for block in range(2)]
     people = {1: {(50, 100, 0), (50, 200, 0)}, 2: {(100, 100, 0)}}
     assert sorted(map(sorted, blocks)) == sorted(map(sorted, people.values()))
+
+
+def test_no_camera_is_known_and_nobody_is(colours, tmp_path):
+    """One column for images without a camera id: (100 n, 100, 0) of the first image; and a page without people."""
+    draw_across_cameras(tmp_path / "unknown.png", colours.assign(camera_id=pd.NA))
+    page = Image.open(tmp_path / "unknown.png")
+    assert [page.getpixel((128, 112 + 132 * row)) for row in range(3)] == [(150, 100, 0), (50, 100, 0), (100, 100, 0)]
+    assert {page.getpixel((200, 112 + 132 * row)) for row in range(3)} == {(255, 255, 255)}
+    draw_across_cameras(tmp_path / "nobody.png", colours.assign(person_id=0))
+    assert Image.open(tmp_path / "nobody.png").size == (460, 2 * 18 + 16)
