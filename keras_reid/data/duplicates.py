@@ -15,6 +15,7 @@ from keras_reid.data.findings import Finding
 
 # Correlation of two thumbnails from which on they are called near copies. On Market-1501 no two images of different
 # people reach 0.975; an image saved again at half the size or at JPEG quality 30 stays above 0.99.
+# One that was cut by 2 of its 128 pixels on each side falls below 0.98 in two of three cases, a mirrored one always.
 SIMILAR = 0.98
 
 _SPLITS = ("train", "query", "gallery")
