@@ -244,6 +244,38 @@ def compare_flags() -> Flags:
     return values
 
 
+def doctor_flags() -> Flags:
+    """Returns the flags of `keras_reid.doctor`."""
+    values = Flags()
+    _enum(values, "dataset", "market1501", READABLE, "Data set.")
+    _string(values, "data_dir", None, "Folder of the data set, unpacked.")
+    _integer(values, "images_per_identity", 4, "K, images of each identity in a training batch.", 2)
+    _enum(
+        values,
+        "ignore",
+        "same_camera",
+        ("same_camera", "same_tracklet", "same_file", "nothing"),
+        "Gallery images of the query's person that the evaluation will not count.",
+    )
+    _enum(
+        values,
+        "missing_cameras",
+        "refuse",
+        ("refuse", "distinct", "leave_out"),
+        "What a missing camera id will mean there: an error, a camera of its own, or an image that does not count.",
+    )
+    _string(values, "json", None, "File to write everything to: every count, every finding with all its names.")
+    _string(values, "pictures", None, "Folder for pictures: an augmented training batch, people across cameras.")
+    _integer(values, "identities_per_batch", 18, "P, identities in the batch that is drawn.", 2)
+    _integer(values, "image_height", 256, "Pixels of training; for the pictures, as all below.", 1)
+    _integer(values, "image_width", 128, "Pixels.", 1)
+    _float(values, "random_flip", 0.5, "Probability of a left-right flip.")
+    _integer(values, "random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
+    _float(values, "random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
+    _integer(values, "seed", 0, "Of batch and augmentation.", 0, 2**32 - 1)
+    return values
+
+
 def _define_views(values: Flags) -> None:
     _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
 

@@ -14,6 +14,8 @@ import pandas as pd
 
 from keras_reid import options
 from keras_reid.data import describe, read_market1501, steps_per_epoch, write_synthetic
+from keras_reid.data.doctor import check_catalog
+from keras_reid.data.findings import warnings_or_refusal
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_folder import RunFolder
@@ -35,6 +37,8 @@ def train(flags: options.Flags) -> None:
         )
     catalog = read_market1501(flags.data_dir)
     print(describe(catalog))
+    for line in warnings_or_refusal(check_catalog(catalog, images_per_identity=flags.images_per_identity)):
+        print(line)
     images = catalog[catalog.split == "train"]
     P, K = flags.identities_per_batch, flags.images_per_identity
     steps = steps_per_epoch(images.person_id, identities_per_batch=P, images_per_identity=K)
