@@ -1,7 +1,6 @@
-"""Trains with every augmentation on, in a process of its own; prints JSON. Run by test_augmentation.py.
+"""Trains with every augmentation, stops, goes on, and draws on two replicas; prints JSON. Run by test_augmentation.py.
 
-`first FOLDER`: four steps, with a checkpoint after two. `resumed FOLDER`: the last two again, from that checkpoint, and
-what two replicas draw. Both have two logical CPUs, which must be made before TensorFlow starts, and deterministic ops.
+In a process of its own: logical devices must be made before TensorFlow starts, and deterministic ops stay on.
 """
 
 import hashlib
@@ -27,6 +26,13 @@ def batches(start):
     return tf.data.Dataset.from_tensor_slices((np.stack(images), np.stack(person_ids)))
 
 
+def fresh_run(folder, seed):
+    keras.utils.set_random_seed(seed)
+    trainer = TripletTrainer(tiny_embedder(), augmentation=build_augmentation(**STRENGTHS, seed=seed))
+    trainer.compile(keras.optimizers.Adam(0.01), loss=BatchHardTripletLoss())
+    return trainer, Checkpoints(folder, trainer)
+
+
 def digest(trainer):
     return hashlib.sha256(b"".join(weight.tobytes() for weight in trainer.embedder.get_weights())).hexdigest()
 
@@ -47,25 +53,20 @@ def drawn_by_replicas():
 
 
 def main():
-    mode, folder = sys.argv[1:]
+    folder = sys.argv[1]
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     tf.config.experimental.enable_op_determinism()
-    seed = {"first": 1, "resumed": 2}[mode]  # what the resumed run draws must come from the checkpoint
-    keras.utils.set_random_seed(seed)
-    trainer = TripletTrainer(tiny_embedder(), augmentation=build_augmentation(**STRENGTHS, seed=seed))
-    trainer.compile(keras.optimizers.Adam(0.01), loss=BatchHardTripletLoss())
-    checkpoints = Checkpoints(folder, trainer)
-    seen = {}
-    if mode == "first":
-        trainer.fit(batches(0).take(2), verbose=0)
-        checkpoints.save(2)
-        seen["halfway"] = digest(trainer)
-    else:
-        seen["step"] = checkpoints.restore_newest()
-        seen["replicas"] = drawn_by_replicas()
+    trainer, checkpoints = fresh_run(folder, seed=1)
+    trainer.fit(batches(0).take(2), verbose=0)
+    checkpoints.save(2)
+    seen = {"halfway": digest(trainer)}
     trainer.fit(batches(2), verbose=0)
-    print(json.dumps({**seen, "weights": digest(trainer)}))
+    seen["uninterrupted"] = digest(trainer)
+    trainer, checkpoints = fresh_run(folder, seed=2)  # what it draws must come from the checkpoint
+    seen["step"] = checkpoints.restore_newest()
+    trainer.fit(batches(2), verbose=0)
+    print(json.dumps({**seen, "resumed": digest(trainer), "replicas": drawn_by_replicas()}))
 
 
 if __name__ == "__main__":
