@@ -22,8 +22,8 @@ _VALUES = {"value_range": (0, 255), **_PIXELS_ONLY}
 def color_jitter(strength: float) -> Callable:
     """Returns brightness by up to 102 s levels, contrast and saturation by up to 1 -+ 0.8 s, hue by up to 36 s degrees.
 
-    The parts are as in SimCLR (Chen et al. 2020, arXiv 2002.05709), but for hue, half of theirs: the colour of clothes
-    is most of what tells people apart.
+    Contrast and saturation as in SimCLR (Chen et al. 2020, arXiv 2002.05709); hue half as far, since the colour of
+    clothes is most of what tells people apart; keras-cv's brightness is a shift, where theirs is a factor.
     """
     import keras_cv  # here and below: slow, and prints its backend on import
 
@@ -69,7 +69,7 @@ def rand_augment(magnitude: float) -> Callable:
         for which, how_much in zip(uniform[:_ROUNDS], uniform[_ROUNDS:]):
             which, signed = tf.floor(which * (len(changes) + 1)), magnitude * (2 * how_much - 1)
             for number, one in enumerate(changes):  # the last number is left: nothing
-                images = tf.where(which == number, one(images, signed), images)
+                images = _where(which == number, one(images, signed), images)
         return images
 
     return change
@@ -77,7 +77,7 @@ def rand_augment(magnitude: float) -> Callable:
 
 def random_grayscale(probability: float) -> Callable:
     """Returns the loss of all colour, with a probability."""
-    return lambda images, uniform: tf.where(uniform[0] < probability, _gray(images), images)
+    return lambda images, uniform: _where(uniform[0] < probability, _gray(images), images)
 
 
 def random_blur(probability: float) -> Callable:
@@ -101,9 +101,14 @@ def random_blur(probability: float) -> Callable:
         around = tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="SYMMETRIC")
         deviations = 0.1 + (largest - 0.1) * uniform[1][:, 0, 0, 0]
         blurred = tf.vectorized_map(blur, (around, deviations))[:, radius:-radius, radius:-radius]
-        return tf.where(uniform[0] < probability, blurred, images)
+        return _where(uniform[0] < probability, blurred, images)
 
     return change
+
+
+def _where(chosen: tf.Tensor, changed: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    # By a vector it takes whole images: on CPUs in a tenth of the time that tf.where's broadcast takes.
+    return tf.compat.v1.where(chosen[:, 0, 0, 0], changed, images)
 
 
 def _gray(images: tf.Tensor) -> tf.Tensor:
