@@ -55,6 +55,7 @@ def train(flags: options.Flags) -> None:
     from keras_reid.losses import build_loss
     from keras_reid.models import build_embedder
     from keras_reid.training import Checkpoints, TripletTrainer, build_optimizer, resolve_precision
+    from keras_reid.training.augmentation import build_augmentation
     from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
     from keras_reid.training.diagnosis import CollapseDoctor
     from keras_reid.training.optimizers import build_schedule
@@ -84,6 +85,9 @@ def train(flags: options.Flags) -> None:
         identity_loss_weight=flags.identity_loss_weight,
         label_smoothing=flags.label_smoothing,
         center_loss_weight=flags.center_loss_weight,
+        augmentation=build_augmentation(
+            **options.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
+        ),
     )
     trainer.compile(
         optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),

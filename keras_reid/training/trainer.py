@@ -52,6 +52,7 @@ class TripletTrainer(keras.Model):
         identity_loss_weight: of the cross-entropy over identities; 0 is off.
         label_smoothing: of the cross-entropy, from 0 to below 1.
         center_loss_weight: of center loss; 0 is off.
+        augmentation: a layer that changes the images of a training step, such as `build_augmentation` makes.
         **kwargs: of `keras.Model`.
 
     Raises:
@@ -66,9 +67,11 @@ class TripletTrainer(keras.Model):
         identity_loss_weight: float = 0.0,
         label_smoothing: float = 0.1,
         center_loss_weight: float = 0.0,
+        augmentation: keras.layers.Layer | None = None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
+        super().__init__(**{"autocast": False, **kwargs})
         # The report is the same on each replica; Keras would add them up.
         self.distribute_reduction_method = "first"
         weights = {"identity_loss": identity_loss_weight, "center_loss": center_loss_weight}
@@ -77,7 +80,7 @@ class TripletTrainer(keras.Model):
                 raise ReidError(f"--{name}_weight={weight}, expected a number of at least 0.")
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
-        self.embedder = embedder
+        self.embedder, self.augmentation = embedder, augmentation
         self._weights = {name: weight for name, weight in weights.items() if weight}
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
@@ -126,6 +129,8 @@ class TripletTrainer(keras.Model):
 
     def train_step(self, data) -> dict:
         images, person_ids = _images_and_ids(data)
+        if self.augmentation is not None:
+            images = self.augmentation(images, training=True)
         with tf.GradientTape() as tape:
             features, neck_features = self._both_features(images)
             terms = {"metric_loss": self.compute_loss(images, person_ids, features)}
@@ -157,11 +162,12 @@ class TripletTrainer(keras.Model):
     def learned_parts(self) -> dict:
         """All that a step changes but the optimizer, name -> layer or model: what a checkpoint must hold."""
         parts = {"embedder": self.embedder, "identity": self.identity_loss, "centers": self.center_loss}
+        parts["augmentation"] = self.augmentation
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def learned_variables(self) -> list:
-        """The variables of `learned_parts`: weights, moving statistics, centres."""
+        """The variables of `learned_parts`: weights, moving statistics, centres, random state."""
         return [variable for part in self.learned_parts.values() for variable in part.variables]
 
     @property
