@@ -27,7 +27,7 @@ def write_warmup(saved_model: Path, signatures: Mapping[str, Callable], image_si
         from tensorflow_serving.apis import prediction_log_pb2  # takes TensorFlow: after keras2 has chosen its Keras
     except ImportError as error:
         raise ReidError(
-            f"a SavedModel's warm-up requests are written by tensorflow-serving-api, which cannot be imported ({error}): "
+            f"a SavedModel's warm-up requests need tensorflow-serving-api, which cannot be imported ({error}): "
             f"pip install 'tensorflow-serving-api=={tf.__version__}'."
         ) from error
 
