@@ -19,7 +19,19 @@ from keras_reid.interrupts import interruptible
 from keras_reid.serving.formats import DEFAULT_FORMATS, FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 
 DATASETS = ("market1501", "synthetic")
-READABLE = (*DATASETS, "cuhk03", "cuhk03_labeled", "cuhk03_classic")  # those of keras_reid.data.read_dataset
+READABLE = (  # those of keras_reid.data.read_dataset
+    "market1501",
+    "market1501_500k",
+    "msmt17",
+    "cuhk03",
+    "cuhk03_labeled",
+    "cuhk03_classic",
+    "mars",
+    "viper",
+    "csv",
+    "folder",
+    "synthetic",
+)
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
 # Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
 LOSSES = (
