@@ -256,6 +256,14 @@ def compare_flags() -> Flags:
     return values
 
 
+def prepare_flags() -> Flags:
+    """Returns the flags of `keras_reid.prepare`, which takes a name beside them."""
+    values = Flags(takes_arguments=True)
+    _strings(values, "archive", [], None, "The downloaded .zip, .tar or .tar.gz; given again where there are several.")
+    _string(values, "data_dir", None, "Folder to unpack into: a new or an empty one.")
+    return values
+
+
 def _define_views(values: Flags) -> None:
     _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
 

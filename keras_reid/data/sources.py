@@ -26,8 +26,9 @@ _MARKET_PAGE = "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html"
 _MARKET_TERMS = 'its readme.txt: "research only. Please DO NOT distribute or use it for commercial purpose."'
 _CUHK_PAGE = "http://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html"
 _CUHK03 = Source(
-    where=f"{_CUHK_PAGE} (cuhk03_release.zip, by a request form); the pictures in the new split's folders (CUHK03-NP) "
-    "by way of https://github.com/zhunzhong07/person-re-ranking",
+    where=f"{_CUHK_PAGE} (by a request form); the pictures in the folders of the new split, CUHK03-NP, by way of "
+    "https://github.com/zhunzhong07/person-re-ranking. cuhk03_release.zip itself is one MATLAB file: its pictures must "
+    "be written to images_detected and images_labeled first",
     terms="for academic research, by the form of its page.",
     licence="Trained on CUHK03, which is for research only: ask its authors before any other use.",
     counts={"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
