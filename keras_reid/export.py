@@ -8,11 +8,12 @@ falls short (--min_cosine, --max_map_drop) nothing is written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_reid import options
-from keras_reid.data import read_market1501
+from keras_reid.data import read_dataset
+from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
 from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
@@ -27,7 +28,13 @@ def export(flags: options.Flags) -> None:
     formats = [name for name in flags.formats.split(",") if name]
     check(flags, formats)
     held = run.read_flags()
-    catalog = read_market1501(flags.data_dir or held["data_dir"])
+    sets = data_sets(flags, held)
+    pattern = flags.camera_pattern or held.get("camera_pattern")
+    if len(sets) == 1:  # it may be one without training images
+        catalog = read_dataset(*sets[0], camera_pattern=pattern)
+    else:
+        catalog = read_training_sets(sets, camera_pattern=pattern)
+    missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
     from keras_reid.artifacts import CALIBRATED, artifact_of, describe_embedder
     from keras_reid.evaluation import RetrievalEvaluation
@@ -38,18 +45,21 @@ def export(flags: options.Flags) -> None:
     if flags.parity_images:
         catalog = some_people(catalog, flags.parity_images)
     embedder = load_keras(run.last_model)
-    dataset, known = flags.dataset or held["dataset"], read_metadata(run.last_model) or {}
+    dataset, known = "+".join(dict.fromkeys(name for name, _ in sets)), read_metadata(run.last_model) or {}
     metric = known.get("metric", "euclidean")
     gallery = flags.gallery and read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
     live = RetrievalEvaluation(
         catalog,
         artifact=artifact_of(embedder, describe_embedder(embedder, metric=metric)),
         batch_size=flags.batch_size,
+        missing_cameras=missing_cameras,
     )
     live.evaluate()
     metadata = describe_embedder(embedder, dataset=dataset, scores=live.result.to_dict(), metric=metric)
     if flags.calibrate_fpr is not None:
-        metadata |= live.embedded.verify().calibration(flags.calibrate_fpr, dataset=dataset)
+        metadata |= live.embedded.verify(missing_cameras=missing_cameras).calibration(
+            flags.calibrate_fpr, dataset=scored_name(catalog, [name for name, _ in sets])
+        )
         print(
             f"threshold {metadata['threshold']:.6g}: {metadata['false_positive_rate']:.3g} of the pairs of two people "
             "lie up to it"
@@ -69,9 +79,22 @@ def export(flags: options.Flags) -> None:
         live=live,
         gallery=gallery or None,
         calibration_count=flags.calibration_images,
+        missing_cameras=missing_cameras,
         **given,
     )
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
+
+
+def data_sets(flags: options.Flags, held: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns name and folder of what is scored on: as the flags say, else the sets of the run."""
+    names, folders = held["dataset"].split("\n"), held["data_dir"].split("\n")
+    if not (flags.dataset or flags.data_dir):
+        return list(zip(names, folders))
+    if len(names) > 1 and not (flags.dataset and flags.data_dir):
+        raise ReidError(
+            f"the run was trained on {len(names)} data sets: give both --dataset and --data_dir, or neither."
+        )
+    return [(flags.dataset or names[0], flags.data_dir or folders[0])]
 
 
 def check(flags: options.Flags, formats: Sequence[str]) -> None:

@@ -38,6 +38,7 @@ def ship(
     gallery: Gallery | None = None,
     neighbours: int = 10,
     batch_size: int = 64,
+    missing_cameras: str = "refuse",
 ) -> tuple[dict[str, Path], dict[str, dict]]:
     """Exports an embedder in several formats, scores each artifact by itself and compares it with the live model.
 
@@ -57,6 +58,7 @@ def ship(
         gallery: what the SavedModel's `search` searches.
         neighbours: k, how many `search` finds.
         batch_size: images at once.
+        missing_cameras: as in `evaluate_retrieval`.
 
     Returns:
         The path of each format, and its parity with the live model, whose "scores" are as `RetrievalResult.to_dict()`
@@ -69,11 +71,11 @@ def ship(
     check_formats(formats)
     if "onnx" in formats:
         import_tf2onnx()  # not after minutes of scoring
-    calibration = None
+    rules, calibration = {"batch_size": batch_size, "missing_cameras": missing_cameras}, None
     if any(tflite_kind(name) in CALIBRATED_KINDS for name in formats if name.startswith("tflite")):
         calibration = calibration_images(catalog, embedder.input_shape[1:3], count=calibration_count)
     if live is None:
-        live = RetrievalEvaluation(catalog, artifact=artifact_of(embedder, dict(metadata)), batch_size=batch_size)
+        live = RetrievalEvaluation(catalog, artifact=artifact_of(embedder, dict(metadata)), **rules)
         live.evaluate()
 
     def write(name: str, place: Path) -> Path:
@@ -92,7 +94,7 @@ def ship(
         for name in formats:
             print(f"exporting {name}", flush=True)
             staged[name] = write(name, staging / FORMATS[name])
-            evaluation = RetrievalEvaluation(catalog, artifact=staged[name], batch_size=batch_size)
+            evaluation = RetrievalEvaluation(catalog, artifact=staged[name], **rules)
             evaluation.evaluate()
             parity = {"format": name, **parity_of(live, evaluation), "megabytes": _bytes(staged[name]) / 1e6}
             parities[name] = parity | {"shortfall": shortfall(name, parity, **limits)}
