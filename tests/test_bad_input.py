@@ -49,7 +49,7 @@ def snapshot(folder: Path) -> dict:
         ("--dataset=market", "--dataset"),
         ("--dataset=dukemtmc", "withdrawn by its authors"),
         ("--dataset=viper --dataset=mars", "--dataset is given 3 times and --data_dir 1 times"),
-        ("--train_images=19", "--train_images=19, expected 4 to 18"),
+        ("--train_images=37", "--train_images=37, expected 4 to 36"),
         ("--train_identities=1", "--train_identities=1, expected 2 to 6"),
         ("--flagfile=no_such.flags", "no flagfile 'no_such.flags'"),
         ("--no_such_flag=1", "no_such_flag"),
