@@ -81,8 +81,8 @@ LICENCE_NOTES = {
     "synthetic": "Trained on images that keras_reid rendered: nobody else's terms apply.",
 }
 _DUKE = (
-    "DukeMTMC was withdrawn by its authors in 2019, after it had become known that the students on it were filmed "
-    "without their consent: it is not offered here. Use another data set"
+    "DukeMTMC was withdrawn by its authors in 2019, after its filming had been found to break the university's own "
+    "rules on research with people: it is not offered here. Use another data set"
 )
 WITHDRAWN = {"duke": _DUKE, "dukemtmc": _DUKE, "dukemtmcreid": _DUKE, "dukemtmc_reid": _DUKE, "dukemtmc-reid": _DUKE}
 
