@@ -24,7 +24,8 @@ def evaluate(flags: options.Flags) -> None:
     # --- All that is cheap to check, before TensorFlow is loaded and not after minutes of scoring.
     check(flags)
     against = read_scores(flags.against) if flags.against else None
-    catalogs = {name: read_dataset(dataset, folder) for name, dataset, folder in named_data_sets(flags)}
+    pattern = flags.camera_pattern
+    catalogs = {name: read_dataset(data, place, camera_pattern=pattern) for name, data, place in named_data_sets(flags)}
     for name, catalog in catalogs.items():
         print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
 
@@ -86,12 +87,7 @@ def check(flags: options.Flags) -> None:
         options.required(flags, "artifact", "data_dir")
     if flags.multi_query and flags.tracklets:
         raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
-    several = len(flags.data_dir) > 1
-    if len(flags.dataset) not in (1, max(1, len(flags.data_dir))):
-        raise ReidError(
-            f"--dataset is given {len(flags.dataset)} times and --data_dir {len(flags.data_dir)} times: expected one "
-            "--dataset, or one for each --data_dir, in the same order."
-        )
+    several = len(options.data_sets(flags)) > 1
     for name in ("against", "calibrate_fpr", "pictures"):
         if several and flags[name].value is not None:
             raise ReidError(f"--{name} is for one data set: give one --data_dir.")
@@ -109,16 +105,15 @@ def check(flags: options.Flags) -> None:
 
 def named_data_sets(flags: options.Flags) -> list[tuple[str, str, str]]:
     """Returns name for the table, data set and folder of each --data_dir."""
-    datasets = flags.dataset * len(flags.data_dir) if len(flags.dataset) == 1 else flags.dataset
+    sets = options.data_sets(flags)
+    datasets = [dataset for dataset, _ in sets]
     names = list(datasets)
-    for index, folder in enumerate(flags.data_dir):
-        if datasets.count(datasets[index]) > 1:  # the folder tells them apart
-            names[index] = f"{datasets[index]}:{Path(folder).name}"
+    for index, (dataset, folder) in enumerate(sets):
+        if datasets.count(dataset) > 1:  # the folder tells them apart
+            names[index] = f"{dataset}:{Path(folder).name}"
             if names[index] in names[:index]:
-                names[index] = f"{datasets[index]}:{folder}"
-            if names[index] in names[:index]:
-                raise ReidError(f"--data_dir={folder} is given twice: expected different data sets.")
-    return list(zip(names, datasets, flags.data_dir))
+                names[index] = f"{dataset}:{folder}"
+    return [(name, *one) for name, one in zip(names, sets)]
 
 
 def report(embedded, flags: options.Flags) -> dict:
@@ -139,9 +134,7 @@ def report(embedded, flags: options.Flags) -> dict:
         result = embedded.evaluate_reranked(**reranking, ranks=flags.ranks, **rules)
         scores["before_reranking"] = columns["before re-ranking"] = plain.to_dict()
     if flags.protocol == "single_gallery_shot":
-        drawn = embedded.evaluate_single_gallery_shot(
-            draws=flags.draws, seed=flags.seed, ranks=flags.ranks, **rules
-        )
+        drawn = embedded.evaluate_single_gallery_shot(draws=flags.draws, seed=flags.seed, ranks=flags.ranks, **rules)
         scores["single_gallery_shot"] = columns["single gallery shot"] = drawn.to_dict()
     verification = pairs_of(embedded, flags, rules)
     intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}

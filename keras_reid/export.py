@@ -8,11 +8,12 @@ falls short (--min_cosine, --max_map_drop) nothing is written.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_reid import options
-from keras_reid.data import read_market1501
+from keras_reid.data import read_dataset
+from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
 from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
@@ -27,7 +28,13 @@ def export(flags: options.Flags) -> None:
     formats = [name for name in flags.formats.split(",") if name]
     check(flags, formats)
     held = run.read_flags()
-    catalog = read_market1501(flags.data_dir or held["data_dir"])
+    sets = data_sets(flags, held)
+    pattern = flags.camera_pattern or held.get("camera_pattern")
+    if len(sets) == 1:  # it may be one without training images
+        catalog = read_dataset(*sets[0], camera_pattern=pattern)
+    else:
+        catalog = read_training_sets(sets, camera_pattern=pattern)
+    missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
     from keras_reid.artifacts import artifact_of, describe_embedder
     from keras_reid.evaluation import RetrievalEvaluation
@@ -39,23 +46,26 @@ def export(flags: options.Flags) -> None:
     if flags.parity_images:
         catalog = some_people(catalog, flags.parity_images)
     embedder = load_keras(run.last_model)
-    known, scored_on = read_metadata(run.last_model) or {}, flags.dataset or held["dataset"]
+    names = [name for name, _ in sets]
+    known, scored_on = read_metadata(run.last_model) or {}, scored_name(catalog, names)
     metric = known.get("metric", "euclidean")
     gallery = None
     if flags.gallery:
         gallery = read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
     artifact = artifact_of(embedder, describe_embedder(embedder, metric=metric))
-    live = RetrievalEvaluation(catalog, artifact=artifact, batch_size=flags.batch_size)
+    rules = {"batch_size": flags.batch_size, "missing_cameras": missing_cameras}
+    live = RetrievalEvaluation(catalog, artifact=artifact, **rules)
     live.evaluate()
     # reid.json says how good the network is on all images of the set that it was trained on.
-    own = scored_on == held["dataset"] and not flags.parity_images
-    scores = live.result.to_dict() if own else known.get("scores")
-    metadata = describe_embedder(embedder, dataset=held["dataset"], scores=scores, metric=metric)
+    trained_on = held["dataset"].split("\n")
+    scores = live.result.to_dict() if names == trained_on and not flags.parity_images else known.get("scores")
+    trained_on = "+".join(dict.fromkeys(trained_on))
+    metadata = describe_embedder(embedder, dataset=trained_on, scores=scores, metric=metric)
     metadata |= threshold_of(flags, live, known, scored_on)
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
-    given = options.given(flags, "min_cosine", "max_map_drop", "neighbours", "batch_size")
+    given = options.given(flags, "min_cosine", "max_map_drop", "neighbours")
     paths, _ = ship(
         embedder,
         directory,
@@ -71,12 +81,24 @@ def export(flags: options.Flags) -> None:
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
 
 
+def data_sets(flags: options.Flags, held: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns name and folder of what is scored on: as the flags say, else the sets of the run."""
+    names, folders = held["dataset"].split("\n"), held["data_dir"].split("\n")
+    if not (flags.dataset or flags.data_dir):
+        return list(zip(names, folders))
+    if len(names) > 1 and not (flags.dataset and flags.data_dir):
+        raise ReidError(
+            f"the run was trained on {len(names)} data sets: give both --dataset and --data_dir, or neither."
+        )
+    return [(flags.dataset or names[0], flags.data_dir or folders[0])]
+
+
 def threshold_of(flags: options.Flags, live, known: dict, scored_on: str) -> dict:
     """Returns what reid.json will hold of a threshold: a new one, or that of the same network in another format."""
     from keras_reid.artifacts import CALIBRATED
 
     if flags.calibrate_fpr is not None:
-        found = live.embedded.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
+        found = live.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
         rate = found["false_positive_rate"]
         print(f"threshold {found['threshold']:.6g}: {rate:.3g} of the pairs of two people lie up to it")
         return found

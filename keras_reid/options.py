@@ -7,6 +7,7 @@ entry point may be imported as often as one likes.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,12 +15,25 @@ from pathlib import Path
 
 from absl import flags
 
+from keras_reid.data.places import absolute
+from keras_reid.data.sources import WITHDRAWN
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 from keras_reid.serving.formats import DEFAULT_FORMATS, FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 
-DATASETS = ("market1501", "synthetic")
-READABLE = (*DATASETS, "cuhk03", "cuhk03_labeled", "cuhk03_classic")  # those of keras_reid.data.read_dataset
+DATASETS = (  # those of keras_reid.data.read_dataset
+    "market1501",
+    "market1501_500k",
+    "msmt17",
+    "cuhk03",
+    "cuhk03_labeled",
+    "cuhk03_classic",
+    "mars",
+    "viper",
+    "csv",
+    "folder",
+    "synthetic",
+)
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
 # Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
 LOSSES = (
@@ -38,6 +52,8 @@ LOSSES = (
 _PACKAGE = Path(__file__).resolve().parent
 # The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
 PATH_FLAGS = ("data_dir", "run_dir")
+# The flags that may be given several times. Where they are given again they replace those of a flagfile.
+REPEATED_FLAGS = ("dataset", "data_dir", "archive")
 # What one invocation asks for: a flagfile that kept it would ask again.
 _NOT_OF_THE_RUN = ("help", "h", "flagfile", "resume", "allow_flag_changes")
 
@@ -58,9 +74,36 @@ class Flags(flags.FlagValues):
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
         path = find_flagfile(filename)
         try:
-            return super()._get_flag_file_lines(str(path), parsed_file_stack)
+            lines = super()._get_flag_file_lines(str(path), parsed_file_stack)
         except UnicodeDecodeError as error:
             raise ReidError(f"{str(path)!r} is no flagfile: expected text, a --name=value on each line.") from error
+        lines = [_FromFile(line) for line in _latest(lines)]
+        for line in lines:
+            line.file = path
+        return lines
+
+    def read_flags_from_files(self, argv, force_gnu=True):
+        return _latest(super().read_flags_from_files(argv, force_gnu))
+
+
+class _FromFile(str):
+    """A line of a flagfile, which what is given beside the flagfile replaces, or in a later one.
+
+    Attributes:
+        file: the flagfile.
+    """
+
+
+def _latest(lines: Sequence[str]) -> list[str]:
+    """Returns arguments without those of a flagfile that are given again: absl would add repeated flags to them."""
+    kept = list(lines)
+    for name in REPEATED_FLAGS:
+        given = [line for line in kept if re.match(f"--?{name}(=|$)", line)]
+        files = [getattr(line, "file", None) for line in given]
+        latest = None if None in files else files[-1:] and files[-1]
+        replaced = {id(line) for line, file in zip(given, files) if file != latest}
+        kept = [line for line in kept if id(line) not in replaced]
+    return kept
 
 
 def find_flagfile(name: str) -> Path:
@@ -82,7 +125,12 @@ def find_flagfile(name: str) -> Path:
 def train_flags() -> Flags:
     """Returns the flags of `keras_reid.train`."""
     values = Flags()
-    _define_dataset(values)
+    _strings(values, "dataset", ["market1501"], DATASETS, "Data set, or several, one for each --data_dir.")
+    _strings(values, "data_dir", [], None, "Folder of the data set (of csv the file); given again for several at once.")
+    _define_cameras(values)
+    _missing_cameras(values, "distinct")
+    _integer(values, "train_images", 0, "Train on that many images, drawn by --seed; 0 is all. The patent: 7000.", 0)
+    _integer(values, "train_identities", 0, "Train on that many people, drawn by --seed; 0 is all.", 0)
     _integer(values, "synthetic_identities", 300, "People of a synthetic set that is rendered: half train.", 4)
     _integer(values, "synthetic_cameras", 5, "Cameras of a synthetic set that is rendered.", 2)
     _integer(values, "synthetic_images_per_camera", 3, "Images of a person by a camera, when rendered.", 2)
@@ -152,8 +200,9 @@ def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags()
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _strings(values, "dataset", ["market1501"], READABLE, "Data set, or several, one for each --data_dir.")
-    _strings(values, "data_dir", [], None, "Folder of the data set, unpacked; given again for a cross-domain table.")
+    _strings(values, "dataset", ["market1501"], DATASETS, "Data set, or several, one for each --data_dir.")
+    _strings(values, "data_dir", [], None, "Folder of the data set (of csv the file); again for a cross-domain table.")
+    _define_cameras(values)
     _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     _string(values, "gallery_embeddings", None, "The same of the gallery.")
     _enum(values, "metric", None, ("euclidean", "cosine"), "How to compare, in place of what artifact or files say.")
@@ -164,13 +213,7 @@ def evaluate_flags() -> Flags:
         ("same_camera", "same_tracklet", "same_file", "nothing"),
         "Gallery images of the query's person that do not count.",
     )
-    _enum(
-        values,
-        "missing_cameras",
-        "refuse",
-        ("refuse", "distinct", "leave_out"),
-        "What a missing camera id means: an error, a camera of its own, or an image that does not count.",
-    )
+    _missing_cameras(values, "refuse")
     _enum(
         values,
         "protocol",
@@ -208,7 +251,9 @@ def export_flags() -> Flags:
     _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
     _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(FORMATS)}.")
     _enum(values, "dataset", None, DATASETS, "Data set to score on; the run's own by default.")
-    _string(values, "data_dir", None, "Folder of the data set; the run's own by default.")
+    _string(values, "data_dir", None, "Folder of the data set (of csv the file); the run's own by default.")
+    _define_cameras(values)
+    _missing_cameras(values, None)
     _float(
         values,
         "min_cosine",
@@ -251,7 +296,7 @@ def compare_flags() -> Flags:
 def doctor_flags() -> Flags:
     """Returns the flags of `keras_reid.doctor`."""
     values = Flags()
-    _enum(values, "dataset", "market1501", READABLE, "Data set.")
+    _enum(values, "dataset", "market1501", DATASETS, "Data set.")
     _string(values, "data_dir", None, "Folder of the data set, unpacked.")
     _integer(values, "images_per_identity", 4, "K, images of each identity in a training batch.", 2)
     _enum(
@@ -280,19 +325,52 @@ def doctor_flags() -> Flags:
     return values
 
 
+def prepare_flags() -> Flags:
+    """Returns the flags of `keras_reid.prepare`, which takes a name beside them."""
+    values = Flags(takes_arguments=True)
+    _strings(values, "archive", [], None, "The downloaded .zip, .tar or .tar.gz; given again where there are several.")
+    _string(values, "data_dir", None, "Folder to unpack into: a new or an empty one.")
+    return values
+
+
 def _define_views(values: Flags) -> None:
     _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
 
 
-def _define_dataset(values: Flags) -> None:
-    _enum(values, "dataset", "market1501", DATASETS, "Data set; a synthetic one is rendered by train.")
-    _string(values, "data_dir", None, "Folder of the data set, unpacked.")
+def _define_cameras(values: Flags) -> None:
+    text = "Of --dataset=folder: a regular expression with the camera in parentheses, such as 'c([0-9]+)_'."
+    _string(values, "camera_pattern", None, text)
+
+
+def _missing_cameras(values: Flags, default: str | None) -> None:
+    text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
+    _enum(values, "missing_cameras", default, ("refuse", "distinct", "leave_out"), text)
+
+
+def data_sets(values: Flags) -> list[tuple[str, str]]:
+    """Returns name and folder of each data set, from --dataset (once, or as often as --data_dir) and --data_dir.
+
+    Raises:
+        ReidError: they are given another number of times, or one is given twice.
+    """
+    names, folders = values["dataset"].value, values["data_dir"].value
+    if len(names) not in (1, max(1, len(folders))):
+        raise ReidError(
+            f"--dataset is given {len(names)} times and --data_dir {len(folders)} times: expected one "
+            "--dataset, or one for each --data_dir, in the same order."
+        )
+    sets = list(zip(names * len(folders) if len(names) == 1 else names, folders))
+    twice = next((one for place, one in enumerate(sets) if one in sets[:place]), None)
+    if twice:
+        raise ReidError(f"--data_dir={twice[1]} is given twice: expected different data sets.")
+    return sets
 
 
 def required(values: Flags, *names: str) -> None:
     """Raises ReidError naming the first of the flags that has no value."""
     for name in names:
-        if not values[name].value:
+        value = values[name].value
+        if not value or (isinstance(value, list) and not all(value)):
             raise ReidError(f"--{name} is not set: {values[name].help}")
 
 
@@ -328,14 +406,20 @@ def given(values: Flags, *names: str) -> dict:
 
 
 def as_text(values: Flags) -> dict[str, str]:
-    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute."""
+    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute.
+
+    The values of a flag that is given several times are lines; one --dataset stands for each --data_dir.
+    """
     text = {}
     for name in values:
         value = values[name].value
         if value is None or name in _NOT_OF_THE_RUN:
             continue
+        if name == "dataset":
+            value = value * max(1, len(values["data_dir"].value)) if len(value) == 1 else value
         if name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value)):
-            value = os.path.abspath(value)
+            value = [absolute(path) for path in value] if isinstance(value, list) else absolute(value)
+        value = "\n".join(value) if isinstance(value, list) else value
         text[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return text
 
@@ -414,9 +498,18 @@ def _string(values: Flags, name: str, default, text: str) -> None:
     flags.DEFINE_string(name, default, text, flag_values=values)
 
 
+class _Names(flags.EnumParser):
+    """Takes the names of data sets, and says so of one that was withdrawn."""
+
+    def parse(self, argument):
+        if argument.lower() in WITHDRAWN:
+            raise ValueError(WITHDRAWN[argument.lower()])
+        return super().parse(argument)
+
+
 def _strings(values: Flags, name: str, default: list, choices: Sequence[str] | None, text: str) -> None:
     if choices:
-        flags.DEFINE_multi_enum(name, default, list(choices), text, flag_values=values)
+        flags.DEFINE_multi(_Names(list(choices)), flags.ArgumentSerializer(), name, default, text, flag_values=values)
     else:
         flags.DEFINE_multi_string(name, default, text, flag_values=values)
 

@@ -13,9 +13,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from keras_reid import options
-from keras_reid.data import describe, read_market1501, steps_per_epoch, write_synthetic
+from keras_reid.data import describe, steps_per_epoch, write_synthetic
 from keras_reid.data.doctor import check_catalog
 from keras_reid.data.findings import warnings_or_refusal
+from keras_reid.data.places import is_remote, list_folder
+from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_folder import RunFolder
@@ -24,20 +26,14 @@ from keras_reid.training.run_folder import RunFolder
 def train(flags: options.Flags) -> None:
     # --- Data and run folder: all that can be checked before TensorFlow is loaded.
     options.required(flags, "data_dir", "run_dir")
-    run, text = RunFolder(flags.run_dir), options.as_text(flags)
+    run, sets, text = RunFolder(flags.run_dir), options.data_sets(flags), options.as_text(flags)
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes)
-    if flags.dataset == "synthetic" and not (os.path.isdir(flags.data_dir) and os.listdir(flags.data_dir)):
-        print(f"rendering {flags.synthetic_identities} people into {flags.data_dir}", flush=True)
-        write_synthetic(
-            flags.data_dir,
-            identities=flags.synthetic_identities,
-            cameras=flags.synthetic_cameras,
-            images_per_camera=flags.synthetic_images_per_camera,
-            seed=flags.seed,
-        )
-    catalog = read_market1501(flags.data_dir)
-    print(describe(catalog))
-    for line in warnings_or_refusal(check_catalog(catalog, images_per_identity=flags.images_per_identity)):
+    render_synthetic(sets, flags)
+    catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
+    catalog = take_part(catalog, identities=flags.train_identities, images=flags.train_images, seed=flags.seed)
+    print("\n".join(filter(None, [describe(catalog), describe_sets(catalog), about_cameras(catalog, flags)])))
+    rules = {"images_per_identity": flags.images_per_identity, "missing_cameras": flags.missing_cameras}
+    for line in warnings_or_refusal(check_catalog(catalog, **rules)):
         print(line)
     images = catalog[catalog.split == "train"]
     P, K = flags.identities_per_batch, flags.images_per_identity
@@ -105,14 +101,15 @@ def train(flags: options.Flags) -> None:
 
     # --- From here on the folder is this run's.
     run.begin(text)
-    evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, batch_size=flags.batch_size)
+    rules = options.given(flags, "missing_cameras", "batch_size")
+    evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, **rules)
     evaluation.set_model(trainer)
     progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
     doctor = CollapseDoctor(identities_per_batch=P, images_per_identity=K, first_step=step, run=run)
     record = RecordEvaluation(run, trainer.embedder)
     try:
         if step == 0 and flags.score_baselines:
-            score_baselines(run, evaluation, catalog)
+            score_baselines(run, evaluation, catalog, missing_cameras=flags.missing_cameras)
         if step and step % steps == 0 and evaluation.is_due(step // steps - 1) and "val_top1" not in run.last_row():
             score_epoch(run, evaluation, record, step // steps)  # it stopped between the epoch and its scores
         while progress.step < total_steps:
@@ -158,13 +155,49 @@ def train(flags: options.Flags) -> None:
     report(run)
 
 
-def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame) -> None:
+def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags) -> None:
+    """Renders each synthetic data set that is not there yet."""
+    for dataset, folder in sets:
+        if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
+            continue
+        print(f"rendering {flags.synthetic_identities} people into {folder}", flush=True)
+        write_synthetic(
+            folder,
+            identities=flags.synthetic_identities,
+            cameras=flags.synthetic_cameras,
+            images_per_camera=flags.synthetic_images_per_camera,
+            seed=flags.seed,
+        )
+
+
+def about_cameras(catalog: pd.DataFrame, flags: options.Flags) -> str:
+    """Returns what is done about camera ids that are missing in query and gallery; ReidError for "refuse"."""
+    scored = catalog[catalog.split.isin(["query", "gallery"])]
+    missing = int(scored.camera_id.isna().sum())
+    if not missing:
+        return ""
+    if flags.missing_cameras == "refuse":
+        raise ReidError(
+            f"{missing} of {len(scored)} query and gallery images have no camera id: give them, or say what a missing "
+            "one means in scoring by --missing_cameras=distinct or leave_out."
+        )
+    means = {
+        "distinct": "each counts as a camera of its own: images of one camera count as matches, which is easier",
+        "leave_out": "they do not count",
+    }
+    return (
+        f"{missing} of {len(scored)} query and gallery images have no camera id; in scoring "
+        f"{means[flags.missing_cameras]} (--missing_cameras={flags.missing_cameras})"
+    )
+
+
+def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame, *, missing_cameras: str) -> None:
     """Scores the network as it is before training, and the mean colour of an image."""
     from keras_reid.evaluation import evaluate_artifact, mean_colour_artifact
 
     print("scoring the baselines: untrained network, mean colour", flush=True)
     evaluation.evaluate()
-    mean_colour = evaluate_artifact(mean_colour_artifact(), catalog)
+    mean_colour = evaluate_artifact(mean_colour_artifact(), catalog, missing_cameras=missing_cameras)
     scores = {"untrained": evaluation.result.to_dict(), "mean colour": mean_colour.to_dict()}
     run.record_evaluation({"baselines": scores})
 
@@ -187,13 +220,14 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, record, ca
         score_epoch(run, evaluation, record, flags.epochs)
     live = evaluation.result.to_dict()
     embedder = rebuild_in_float32(trainer.embedder)
-    metadata = describe_embedder(embedder, dataset=flags.dataset, scores=live)
+    dataset = "+".join(dict.fromkeys(flags.dataset))
+    metadata = describe_embedder(embedder, dataset=dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)
-    options_ = {"metadata": metadata, "catalog": catalog, "live": evaluation, "batch_size": flags.batch_size}
+    options_ = {"metadata": metadata, "catalog": catalog, "live": evaluation}
     paths, parities = ship(embedder, run.export, formats=DEFAULT_FORMATS, **options_)
     exports = {name: os.path.relpath(path, run.path) for name, path in paths.items()}
     scores = {name: parity["scores"] for name, parity in parities.items()}
-    summary = {"dataset": flags.dataset, "epochs": flags.epochs, "exports": exports, "scores": {"live": live, **scores}}
+    summary = {"dataset": dataset, "epochs": flags.epochs, "exports": exports, "scores": {"live": live, **scores}}
     run.record_evaluation(summary)
 
 

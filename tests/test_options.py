@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from keras_reid import compare, embed, evaluate, export, options, train
+from keras_reid import compare, embed, evaluate, export, options, prepare, train
 from keras_reid.errors import ReidError
 
 
@@ -59,7 +59,45 @@ def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
     assert options.as_text(again) == text
 
 
+def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.flags").write_text("--dataset=viper\n--data_dir=a\n--data_dir=b\n")
+    (tmp_path / "b.flags").write_text("--flagfile=a.flags\n--data_dir=c\n")
+    for given, folders in {
+        "--flagfile=a.flags": ["a", "b"],
+        "--flagfile=b.flags": ["c"],
+        "--flagfile=a.flags --data_dir=d --data_dir=e": ["d", "e"],
+        "--data_dir=d --flagfile=b.flags": ["d"],
+        "--flagfile=b.flags --flagfile=a.flags": ["a", "b"],
+        "--flagfile=a.flags --data_dir d": ["d"],
+    }.items():
+        flags = parsed(*given.split())
+        assert (flags.dataset, flags.data_dir) == (["viper"], folders), given
+
+
+def test_several_data_sets_are_kept_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = parsed("--dataset=mars", "--data_dir=a", "--data_dir=gs://bucket/b")
+    text = options.as_text(flags)
+    assert text["data_dir"] == f"{tmp_path}/a\ngs://bucket/b" and text["dataset"] == "mars\nmars"
+    assert options.data_sets(flags) == [("mars", "a"), ("mars", "gs://bucket/b")]
+    assert "camera_pattern" not in text and text["train_images"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("--dataset=mars --dataset=viper --data_dir=a", "--dataset is given 2 times and --data_dir 1 times"),
+        ("--dataset=mars --data_dir=a --data_dir=a", "--data_dir=a is given twice"),
+    ],
+)
+def test_data_sets_that_do_not_pair_up_are_refused(given, text):
+    with pytest.raises(ReidError, match=text):
+        options.data_sets(parsed(*given.split()))
+
+
 def test_the_choices_are_those_of_the_library():
+    from keras_reid.data.datasets import READERS
     from keras_reid.losses.batch_loss import MINING_SCOPES
     from keras_reid.losses.by_name import ADDONS_LOSSES, LOSSES
     from keras_reid.models.embedder import HEADS
@@ -67,6 +105,7 @@ def test_the_choices_are_those_of_the_library():
 
     values = options.train_flags()
     for name, choices in {
+        "dataset": READERS,
         "loss": [*LOSSES, *ADDONS_LOSSES],
         "mining_scope": MINING_SCOPES,
         "head": HEADS,
@@ -109,6 +148,7 @@ def test_what_one_call_asks_for_is_not_kept():
         (export, options.export_flags),
         (embed, options.embed_flags),
         (compare, options.compare_flags),
+        (prepare, options.prepare_flags),
     ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import keras_reid
-from keras_reid.data.catalog import LICENCE_NOTES
+from keras_reid.data.sources import licence_notes
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
 
@@ -46,7 +46,7 @@ def describe_embedder(
         "threshold": None,
         "false_positive_rate": None,
         "threshold_dataset": None,
-        "licence_notes": LICENCE_NOTES.get(dataset, ""),
+        "licence_notes": licence_notes(dataset),
         "packages": {"keras_reid": keras_reid.__version__, **_installed_versions()},
     }
 

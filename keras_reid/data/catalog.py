@@ -8,14 +8,8 @@ import re
 import pandas as pd
 
 from keras_reid.data.image_list import image_names
+from keras_reid.data.places import is_folder
 from keras_reid.errors import ReidError
-
-# What a data set's terms mean for a model that is trained on it.
-LICENCE_NOTES = {
-    "market1501": "Trained on Market-1501, which is for research only: ask its authors before any other use.",
-    "cuhk03": "Trained on CUHK03, which is for research only: ask its authors before any other use.",
-    "synthetic": "Trained on images that keras_reid rendered: nobody else's terms apply.",
-}
 
 JUNK_ID = -1  # Market-1501: a false detection of a query person, never counted.
 DISTRACTOR_ID = 0  # Market-1501: a person (or none) of no known identity, counted as a wrong answer.
@@ -24,6 +18,7 @@ MARKET1501_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery"
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the data set has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
 _MARKET1501_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
+_DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d)")
 
 
 def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
@@ -44,7 +39,7 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
     Source: Zheng et al. 2015, "Scalable Person Re-identification: A Benchmark".
     """
     root = os.fspath(root)
-    if not os.path.isdir(root):
+    if not is_folder(root):
         raise ReidError(
             f"data folder {root!r} does not exist. Expected Market-1501's folder, holding "
             f"{', '.join(MARKET1501_FOLDERS.values())}: set --data_dir to it."
@@ -57,9 +52,52 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
     return frame
 
 
+def read_market1501_500k(root: str | os.PathLike) -> pd.DataFrame:
+    """Reads the catalog of Market-1501 with its 500,000 distractors, more images of nobody in the gallery.
+
+    Args:
+        root: Market-1501's folder, or the one that holds it as `Market-1501-v15.09.15`; in either lies `images`, as
+            the authors' distractors_500k.zip unpacks.
+
+    Returns:
+        A frame as `read_market1501` returns it, with the images of `images` at the end of the gallery, before any
+        "multi_query": with id 0, distractor, whatever their names say of a person, but -1 stays junk.
+
+    Raises:
+        ReidError: as `read_market1501`; there are no distractors, or one's name tells no camera.
+    """
+    root = os.fspath(root)
+    inside = os.path.join(root, "Market-1501-v15.09.15")
+    market = inside if is_folder(inside) else root
+    frame = read_market1501(market)
+    folder = next(
+        (place for place in (os.path.join(root, "images"), os.path.join(market, "images")) if is_folder(place)), None
+    )
+    names = image_names(folder) if folder else []
+    if not names:
+        raise ReidError(
+            f"{os.path.join(market, 'images')!r} holds no image: expected the 500,000 distractors of "
+            "distractors_500k.zip. Unpack it there, or set --dataset=market1501."
+        )
+    rows = [(os.path.join(folder, name), *_parse_distractor(folder, name), "gallery") for name in names]
+    distractors = pd.DataFrame(rows, columns=list(frame))
+    more = frame.split == "multi_query"
+    return pd.concat([frame[~more], distractors, frame[more]], ignore_index=True)
+
+
+def _parse_distractor(folder: str, name: str) -> tuple[int, int]:
+    match = _DISTRACTOR_NAME.match(name)
+    if match is None:
+        raise ReidError(
+            f"{os.path.join(folder, name)!r} is not named like Market-1501's images, such as 0000_c1s1_000451_03.jpg: "
+            "expected a camera after _c. Rename it or move it away."
+        )
+    return (JUNK_ID if match["person"] == str(JUNK_ID) else DISTRACTOR_ID), int(match["camera"])
+
+
 def _read_split(root: str, folder: str, split: str) -> list[tuple]:
     path = os.path.join(root, folder)
-    if not os.path.isdir(path):
+    if not is_folder(path):
         raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check --data_dir.")
     names = image_names(path)
     if not names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from keras_reid.data.catalog import MARKET1501_FOLDERS
 from keras_reid.data.image_list import image_names
+from keras_reid.data.places import is_file, is_folder, is_remote, read_bytes
 from keras_reid.errors import ReidError
 
 SPLITS = ("new", "classic")
@@ -57,7 +59,7 @@ def read_cuhk03(
     root = os.fspath(root)
     _check_option("split", split, SPLITS)
     _check_option("images", images, KINDS)
-    if not os.path.isdir(root):
+    if not is_folder(root):
         raise ReidError(f"data folder {root!r} does not exist. Expected CUHK03's folder: set --data_dir to it.")
     if split == "classic":
         rows = _classic_rows(root, images, testset)
@@ -83,7 +85,7 @@ def _np_folder(root: str, images: str) -> str | None:
     """Returns the folder that holds the three splits, None where there is none."""
     train = MARKET1501_FOLDERS["train"]
     for folder in (os.path.join(root, images), root):
-        if os.path.isdir(os.path.join(folder, train)):
+        if is_folder(os.path.join(folder, train)):
             break
     else:
         return None
@@ -96,7 +98,7 @@ def _np_rows(folder: str) -> list[tuple]:
     rows = []
     for split, name_of_split in MARKET1501_FOLDERS.items():
         place = os.path.join(folder, name_of_split)
-        if not os.path.isdir(place):
+        if not is_folder(place):
             raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check --data_dir.")
         for name in image_names(place):
             match = _parse(place, name, _FOLDER_NAME, "0003_c1_21.png (person, camera, number)")
@@ -128,10 +130,10 @@ def _read_protocol(path: str) -> tuple[list[str], np.ndarray, np.ndarray, dict[s
     """Returns names, person ids, camera ids `[N]`, and for each split the rows of its images, from 0."""
     from scipy.io import loadmat  # imported here, as nothing else of the data needs it
 
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise ReidError(f"{path!r} does not exist: expected the new split's protocol file beside the pictures.")
     try:
-        fields = loadmat(path)
+        fields = loadmat(io.BytesIO(read_bytes(path)))
     except Exception as error:  # scipy has no exception of its own for a file that is none
         raise ReidError(f"{path!r} is not a MATLAB file that can be read: {error}. Copy it again.") from error
     needed = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
@@ -175,11 +177,11 @@ def _read_testset(root: str, testset: int) -> set[tuple[int, int]]:
     import h5py  # imported here, as nothing else of the data needs it
 
     places = [os.path.join(root, *folder, "cuhk-03.mat") for folder in ((), ("cuhk03_release",))]
-    path = next(filter(os.path.isfile, places), None)
+    path = next(filter(is_file, places), None)
     if path is None:
         raise ReidError(f"{places[0]!r} does not exist: the classic split's test sets are in it. Copy it there.")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(io.BytesIO(read_bytes(path)) if is_remote(path) else path, "r") as file:
             testsets = [file[reference][()].astype(int) for reference in np.ravel(file["testsets"][()])]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ReidError(f"{path!r} holds no test sets that can be read: {error}. Copy the file again.") from error
@@ -192,7 +194,7 @@ def _read_testset(root: str, testset: int) -> set[tuple[int, int]]:
 def _pictures(root: str, images: str) -> tuple[str, list[str]]:
     """Returns the folder of the pictures and the names in it."""
     folder = os.path.join(root, f"images_{images}")
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         raise ReidError(
             f"{root!r} is in neither layout of CUHK03 that is read: expected {images}/bounding_box_train (CUHK03-NP, "
             f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check --data_dir and images={images!r}."

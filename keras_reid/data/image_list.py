@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 
 import pandas as pd
 
+from keras_reid.data.places import find_files, is_file, is_folder, list_files, list_folder
 from keras_reid.data.tables import read_csv
 from keras_reid.errors import ReidError
 
@@ -15,8 +15,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 def image_names(folder: str) -> list[str]:
     """Returns the names of a folder's images, sorted; none where there is no folder."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    return sorted(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+    return [name for name in list_folder(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
 
 
 def list_images(source: str | os.PathLike) -> pd.DataFrame:
@@ -35,10 +34,10 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
         ReidError: there is no such image, or the CSV is none or names none.
     """
     source = os.fspath(source)
-    if os.path.isfile(source) and source.lower().endswith(".csv"):
+    if source.lower().endswith(".csv") and is_file(source):
         return _from_csv(source)
-    found = _below(source) if os.path.isdir(source) else glob.glob(source, recursive=True)
-    images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES) and not os.path.isdir(path))
+    found = list_files(source) if is_folder(source) else [path for path in find_files(source) if not is_folder(path)]
+    images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
     if not images:
         there = f"none of the {len(found)} files there" if found else "there is none that"
         raise ReidError(
@@ -47,18 +46,6 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
         )
     _refuse_unreadable_names(images)
     return pd.DataFrame({"image_path": images})
-
-
-def _below(folder: str) -> list[str]:
-    def stop(error: OSError):
-        raise error  # else a folder without permission would be left out in silence
-
-    found = []
-    for place, folders, names in os.walk(folder, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        # macOS puts a file ._0001.jpg, which is no image, beside 0001.jpg on foreign disks.
-        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
-    return found
 
 
 def _from_csv(path: str) -> pd.DataFrame:

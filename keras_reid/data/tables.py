@@ -6,12 +6,14 @@ number says all that was written: person 0002 stays the text "0002".
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 import pandas as pd
 
+from keras_reid.data.places import is_remote, read_bytes
 from keras_reid.errors import ReidError
 
 # pandas' name of what is in a column -> the dtype that keeps it, gaps included.
@@ -71,13 +73,16 @@ def _plain(name: str, values: pd.Series, keep_other: bool) -> pd.Series:
     return plain
 
 
-def read_csv(path: str | os.PathLike, *, is_number: Callable[[str], bool] = lambda name: False) -> pd.DataFrame:
+def read_csv(
+    path: str | os.PathLike, *, is_number: Callable[[str], bool] = lambda name: False, as_text: Container[str] = ()
+) -> pd.DataFrame:
     """Reads a CSV with a head line; an empty cell is a gap.
 
     Args:
         path: the file, in UTF-8, cells separated by commas.
         is_number: tells by a column's name that it holds nothing but numbers: those are read as float64, faster and
             in a tenth of the memory. Other columns are numbers where each cell is written as one, else text.
+        as_text: names of columns that stay the text that was written, even where it is a number.
 
     Returns:
         Columns as `plain_columns` gives them.
@@ -90,15 +95,21 @@ def read_csv(path: str | os.PathLike, *, is_number: Callable[[str], bool] = lamb
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column name stands over
-            names = pd.read_csv(path, nrows=0, **options).columns
+            source = io.BytesIO(read_bytes(os.fspath(path))) if is_remote(path) else path
+            names = pd.read_csv(source, nrows=0, **options).columns
             dtypes = {name: "float64" if is_number(name) else str for name in names}
-            frame = pd.read_csv(path, dtype=dtypes, float_precision="round_trip", **options)
+            source = io.BytesIO(source.getvalue()) if is_remote(path) else path
+            frame = pd.read_csv(source, dtype=dtypes, float_precision="round_trip", **options)
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise ReidError(
             f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
             "each line, separated by commas, in UTF-8."
         ) from error
-    return pd.DataFrame({name: frame[name] if is_number(name) else _from_text(frame[name]) for name in names})
+    columns = {}
+    for name in names:
+        text = frame[name].astype("string") if name in as_text else None
+        columns[name] = frame[name] if is_number(name) else _from_text(frame[name]) if text is None else text
+    return pd.DataFrame(columns)
 
 
 def _from_text(cells: pd.Series) -> pd.Series:

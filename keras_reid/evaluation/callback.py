@@ -12,6 +12,7 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.scoring import embed_catalog
 from keras_reid.evaluation.stopwatch import Stopwatch
+from keras_reid.evaluation.verification import VerificationResult
 from keras_reid.keras2 import keras
 from keras_reid.models import rebuild_in_float32
 
@@ -50,6 +51,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self._catalog, self._artifact, self._every = catalog, artifact, every
         self._batch_size, self._rules = batch_size, {"ignore": ignore, "missing_cameras": missing_cameras}
         self._live = (None, None)
+
+    def verify(self) -> VerificationResult:
+        """Counts pairs of one person and of two among the embeddings of the last `evaluate`, by the same rules."""
+        return self.embedded.verify(**self._rules)
 
     def of(self, artifact: Artifact | str | os.PathLike) -> RetrievalEvaluation:
         """Returns an evaluation of an artifact on the same catalog by the same rules."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.pooling import pool_rows
 from keras_reid.evaluation.ranking import evaluate_distances, evaluate_retrieval
@@ -15,8 +16,6 @@ from keras_reid.evaluation.reranking import expand_queries, rerank
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
 from keras_reid.evaluation.verification import VerificationResult, verify
-
-NAME_SUFFIX = "_name"  # Ids that were text are coded; a column person_id_name keeps them.
 
 
 def names_of(frame: pd.DataFrame, column: str) -> pd.Series:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
 from keras_reid.data.catalog import JUNK_ID
+from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.embedded import NAME_SUFFIX, Embedded, names_of
+from keras_reid.evaluation.embedded import Embedded, names_of
 from keras_reid.evaluation.results import RetrievalResult
 
 

@@ -38,7 +38,7 @@ class RunFolder:
         """Makes sure that the folder is free, or holds the run that the same flags began; writes nothing.
 
         Args:
-            flags: name -> value, as `run.flags` keeps them.
+            flags: name -> value, as `run.flags` keeps them; the values of a repeated flag are lines.
             resume: "auto" goes on where a run stopped, "required" refuses a folder without one, "never" one with.
             allow_flag_changes: go on although flags differ.
 
@@ -63,14 +63,17 @@ class RunFolder:
         """Makes the folder and writes `run.flags`. Raises OSError when it cannot be written."""
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path)
-        write_text(self.flags, "".join(f"--{name}={value}\n" for name, value in sorted(flags.items())))
+        lines = [f"--{name}={value}\n" for name, text in sorted(flags.items()) for value in text.split("\n")]
+        write_text(self.flags, "".join(lines))
 
     def read_flags(self) -> dict[str, str]:
-        """Returns the flags of the run that the folder holds, name -> value."""
+        """Returns the flags of the run that the folder holds, name -> value, the values of a repeated flag as lines."""
         if not self.flags.exists():
             raise ReidError(f"{str(self.path)!r} holds no run: it has no run.flags.")
         lines = self.flags.read_text(errors="replace").splitlines()
-        held = dict(line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line)
+        held = {}
+        for name, value in (line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line):
+            held[name] = f"{held[name]}\n{value}" if name in held else value
         if not {"dataset", "data_dir"} <= held.keys():
             raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
         return held
@@ -84,6 +87,7 @@ class RunFolder:
             if held.get(name) != flags.get(name)
         ]
         if changed:
+            changed = [text.replace("\n", ", ") for text in changed]
             raise ReidError(
                 f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set --run_dir to a new folder, give the "
                 "same flags, or go on all the same with --allow_flag_changes."

@@ -36,6 +36,22 @@ def test_other_flags_are_named_and_refused_unless_allowed(run):
     assert run.read_flags() == FLAGS  # checking writes nothing
 
 
+def test_repeated_flags_are_lines_and_their_change_is_named(tmp_path):
+    run = RunFolder(tmp_path / "two")
+    flags = {**FLAGS, "dataset": "mars\ncsv", "data_dir": "/a\n/b.csv"}
+    run.begin(flags)
+    assert run.flags.read_text().splitlines()[:4] == [
+        "--data_dir=/a",
+        "--data_dir=/b.csv",
+        "--dataset=mars",
+        "--dataset=csv",
+    ]
+    assert run.read_flags() == flags
+    run.check({**flags, "data_dir": "/c\n/b.csv"}, **DEFAULTS)
+    with pytest.raises(ReidError, match="--dataset is mars, csv there and csv, mars now"):
+        run.check({**flags, "dataset": "csv\nmars"}, **DEFAULTS)
+
+
 @pytest.mark.parametrize(("resume", "there", "text"), [("never", True, "holds a run"), ("required", False, "no run")])
 def test_resume(tmp_path, run, resume, there, text):
     folder = run if there else RunFolder(tmp_path / "new")

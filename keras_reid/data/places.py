@@ -1,0 +1,142 @@
+"""Decides how a path is read: a local one by Python's own means, one with a scheme (gs://, file://) by TensorFlow's.
+
+TensorFlow takes seconds to import, and local folders do without.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable
+
+from keras_reid.errors import ReidError
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Whether a path is one that TensorFlow's file systems open, such as gs://bucket/folder."""
+    return _SCHEME.match(os.fspath(path)) is not None
+
+
+def absolute(path: str) -> str:
+    """Returns a path that means the same from any folder."""
+    return path if is_remote(path) else os.path.abspath(path)
+
+
+def is_folder(path: str) -> bool:
+    return _remote_is(path, folder=True) if is_remote(path) else os.path.isdir(path)
+
+
+def is_file(path: str) -> bool:
+    return _remote_is(path, folder=False) if is_remote(path) else os.path.isfile(path)
+
+
+def list_folder(folder: str) -> list[str]:
+    """Returns the names in a folder, sorted; none where there is no folder."""
+    if not is_folder(folder):
+        return []
+    # Buckets list a folder's name with a slash behind it.
+    names = [name.rstrip("/") for name in _gfile("listdir", folder)] if is_remote(folder) else os.listdir(folder)
+    return sorted(names)
+
+
+def list_files(folder: str) -> list[str]:
+    """Returns the paths of all files below a folder, sorted; what begins with a dot is left out.
+
+    Raises:
+        ReidError: TensorFlow cannot list a remote folder.
+        OSError: a local folder may not be read; it would be left out in silence else.
+    """
+
+    def stop(error: OSError):
+        raise error
+
+    found, visible = [], lambda name: not name.startswith(".")
+    walk = _gfile("walk", folder) if is_remote(folder) else os.walk(folder, onerror=stop)
+    for place, folders, names in walk:
+        if is_remote(folder):  # gfile.walk has made up its mind where it goes: what is hidden is left out by its path
+            if any(not visible(part) for part in place[len(folder) :].strip("/").split("/")):
+                continue
+        else:
+            folders[:] = filter(visible, folders)
+        # macOS puts a file ._0001.jpg, which is no image, beside 0001.jpg on foreign disks.
+        found += [os.path.join(place, name) for name in filter(visible, names)]
+    return sorted(found)
+
+
+def find_files(pattern: str) -> list[str]:
+    """Returns the paths that match a pattern; `**` stands for any number of folders in a local one."""
+    return _gfile("glob", pattern) if is_remote(pattern) else glob.glob(pattern, recursive=True)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns a file's content. Raises ReidError, or OSError of a local file, where it cannot be read."""
+    if not is_remote(path):
+        with open(path, "rb") as file:
+            return file.read()
+    from keras_reid.keras2 import tf
+
+    try:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.OpError as error:
+        raise ReidError(f"{path!r} cannot be read: {error.message}. Check the path and the rights.") from error
+
+
+def read_lines(path: str) -> list[str]:
+    """Returns the lines of a text file in UTF-8; empty ones at its end are left out."""
+    try:
+        return read_bytes(path).decode("utf-8-sig").rstrip().splitlines()
+    except UnicodeDecodeError as error:
+        raise ReidError(f"{path!r} is no text in UTF-8. Copy the file again.") from error
+
+
+def missing_files(paths: Iterable[str]) -> list[str]:
+    """Returns those of the local paths at which there is nothing, in order.
+
+    It lists each folder once, in place of a question for each file. Remote paths count as there: to ask a bucket for
+    thousands of folders takes minutes, and what is missing is named when it is read.
+    """
+    paths, names = list(paths), {}
+    for path in paths:
+        folder = os.path.dirname(path)
+        if folder not in names:
+            names[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
+    return [
+        path for path in paths if not is_remote(path) and os.path.basename(path) not in names[os.path.dirname(path)]
+    ]
+
+
+def refuse_missing(paths: Iterable[str], named_by: str, advice: str) -> None:
+    """Raises ReidError where files that something names are not there."""
+    missing = missing_files(dict.fromkeys(paths))
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ReidError(
+            f"{len(missing)} images that {named_by} names do not exist: "
+            f"{', '.join(map(repr, missing[:3]))}{more}. {advice}"
+        )
+
+
+def _remote_is(path: str, *, folder: bool) -> bool:
+    from keras_reid.keras2 import tf
+
+    try:
+        return bool(tf.io.gfile.stat(path).is_directory) == folder
+    except tf.errors.NotFoundError:
+        return False
+    except tf.errors.OpError as error:  # a scheme that is unknown, no rights, no network
+        raise ReidError(
+            f"TensorFlow cannot open {path!r}: {error.message}. Copy the data to a local folder."
+        ) from error
+
+
+def _gfile(action: str, path: str) -> list:
+    from keras_reid.keras2 import tf
+
+    try:
+        return list(getattr(tf.io.gfile, action)(path))
+    except tf.errors.OpError as error:
+        raise ReidError(f"TensorFlow cannot list {path!r}: {error.message}. Check the path and the rights.") from error

@@ -1,0 +1,164 @@
+"""Decides how several data sets become one catalog, and which part of the training images is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.datasets import read_dataset
+from keras_reid.data.ids import NAME_SUFFIX
+from keras_reid.errors import ReidError
+
+_SCORED = ("query", "gallery")
+
+
+def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
+    """Reads data sets to train on, one or several at once.
+
+    Args:
+        sets: (name, folder) of each, as for `read_dataset`.
+        camera_pattern: as for `read_dataset`.
+
+    Returns:
+        One catalog, as `join_catalogs` makes it.
+
+    Raises:
+        ReidError: a reader refuses its folder, there is nothing to train on, or nothing to score on.
+    """
+    catalogs = [(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets]
+    return join_catalogs(catalogs)
+
+
+def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Joins the catalogs of several data sets: the training images of all, query and gallery of one.
+
+    Scored is the first one that has query and gallery. A run that is never scored is refused: nobody would see that it
+    fails, and nothing that ships could be compared with it.
+
+    Args:
+        catalogs: (name, catalog) of each.
+
+    Returns:
+        A single catalog unchanged. Of several: the rows in the order of the sets, with the columns `dataset` (name)
+        and `dataset_id` (int, from 1 in their order) added and `tracklet_id` left out. Person and camera ids of each
+        set follow on those of the sets before it, so that nobody is in two; -1 and 0 stay junk and distractors.
+
+    Raises:
+        ReidError: no set has training images, or one beside the scored set has none, or no set can be scored.
+    """
+    scored = next((n for n, (_, frame) in enumerate(catalogs) if set(_SCORED) <= set(frame.split)), None)
+    if scored is None:
+        raise ReidError(
+            f"{' and '.join(name for name, _ in catalogs)}: no query and gallery images, so that nothing could be "
+            "scored. Give some people the splits query and gallery, or name a data set to score on by another "
+            "--dataset and --data_dir."
+        )
+    for number, (name, frame) in enumerate(catalogs):
+        if (number != scored or len(catalogs) == 1) and not (frame.split == "train").any():
+            raise ReidError(f"{name} has no training images: expected the split train. Leave it out or correct it.")
+    if len(catalogs) == 1:
+        return catalogs[0][1]
+    if not any((frame.split == "train").any() for _, frame in catalogs):
+        raise ReidError("no data set has training images: expected the split train in one of them.")
+    parts, people, cameras = [], 0, 0
+    columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
+    for number, (name, frame) in enumerate(catalogs):
+        frame = _with_names(frame, columns).drop(columns="tracklet_id", errors="ignore")
+        frame = frame.assign(dataset=name, dataset_id=number + 1)
+        frame = frame if number == scored else frame[frame.split == "train"]
+        if number:
+            frame = frame.assign(
+                person_id=_following(frame.person_id, people, frame.person_id > 0),
+                camera_id=_following(frame.camera_id, cameras, frame.camera_id.notna()),
+            )
+        people = max(people, int(frame.person_id.max()))
+        cameras = max(cameras, 0 if frame.camera_id.isna().all() else int(frame.camera_id.max()))
+        parts.append(frame)
+    joined = pd.concat(parts, ignore_index=True)
+    cameras = joined.camera_id.astype("Int64")
+    return joined.assign(camera_id=cameras if cameras.isna().any() else cameras.astype("int64"))
+
+
+def scored_name(catalog: pd.DataFrame, names: Sequence[str]) -> str:
+    """Returns the name of the set that a catalog of `read_training_sets` is scored on."""
+    return catalog.dataset[catalog.split == "query"].iloc[0] if "dataset" in catalog else names[0]
+
+
+def describe_sets(catalog: pd.DataFrame) -> str:
+    """Returns a line on each of the sets of a catalog; empty for a single one."""
+    if "dataset" not in catalog:
+        return ""
+    train, scored = catalog[catalog.split == "train"], catalog.dataset_id[catalog.split == "query"].iloc[0]
+    lines = []
+    for number, name in catalog[["dataset_id", "dataset"]].drop_duplicates().itertuples(index=False):
+        rows = train[train.dataset_id == number]
+        line = f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} people"
+        lines.append(f"{line}; scored" if number == scored else line)
+    return "\n".join(lines)
+
+
+def _with_names(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
+    """Returns a catalog with the names of ids that another catalog has: here the ids as they are."""
+    for column in ("person_id", "camera_id"):
+        name = f"{column}{NAME_SUFFIX}"
+        if name in columns and name not in frame:
+            frame = frame.assign(**{name: frame[column].astype("string")})
+    return frame
+
+
+def _following(ids: pd.Series, last: int, which: pd.Series) -> pd.Series:
+    """Returns ids of which those that count begin after `last`, at the same distances."""
+    which = which.to_numpy(bool)
+    if not which.any():
+        return ids
+    return ids.where(~which, ids + (last + 1 - int(ids[which].min())))
+
+
+def take_part(catalog: pd.DataFrame, *, identities: int = 0, images: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Leaves out training images at random; other splits stay as they are.
+
+    Args:
+        catalog: any.
+        identities: how many of the training people are kept, with all their images; 0 for all.
+        images: how many of the training images are kept after that, 0 for all: two of each person first (of as many
+            people as there is room for, those who have two before those who have one), since a single image has no
+            positive, then any.
+        seed: of the choice.
+
+    Raises:
+        ReidError: more are asked for than there are, or fewer than 2 people or 4 images.
+    """
+    people = catalog.person_id[catalog.split == "train"]
+    random = np.random.default_rng(seed)
+    if identities:
+        _check("train_identities", identities, 2, people.nunique(), "people")
+        people = people[people.isin(random.permutation(np.unique(people))[:identities])]
+    if images:
+        _check("train_images", images, 4, len(people), "images")
+        people = people.iloc[np.sort(_two_of_each_first(people.to_numpy(), random)[:images])]
+    kept = catalog.index.isin(people.index) | (catalog.split != "train").to_numpy()
+    return catalog[kept].reset_index(drop=True)
+
+
+def _two_of_each_first(people: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Returns the positions of `people` in the order in which they are kept."""
+    order = random.permutation(len(people))
+    table = pd.DataFrame({"position": order, "person": people[order]})
+    table["rank"] = table.groupby("person").cumcount()
+    table["single"] = table.groupby("person").person.transform("size") == 1
+    turns = random.permutation(np.unique(people))
+    table["turn"] = table.person.map(pd.Series(np.arange(len(turns)), index=turns))
+    table["draw"] = random.random(len(table))  # anew: a third image comes late in the first order
+    later = table["rank"] >= 2
+    table.loc[later, "turn"] = 0  # beyond the first two the draw alone decides
+    order = ["later", "single", "turn", "rank", "draw"]
+    # The rank of later images would sort them by how many their person has.
+    table = table.assign(later=later, rank=table["rank"].where(~later, 0)).sort_values(order)
+    return table.position.to_numpy()
+
+
+def _check(flag: str, value: int, least: int, most: int, what: str) -> None:
+    if not least <= value <= most:
+        raise ReidError(f"--{flag}={value}, expected {least} to {most}, the number of training {what}, or 0 for all.")

@@ -1,0 +1,139 @@
+"""python -m keras_reid.prepare NAME --archive=FILE.zip --data_dir=DIR: unpacks and checks a downloaded data set.
+
+NAME alone tells where its authors give it out and under which terms; without a NAME all are listed. --archive may be
+given several times. The data set is unpacked as a whole or not at all, read as train reads it, and its counts are
+compared with the official ones.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from keras_reid import options
+from keras_reid.data.catalog import describe
+from keras_reid.data.datasets import check_name, read_dataset
+from keras_reid.data.places import is_remote
+from keras_reid.data.sources import SOURCES
+from keras_reid.data.unpack import unpack
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+
+
+def prepare(flags: options.Flags) -> None:
+    if len(flags.arguments) > 1:
+        raise ReidError(f"expected one name, got {' '.join(flags.arguments)}.")
+    name = flags.arguments[0] if flags.arguments else None
+    if name is not None:
+        check_name(name)
+    if not flags.archive and not flags.data_dir:
+        return tell(name)
+    if name not in SOURCES:
+        raise ReidError(
+            f"{name or 'no name'}: expected one of {', '.join(SOURCES)}. Images of your own need no preparation: "
+            "--dataset=csv or folder reads them where they are."
+        )
+    options.required(flags, "archive", "data_dir")
+    data_dir = check_places(flags.archive, flags.data_dir)
+    with whole_or_not_at_all(data_dir) as temporary:
+        temporary.mkdir()
+        for archive in flags.archive:
+            print(f"unpacking {archive}", flush=True)
+            with Progress() as progress:
+                files = unpack(archive, temporary, progress=progress)
+            print(f"{files:,} files", flush=True)
+        root, catalog = read_unpacked(name, temporary, data_dir)
+        print(f"reading it\n{describe(catalog)}\n{compared(catalog, SOURCES[name].counts)}", flush=True)
+    print(f"terms: {SOURCES[name].terms}")
+    print(f"ready: --dataset={name} --data_dir={data_dir / root.relative_to(temporary)}")
+
+
+def tell(name: str | None) -> None:
+    """Prints where a data set is to be had and under which terms; those of all without a name."""
+    if name is not None and name not in SOURCES:
+        print(f"{name}: nothing to download. See the README, 'Your own data'.")
+        return
+    for each in [name] if name else SOURCES:
+        source = SOURCES[each]
+        print(f"{each}\n  from:  {source.where}\n  terms: {source.terms}")
+    print(f"then: python -m keras_reid.prepare {name or 'NAME'} --archive=FILE.zip --data_dir=FOLDER")
+
+
+def check_places(archives: Sequence[str], data_dir: str) -> Path:
+    """Returns the folder to fill; ReidError where an archive is none or the folder holds something."""
+    for archive in archives:
+        if is_remote(archive) or not os.path.isfile(archive):
+            raise ReidError(f"--archive={archive} is no file on this machine: download it first.")
+    if is_remote(data_dir):
+        raise ReidError(f"--data_dir={data_dir}: unpack into a folder of this machine, and copy it there afterwards.")
+    path = Path(os.path.abspath(data_dir))
+    if path.exists() and not path.is_dir():
+        raise ReidError(f"--data_dir={data_dir} is a file, expected a new or empty folder.")
+    if path.is_dir() and any(path.iterdir()):
+        raise ReidError(f"--data_dir={data_dir} is not empty, and nothing there is overwritten. Set a new folder.")
+    options.check_folder("data_dir", str(path))
+    return path
+
+
+def read_unpacked(name: str, folder: Path, data_dir: Path) -> tuple[Path, pd.DataFrame]:
+    """Returns the folder that holds the data set, the unpacked one or one in it, and the catalog."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir())
+    refusals = {}
+    for place in (folder, *inside):
+        try:
+            return place, read_dataset(name, place)
+        except ReidError as error:
+            refusals[place] = str(error)
+    refusal = refusals[inside[0] if len(inside) == 1 else folder].replace(str(folder), str(data_dir))
+    raise ReidError(f"what was unpacked is not {name}, and was removed: {refusal}")
+
+
+def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]]) -> str:
+    """Returns a line on how the counts of images and identities compare with the official ones."""
+    differences = []
+    for split, (images, identities) in official.items():
+        rows = catalog[catalog.split == split]
+        found = len(rows), rows.person_id[rows.person_id > 0].nunique()
+        if split == "multi_query" and not len(rows):
+            continue  # not every copy of Market-1501 has it
+        if found[0] != images or identities not in (None, found[1]):
+            there = f"{images:,} images" + ("" if identities is None else f" of {identities:,} people")
+            differences.append(f"{split} has {found[0]:,} images of {found[1]:,} people, officially {there}")
+    if differences:
+        return f"NOT the official counts: {'; '.join(differences)}"
+    return "these are the official counts" if official else "no official counts are known"
+
+
+class Progress:
+    """Prints the share that is done and the time that is left: on a terminal in place, in a log now and then."""
+
+    def __init__(self):
+        self._began = self._shown = time.monotonic()
+        self._terminal = sys.stdout.isatty()
+
+    def __call__(self, done: float) -> None:
+        now = time.monotonic()
+        if done > 0 and now - self._shown >= (0.5 if self._terminal else 15):
+            self._shown, left = now, (now - self._began) * (1 - done) / done
+            line = f"{done:4.0%}, {int(left // 60)}:{int(left % 60):02} left"
+            print(f"\r{line} " if self._terminal else line, end="" if self._terminal else "\n", flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *error) -> None:
+        if self._terminal and self._shown != self._began:
+            print()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return options.run_command(prepare, options.prepare_flags(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
