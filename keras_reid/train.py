@@ -44,7 +44,8 @@ def train(flags: options.Flags) -> None:
         return report(run)
 
     # --- Model, loss and optimizer.
-    from keras_reid.data.images import Augmentation, raise_for_undecodable
+    from keras_reid.data.augmentation import Augmentation
+    from keras_reid.data.images import raise_for_undecodable
     from keras_reid.data.pipeline import training_dataset
     from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.keras2 import keras, tf
