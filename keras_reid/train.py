@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from keras_reid import options
-from keras_reid.data import describe, read_market1501, steps_per_epoch, write_synthetic
+from keras_reid.data import describe, read_market1501, sampler_labels, steps_per_epoch, write_synthetic
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_folder import RunFolder
@@ -37,7 +37,9 @@ def train(flags: options.Flags) -> None:
     print(describe(catalog))
     images = catalog[catalog.split == "train"]
     P, K = flags.identities_per_batch, flags.images_per_identity
-    steps = steps_per_epoch(images.person_id, identities_per_batch=P, images_per_identity=K)
+    labels = sampler_labels(flags.sampler, images)
+    sets = labels.get("dataset_ids")
+    steps = steps_per_epoch(images.person_id, identities_per_batch=P, images_per_identity=K, dataset_ids=sets)
     total_steps = steps * flags.epochs
     print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total_steps} steps", flush=True)
     if run.read_evaluation().get("epochs") == flags.epochs:
@@ -121,6 +123,8 @@ def train(flags: options.Flags) -> None:
                 seed=flags.seed,
                 augmentation=augmentation,
                 start_step=progress.step,
+                cache=flags.cache,
+                **labels,
             )
             trainer.fit(
                 dataset,

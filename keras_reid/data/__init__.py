@@ -8,6 +8,7 @@ _WHERE = {
     "read_cuhk03": ".cuhk03",
     "read_dataset": ".datasets",
     "read_market1501": ".catalog",
+    "sampler_labels": ".sampling",
     "steps_per_epoch": ".batches",
     "training_dataset": ".pipeline",
     "write_synthetic": ".synthetic",

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_reid.data.augmentation import Augmentation, augment_images
-from keras_reid.data.batches import identity_batches, steps_per_epoch
+from keras_reid.data.batches import steps_per_epoch
 from keras_reid.data.cache import ImageCache, keeps_in_memory
 from keras_reid.data.images import decode_image, raise_for_undecodable, read_image, undecodable_images
+from keras_reid.data.sampling import draw_batches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -29,6 +30,8 @@ def training_dataset(
     seed: int,
     augmentation: Augmentation | None = None,
     start_step: int = 0,
+    camera_ids: Sequence | None = None,
+    dataset_ids: Sequence[int] | None = None,
     cache: str = "none",
 ) -> tf.data.Dataset:
     """Returns the training batches of a run, from any step on: a pure function of its arguments.
@@ -43,6 +46,8 @@ def training_dataset(
         seed: of the batches and of the augmentation.
         augmentation: random changes; None for the default strengths.
         start_step: steps of the run that are left out at the beginning, to go on where a run stopped.
+        camera_ids: `[N]`, for batches balanced by camera, see `camera_batches`; missing ones may be among them.
+        dataset_ids: integer `[N]`, for batches balanced by data set, see `dataset_batches`.
         cache: "memory" keeps each image, decoded and resized, from its first use on: N * height * width * 3 bytes.
             "auto" does so where half the free memory holds them. The batches are the same, bit by bit.
 
@@ -57,11 +62,12 @@ def training_dataset(
     if len(image_paths) != len(person_ids):
         raise ReidError(f"{len(image_paths)} image_paths but {len(person_ids)} person_ids, expected one for each.")
     batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
-    steps = steps_per_epoch(person_ids, **batch_arguments)
+    steps = steps_per_epoch(person_ids, **batch_arguments, dataset_ids=dataset_ids)
+    by = {"camera_ids": camera_ids, "dataset_ids": dataset_ids}
     batch_size = identities_per_batch * images_per_identity
 
     def batches_of(epoch: int) -> np.ndarray:
-        batches = identity_batches(person_ids, **batch_arguments, seed=seed, epoch=int(epoch))
+        batches = draw_batches(person_ids, **batch_arguments, **by, seed=seed, epoch=int(epoch))
         return batches[max(0, start_step - int(epoch) * steps) :]
 
     def left_out_of(epoch: int) -> np.ndarray:
