@@ -39,8 +39,8 @@ def doctor(flags: options.Flags) -> int:
     findings = check_catalog(catalog, **rules)
 
     # --- The files.
+    from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.image_checks import check_images, unreadable_files
-    from keras_reid.data.images import Augmentation
 
     augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     findings = rank([*findings, *check_images(catalog, ignore=flags.ignore)])

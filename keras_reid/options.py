@@ -138,6 +138,20 @@ def train_flags() -> Flags:
     _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1)
     _integer(values, "identities_per_batch", 18, "P, identities in a batch.")
     _integer(values, "images_per_identity", 4, "K, images of each identity in a batch.")
+    _enum(
+        values,
+        "sampler",
+        "identity",
+        ("identity", "camera", "dataset"),
+        "camera: an anchor meets other cameras where it can; dataset: all data sets in equal parts in each batch.",
+    )
+    _enum(
+        values,
+        "cache",
+        "auto",
+        ("auto", "memory", "none"),
+        "Keep decoded images in memory; auto: where half the free memory holds them. No effect on what is learned.",
+    )
     _integer(values, "image_height", 256, "Pixels.", 1)
     _integer(values, "image_width", 128, "Pixels.", 1)
     _float(values, "random_flip", 0.5, "Probability of a left-right flip.")

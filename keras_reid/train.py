@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from keras_reid import options
-from keras_reid.data import describe, steps_per_epoch, write_synthetic
+from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
 from keras_reid.data.doctor import check_catalog
 from keras_reid.data.findings import warnings_or_refusal
 from keras_reid.data.places import is_remote, list_folder
@@ -37,14 +37,17 @@ def train(flags: options.Flags) -> None:
         print(line)
     images = catalog[catalog.split == "train"]
     P, K = flags.identities_per_batch, flags.images_per_identity
-    steps = steps_per_epoch(images.person_id, identities_per_batch=P, images_per_identity=K)
+    labels = sampler_labels(flags.sampler, images)
+    batches_of = {"identities_per_batch": P, "images_per_identity": K, "dataset_ids": labels.get("dataset_ids")}
+    steps = steps_per_epoch(images.person_id, **batches_of)
     total_steps = steps * flags.epochs
     print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total_steps} steps", flush=True)
     if run.read_evaluation().get("epochs") == flags.epochs:
         return report(run)
 
     # --- Model, loss and optimizer.
-    from keras_reid.data.images import Augmentation, raise_for_undecodable
+    from keras_reid.data.augmentation import Augmentation
+    from keras_reid.data.images import raise_for_undecodable
     from keras_reid.data.pipeline import training_dataset
     from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.keras2 import keras, tf
@@ -125,6 +128,8 @@ def train(flags: options.Flags) -> None:
                 seed=flags.seed,
                 augmentation=augmentation,
                 start_step=progress.step,
+                cache=flags.cache,
+                **labels,
             )
             trainer.fit(
                 dataset,

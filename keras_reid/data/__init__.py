@@ -14,6 +14,7 @@ _WHERE = {
     "read_mars": ".mars",
     "read_msmt17": ".msmt17",
     "read_viper": ".viper",
+    "sampler_labels": ".sampling",
     "steps_per_epoch": ".batches",
     "training_dataset": ".pipeline",
     "write_synthetic": ".synthetic",

@@ -3,25 +3,36 @@
 An epoch is N // (P * K) batches of N training images (more only where that many could not hold every identity once).
 A *slot* is one identity's place in one batch, K images. Slots go to identities in proportion to their images, and at
 least one to each; an image is seen twice in an epoch only when its identity has none left that is new.
+`camera_batches` and `dataset_batches` are made of the same steps.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from keras_reid.errors import ReidError
 
 
-def steps_per_epoch(person_ids: np.ndarray, *, identities_per_batch: int, images_per_identity: int) -> int:
+def steps_per_epoch(
+    person_ids: np.ndarray,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    dataset_ids: np.ndarray | None = None,
+) -> int:
     """Returns the number of batches in an epoch: N // (P * K), or as many as hold every identity once, if that is more.
 
     Args:
         person_ids: integer `[N]`, one identity for each training image.
         identities_per_batch: P, from 2 to the number of identities: with one identity there is no negative.
         images_per_identity: K, at least 2: with one image there is no positive.
+        dataset_ids: integer `[N]`, where each batch holds identities of all data sets in equal parts.
 
     Raises:
         ReidError: P or K does not fit the training set.
     """
-    identities = len(np.unique(person_ids))
+    _, first = np.unique(person_ids, return_index=True)
+    identities = len(first)
     if images_per_identity < 2:
         raise ReidError(
             f"--images_per_identity={images_per_identity}, expected at least 2: with fewer no image of a batch has a "
@@ -33,7 +44,27 @@ def steps_per_epoch(person_ids: np.ndarray, *, identities_per_batch: int, images
             "the training set: lower it or train on more identities."
         )
     batch_size = identities_per_batch * images_per_identity
-    return max(len(person_ids) // batch_size, -(-identities // identities_per_batch))
+    sets = [identities] if dataset_ids is None else np.unique(np.asarray(dataset_ids)[first], return_counts=True)[1]
+    sets = np.asarray(sets)
+    whole, places = equal_parts(sets, identities_per_batch)
+    # The other sets take turns at the places that are left: after s steps each has had s * places / sets, rounded down.
+    turns = -(-sets[~whole] * np.count_nonzero(~whole) // max(places, 1))
+    return max(len(person_ids) // batch_size, 1, *turns)
+
+
+def equal_parts(identities: np.ndarray, identities_per_batch: int) -> tuple[np.ndarray, int]:
+    """Shares the P places of a batch among data sets `[D]` of so many identities, as equally as these allow.
+
+    Returns:
+        Bool `[D]`, the sets that are smaller than their part, all of whose identities are in each batch; and the
+        number of places left for the others, in equal parts.
+    """
+    whole, places = np.zeros(len(identities), bool), identities_per_batch
+    for n in np.argsort(identities, kind="stable"):
+        if identities[n] * np.count_nonzero(~whole) > places:
+            break
+        whole[n], places = True, places - int(identities[n])
+    return whole, places
 
 
 def identity_batches(
@@ -63,22 +94,28 @@ def identity_batches(
     P, K = identities_per_batch, images_per_identity
     steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
     random = np.random.default_rng([seed, epoch])
-    images_of = _shuffled_images(person_ids, random)
-    slots = _slots_per_identity(np.array([len(images) for images in images_of]), P, K, steps, random)
-    members = _identities_of_batches(slots, P, steps, random)
-
-    batches = np.empty((steps, P, K), np.int32)
-    next_slot = np.zeros(len(images_of), np.int64)
-    for step, place in np.ndindex(steps, P):
-        identity = members[step, place]
-        images = images_of[identity]
-        first = next_slot[identity] * K
-        batches[step, place] = images[(first + np.arange(K)) % len(images)]
-        next_slot[identity] += 1
-    return batches.reshape(steps, P * K)
+    images_of = shuffled_images(person_ids, random)
+    slots = slots_per_identity(
+        np.array([len(images) for images in images_of]), K, total=steps * P, most=steps, random=random
+    )
+    members = place_identities(slots, np.full(steps, P), random)
+    return fill_batches(members, [images_in_turn(images, count, K) for images, count in zip(images_of, slots)])
 
 
-def _shuffled_images(person_ids: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
+def fill_batches(members: np.ndarray, slots_of: list[np.ndarray]) -> np.ndarray:
+    """Puts each identity's slots `[its slots, K]` into its places in `members` `[steps, P]`: int32 `[steps, P * K]`."""
+    slots = np.concatenate(slots_of).astype(np.int32)
+    batches = np.empty_like(slots)
+    batches[np.argsort(members.ravel(), kind="stable")] = slots
+    return batches.reshape(len(members), -1)
+
+
+def images_in_turn(images: np.ndarray, slots: int, K: int) -> np.ndarray:
+    """Returns `[slots, K]`: the images in order, from the first again after the last."""
+    return images[np.arange(slots * K).reshape(slots, K) % len(images)]
+
+
+def shuffled_images(person_ids: np.ndarray, random: np.random.Generator) -> list[np.ndarray]:
     """Returns for each identity, in the order of its id, the indices of its images in random order."""
     order = random.permutation(len(person_ids))
     order = order[np.argsort(person_ids[order], kind="stable")]
@@ -86,19 +123,19 @@ def _shuffled_images(person_ids: np.ndarray, random: np.random.Generator) -> lis
     return np.split(order, first[1:])
 
 
-def _slots_per_identity(images: np.ndarray, P: int, K: int, steps: int, random: np.random.Generator) -> np.ndarray:
-    """Shares steps * P slots among identities `[I]`, next to the one with the most images not yet seen."""
-    slots = np.clip(images // K, 1, steps)
+def slots_per_identity(images: np.ndarray, K: int, *, total: int, most: int, random: np.random.Generator) -> np.ndarray:
+    """Shares slots among identities `[I]`, next to the one with the most images not yet seen; to each 1 to `most`."""
+    slots = np.clip(images // K, 1, most)
     tie_break = random.random(len(images))  # below 1: decides between equals, so that each gets its turn over epochs
-    while (missing := steps * P - slots.sum()) > 0:
+    while (missing := total - slots.sum()) > 0:
         unseen = images - slots * K + tie_break
         # Where nothing new is left, the identity whose images would be repeated least, in proportion, comes first.
         want = np.where(unseen >= 1, unseen, (unseen - K) / images)
-        want[slots >= steps] = -np.inf
+        want[slots >= most] = -np.inf
         # All that have something new at once; then one by one, since each slot changes who is next.
         together = max(1, np.count_nonzero(want >= 1))
         slots[np.argsort(-want, kind="stable")[: min(missing, together)]] += 1
-    while slots.sum() > steps * P:
+    while slots.sum() > total:
         # The identity that keeps the largest share of its images gives a slot back.
         unseen_share = (images - (slots - 1) * K + tie_break) / images
         unseen_share[slots <= 1] = np.inf
@@ -106,17 +143,25 @@ def _slots_per_identity(images: np.ndarray, P: int, K: int, steps: int, random: 
     return slots
 
 
-def _identities_of_batches(slots: np.ndarray, P: int, steps: int, random: np.random.Generator) -> np.ndarray:
-    """Places each identity's slots into as many different batches: int `[steps, P]`.
+def place_identities(slots: np.ndarray, places: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Places each identity's slots into as many different batches.
 
     Each identity takes the emptiest batches, among equally full ones at random: no batch is ever more than one ahead of
-    another, so each ends up with exactly P. The order is random: neighbours in it meet rarely or never, and in a
-    fixed order, such as by slots, that would be the same identities in every epoch.
+    another, so each ends up full. The order is random: neighbours in it meet rarely or never, and in a fixed order,
+    such as by slots, that would be the same identities in every epoch.
+
+    Args:
+        slots: int `[I]`, as many in all as places.
+        places: int `[steps]`, of each batch; they differ by one at most.
+        random: the epoch's.
+
+    Returns:
+        int `[steps, most places]`: identities, -1 in the first column of a batch that has a place less.
     """
-    filled = np.zeros(steps, np.int64)
-    members = np.empty((steps, P), np.int64)
+    filled = places.max() - places
+    members = np.full((len(places), places.max()), -1)
     for identity in random.permutation(len(slots)):
-        chosen = np.argsort(filled + random.random(steps), kind="stable")[: slots[identity]]
+        chosen = np.argsort(filled + random.random(len(places)), kind="stable")[: slots[identity]]
         members[chosen, filled[chosen]] = identity
         filled[chosen] += 1
     return members

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.catalog import DISTRACTOR_ID
-from keras_reid.data.images import Augmentation, decode_image
+from keras_reid.data.images import decode_image
 from keras_reid.data.pipeline import training_dataset
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf

@@ -1,39 +1,15 @@
-"""Decides how a file becomes pixels: decode, resize, and the random changes of training, as TensorFlow graph ops."""
+"""Decides how a file becomes pixels: decode and resize, as TensorFlow graph ops; and which files do not."""
 
 from __future__ import annotations
 
-import dataclasses
-import numbers
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# What erased pixels are filled with: the mean colour of ImageNet, as in Zhong et al. and the baselines after it.
-ERASED_COLOUR = (124, 116, 104)
-
-
-@dataclasses.dataclass(frozen=True)
-class Augmentation:
-    """How strongly training images are changed; 0 turns a change off.
-
-    Attributes:
-        flip: probability of a left-right flip.
-        crop_padding: pixels of black border, each side, from which a crop of the image's own size is cut.
-        erasing: probability that a random rectangle (2 to 40 % of the area) is erased (Zhong et al. 2017).
-    """
-
-    flip: float = 0.5
-    crop_padding: int = 10
-    erasing: float = 0.0
-
-    def __post_init__(self):
-        for name in ("flip", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ReidError(f"--random_{name}={getattr(self, name)}, expected a probability from 0 to 1.")
-        if not (isinstance(self.crop_padding, numbers.Integral) and self.crop_padding >= 0):
-            raise ReidError(f"--random_crop_padding={self.crop_padding}, expected 0 or more whole pixels.")
+# Bytes of an image up to which it is made float before it is resized; a photo of 12,000 x 12,000 would take 1.7 GB so.
+_FLOAT_FIRST = 2**22
 
 
 def decode_image(contents: tf.Tensor) -> tf.Tensor:
@@ -61,45 +37,22 @@ def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     return tf.cast(tf.image.resize(images, image_size, method="bilinear", antialias=False), tf.float32)
 
 
-def augment_image(image: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Applies the random changes of training.
+def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
+    """Reads a file as training sees it: decoded, resized, rounded to uint8 `[height, width, 3]`."""
+    image = decode_image(tf.io.read_file(path))
 
-    Args:
-        image: uint8 `[H, W, 3]`, H and W known.
-        augmentation: which changes, how strong.
-        seed: int `[2]`; the same seed gives the same image, on every machine and in every thread.
+    def resized() -> tf.Tensor:
+        # The same values either way, but TensorFlow resizes float in half the time.
+        pixels = tf.cond(
+            tf.size(image) <= _FLOAT_FIRST,
+            lambda: resize_images(tf.cast(image, tf.float32), image_size),
+            lambda: resize_images(image, image_size),
+        )
+        return tf.cast(tf.round(pixels), tf.uint8)
 
-    Returns:
-        uint8 `[H, W, 3]`.
-    """
-    # One draw for all: cheaper than a generator for each change. Left alone, TensorFlow picks the algorithm by device.
-    uniform = tf.unstack(tf.random.stateless_uniform([8], seed, alg="philox"))
-    if augmentation.flip:
-        image = tf.cond(uniform[0] < augmentation.flip, lambda: image[:, ::-1], lambda: image)
-    if augmentation.crop_padding:
-        image = _pad_and_crop(image, augmentation.crop_padding, uniform[1], uniform[2])
-    if augmentation.erasing:
-        image = tf.cond(uniform[3] < augmentation.erasing, lambda: _erase(image, *uniform[4:]), lambda: image)
-    return image
-
-
-def _pad_and_crop(image: tf.Tensor, padding: int, u_top: tf.Tensor, u_left: tf.Tensor) -> tf.Tensor:
-    height, width, _ = image.shape
-    padded = tf.pad(image, [[padding, padding], [padding, padding], [0, 0]])
-    offset = tf.cast(tf.floor(tf.stack([u_top, u_left, 0.0]) * (2 * padding + 1)), tf.int32)
-    return tf.ensure_shape(tf.slice(padded, offset, [height, width, 3]), [height, width, 3])
-
-
-def _erase(image: tf.Tensor, u_area: tf.Tensor, u_aspect: tf.Tensor, u_top: tf.Tensor, u_left: tf.Tensor) -> tf.Tensor:
-    height, width, _ = image.shape
-    area = (0.02 + 0.38 * u_area) * height * width
-    aspect = tf.exp((2 * u_aspect - 1) * tf.math.log(1 / 0.3))  # height / width, from 0.3 to 1 / 0.3
-    erased_height = tf.minimum(tf.sqrt(area * aspect), float(height))
-    erased_width = tf.minimum(tf.sqrt(area / aspect), float(width))
-    top, left = u_top * (height - erased_height), u_left * (width - erased_width)
-    rows, columns = tf.range(height, dtype=tf.float32)[:, None], tf.range(width, dtype=tf.float32)[None]
-    inside = (rows >= top) & (rows < top + erased_height) & (columns >= left) & (columns < left + erased_width)
-    return tf.where(inside[..., None], tf.constant(ERASED_COLOUR, tf.uint8), image)
+    # The resize of an image that has the size already is as slow as any other, and changes nothing.
+    image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == image_size), lambda: image, resized)
+    return tf.ensure_shape(image, [*image_size, 3])
 
 
 def undecodable_images(image_paths: Sequence[str]) -> list[str]:

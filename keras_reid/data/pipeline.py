@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_reid.data.batches import identity_batches, steps_per_epoch
-from keras_reid.data.images import (
-    Augmentation,
-    augment_image,
-    decode_image,
-    raise_for_undecodable,
-    resize_images,
-    undecodable_images,
-)
+from keras_reid.data.augmentation import Augmentation, augment_images
+from keras_reid.data.batches import steps_per_epoch
+from keras_reid.data.cache import ImageCache, keeps_in_memory
+from keras_reid.data.images import decode_image, raise_for_undecodable, read_image, undecodable_images
+from keras_reid.data.sampling import draw_batches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -34,6 +30,9 @@ def training_dataset(
     seed: int,
     augmentation: Augmentation | None = None,
     start_step: int = 0,
+    camera_ids: Sequence | None = None,
+    dataset_ids: Sequence[int] | None = None,
+    cache: str = "none",
 ) -> tf.data.Dataset:
     """Returns the training batches of a run, from any step on: a pure function of its arguments.
 
@@ -47,6 +46,10 @@ def training_dataset(
         seed: of the batches and of the augmentation.
         augmentation: random changes; None for the default strengths.
         start_step: steps of the run that are left out at the beginning, to go on where a run stopped.
+        camera_ids: `[N]`, for batches balanced by camera, see `camera_batches`; missing ones may be among them.
+        dataset_ids: integer `[N]`, for batches balanced by data set, see `dataset_batches`.
+        cache: "memory" keeps each image, decoded and resized, from its first use on: N * height * width * 3 bytes.
+            "auto" does so where half the free memory holds them. The batches are the same, bit by bit.
 
     Returns:
         A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids).
@@ -59,27 +62,56 @@ def training_dataset(
     if len(image_paths) != len(person_ids):
         raise ReidError(f"{len(image_paths)} image_paths but {len(person_ids)} person_ids, expected one for each.")
     batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
-    steps = steps_per_epoch(person_ids, **batch_arguments)
+    steps = steps_per_epoch(person_ids, **batch_arguments, dataset_ids=dataset_ids)
+    by = {"camera_ids": camera_ids, "dataset_ids": dataset_ids}
     batch_size = identities_per_batch * images_per_identity
 
-    def batches_of(epoch: np.ndarray) -> np.ndarray:
-        batches = identity_batches(person_ids, **batch_arguments, seed=seed, epoch=int(epoch))
-        return batches[max(0, start_step - int(epoch) * steps) :].reshape(-1)
+    def batches_of(epoch: int) -> np.ndarray:
+        batches = draw_batches(person_ids, **batch_arguments, **by, seed=seed, epoch=int(epoch))
+        return batches[max(0, start_step - int(epoch) * steps) :]
 
-    def epoch_indices(epoch: tf.Tensor) -> tf.data.Dataset:
-        indices = tf.ensure_shape(tf.numpy_function(batches_of, [epoch], tf.int32, stateful=False), [None])
-        return tf.data.Dataset.from_tensor_slices(indices)
+    def left_out_of(epoch: int) -> np.ndarray:
+        return np.setdiff1d(np.arange(len(person_ids)), batches_of(epoch)).astype(np.int32)
 
-    def read(position: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = resize_images(decode_image(tf.io.read_file(tf.gather(paths, index))), image_size)
-        image = tf.ensure_shape(tf.cast(tf.round(image), tf.uint8), [*image_size, 3])
-        # An image's position in the run stands for its epoch, step and place in the batch.
-        return augment_image(image, augmentation, tf.stack([seed, position])), tf.gather(labels, index)
+    def read_epochs(which: np.ndarray) -> tf.data.Dataset:
+        return read(_drawn(lambda epoch: batches_of(epoch).reshape(-1), which, [None]))
+
+    def read(indices: tf.data.Dataset) -> tf.data.Dataset:
+        images = _parallel(indices, lambda index: (read_image(tf.gather(paths, index), image_size), index))
+        return images.batch(batch_size)
+
+    def finish(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        images = tf.ensure_shape(batch[0], [batch_size, *image_size, 3])
+        indices = tf.ensure_shape(batch[1], [batch_size])
+        # What happens to an image depends on the step in the run and its place in the batch, not on who reads it when.
+        return augment_images(images, augmentation, tf.stack([seed, step])), tf.gather(labels, indices)
 
     paths, labels = tf.constant(image_paths), tf.constant(person_ids)
-    indices = tf.data.Dataset.range(start_step // steps, epochs).flat_map(epoch_indices)
-    dataset = indices.enumerate(start=start_step * batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
-    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    left = np.arange(start_step // steps, epochs)
+    first, later = left[:1], left[1:]
+    if len(later) and keeps_in_memory(cache, images=len(image_paths), image_size=image_size):
+        kept = ImageCache(len(image_paths), image_size)
+        # The later epochs find every image: what the first did not draw is stored at its end, and comes in no batch.
+        unseen = _parallel(read(_drawn(left_out_of, first, [None])), kept.store).filter(lambda *_: False)
+        looked_up = _parallel(_drawn(batches_of, later, [None, batch_size]), kept.look_up)
+        batches = _parallel(read_epochs(first), kept.store).concatenate(unseen).concatenate(looked_up)
+    else:
+        batches = read_epochs(left)
+    return _parallel(batches.enumerate(start=start_step), finish).prefetch(tf.data.AUTOTUNE)
+
+
+def _parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _drawn(draw: Callable[[int], np.ndarray], epochs: np.ndarray, shape: list) -> tf.data.Dataset:
+    """Returns a dataset of the rows of `draw(epoch)`, int32 of this shape, epoch after epoch, each drawn ahead."""
+
+    def rows(epoch: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(draw, [epoch], tf.int32, stateful=False), shape)
+
+    drawn = tf.data.Dataset.from_tensor_slices(epochs).map(rows).prefetch(1)
+    return drawn.flat_map(tf.data.Dataset.from_tensor_slices)
 
 
 def _as_int32(person_ids: Sequence[int]) -> np.ndarray:

@@ -14,7 +14,7 @@ from keras_reid.errors import ReidError
 from keras_reid.files import remove_leftovers, write_text
 
 # Flags that change where a run looks or how often it is scored, not what it learns.
-FREE_FLAGS = frozenset({"data_dir", "run_dir", "evaluate_every", "epochs", "batch_size", "score_baselines"})
+FREE_FLAGS = frozenset({"data_dir", "run_dir", "evaluate_every", "epochs", "batch_size", "score_baselines", "cache"})
 # A checkpoint holds the weights and two moments, and two are kept; beside them lie four exported copies of the weights.
 _BYTES_NEEDED = 1_200_000_000
 

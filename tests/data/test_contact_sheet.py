@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.contact_sheet import draw_across_cameras, draw_training_batch
-from keras_reid.data.images import Augmentation
 
 
 @pytest.fixture

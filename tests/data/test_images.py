@@ -1,4 +1,4 @@
-"""Fixes how a file becomes pixels: against Pillow, a slow bilinear resize, and changes found again by search."""
+"""Fixes how a file becomes pixels: against Pillow and a slow bilinear resize."""
 
 import io
 
@@ -7,36 +7,24 @@ import pytest
 from PIL import Image
 
 from keras_reid.data.images import (
-    ERASED_COLOUR,
-    Augmentation,
-    augment_image,
     decode_image,
     raise_for_undecodable,
+    read_image,
     resize_images,
     undecodable_images,
 )
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-NO_CHANGE = {"flip": 0.0, "crop_padding": 0, "erasing": 0.0}
 
-
-def pixels(height, width, seed=0, highest=256):
-    return np.random.default_rng(seed).integers(0, highest, (height, width, 3), np.uint8)
+def pixels(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def encoded(array, kind, **options):
     file = io.BytesIO()
     Image.fromarray(array).save(file, kind, **options)
     return file.getvalue()
-
-
-def augmented(image, seeds, **strengths):
-    """The images that this many seeds make, in one graph call."""
-    augmentation = Augmentation(**{**NO_CHANGE, **strengths})
-    all_seeds = tf.stack([tf.fill([seeds], 7), tf.range(seeds)], axis=1)
-    change = tf.function(lambda seed: augment_image(tf.constant(image), augmentation, seed))
-    return np.stack([change(seed).numpy() for seed in all_seeds])
 
 
 # --- Decoding ---
@@ -125,105 +113,16 @@ def test_resize_of_a_batch_is_the_resize_of_each():
         np.testing.assert_array_equal(resized, resize_images(image, (6, 5)))
 
 
-# --- The random changes of training ---
-
-
-@pytest.mark.parametrize("strengths", [{"flip": 0.5}, {"crop_padding": 3}, {"erasing": 0.5}, {}])
-def test_eager_graph_and_pipeline_agree(strengths):
-    """One seed, one image: eagerly, in a tf.function, and in a parallel pipeline."""
-    image, augmentation = tf.constant(pixels(12, 8)), Augmentation(erasing=0.5)
-    if strengths:
-        augmentation = Augmentation(**{**NO_CHANGE, **strengths})
-    dataset = tf.data.Dataset.range(12).map(
-        lambda n: augment_image(image, augmentation, tf.stack([7, n])), num_parallel_calls=4
-    )
-    compiled = tf.function(augment_image)
-    for n, in_pipeline in enumerate(dataset):
-        eager = augment_image(image, augmentation, tf.constant([7, n], tf.int64))
-        assert eager.dtype == in_pipeline.dtype == tf.uint8 and in_pipeline.shape == [12, 8, 3]
-        np.testing.assert_array_equal(eager, in_pipeline)
-        np.testing.assert_array_equal(eager, compiled(image, augmentation, tf.constant([7, n], tf.int64)))
-
-
-def test_another_seed_is_another_image():
-    images = augmented(pixels(24, 12), 20, flip=0.5, crop_padding=5, erasing=1.0)
-    assert len({image.tobytes() for image in images}) == 20
-
-
-def test_nothing_asked_for_nothing_changed():
-    image = pixels(12, 8)
-    assert np.all(augmented(image, 10) == image)
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_flip_mirrors_left_and_right_as_often_as_asked(probability):
-    """Of 300 images each is mirrored or whole; the share differs from p by at most 4 * sqrt(p (1 - p) / 300)."""
-    image = pixels(4, 3)
-    images = augmented(image, 300, flip=probability)
-    mirrored = (images == image[:, ::-1]).all(axis=(1, 2, 3))
-    assert np.all(mirrored | (images == image).all(axis=(1, 2, 3)))
-    assert abs(mirrored.mean() - probability) <= 4 * np.sqrt(probability * (1 - probability) / 300)
-
-
-def test_crop_is_a_window_of_the_padded_image():
-    """Padding 2 leaves 5 x 5 windows; each image is exactly one of them, and 300 images use them all."""
-    image = pixels(6, 5) | 1  # no black pixel of its own
-    padded = np.zeros((10, 9, 3), np.uint8)
-    padded[2:8, 2:7] = image
-    windows = {padded[y : y + 6, x : x + 5].tobytes(): (y, x) for y in range(5) for x in range(5)}
-    found = {windows[cropped.tobytes()] for cropped in augmented(image, 300, crop_padding=2)}
-    assert len(windows) == len(found) == 25
-
-
-def test_erased_pixels_are_a_rectangle_of_one_colour():
-    """2 to 40 % of 64 x 32 pixels, each side rounded to whole pixels; all other pixels stay as they were."""
-    image = pixels(64, 32, highest=100)  # never of the erased colour
-    shares, ratios = [], []
-    for changed in augmented(image, 200, erasing=1.0):
-        erased = (changed != image).any(axis=-1)
-        rows, columns = np.flatnonzero(erased.any(axis=1)), np.flatnonzero(erased.any(axis=0))
-        height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-        assert erased.sum() == height * width
-        assert np.all(changed[erased] == ERASED_COLOUR)
-        assert (height - 1) * (width - 1) <= 0.4 * 64 * 32 and (height + 1) * (width + 1) >= 0.02 * 64 * 32
-        shares.append(height * width / (64 * 32))
-        ratios.append(height / width)
-    # The whole range is in use: an area of a constant share, or an ever upright rectangle, would not be.
-    assert min(shares) < 0.06 and max(shares) > 0.3
-    assert min(ratios) < 0.6 and max(ratios) > 2
-
-
-@pytest.mark.parametrize("probability", [0.0, 0.4, 1.0])
-def test_erasing_happens_as_often_as_asked(probability):
-    image = pixels(16, 8, highest=100)
-    erased = (augmented(image, 300, erasing=probability) != image).any(axis=(1, 2, 3)).mean()
-    assert abs(erased - probability) <= 4 * np.sqrt(probability * (1 - probability) / 300)
-
-
-def test_changes_are_drawn_apart():
-    """Whether an image is flipped says nothing on whether it is erased: of 300, about a quarter are both."""
-    image = pixels(16, 8, highest=100)
-    images = augmented(image, 300, flip=0.5, erasing=0.5)
-    erased = (images == ERASED_COLOUR).all(axis=-1)
-    flipped = ((images == image[:, ::-1]).all(axis=-1) | erased).all(axis=(1, 2))
-    assert 0.15 < (flipped & erased.any(axis=(1, 2))).mean() < 0.35
-
-
-@pytest.mark.parametrize(
-    "strength,name",
-    [
-        ({"flip": -0.1}, "flip=-0.1"),
-        ({"flip": 1.5}, "flip=1.5"),
-        ({"flip": float("nan")}, "flip=nan"),
-        ({"erasing": 2}, "erasing=2"),
-        ({"crop_padding": -1}, "padding=-1"),
-        ({"crop_padding": 2.5}, "padding=2.5"),
-        ({"crop_padding": float("nan")}, "padding=nan"),
-    ],
-)
-def test_impossible_strengths_are_refused(strength, name):
-    with pytest.raises(ReidError, match=f"--random_.*{name}, expected"):
-        Augmentation(**strength)
+@pytest.mark.parametrize("size", [(128, 64), (60, 200), (64, 32), (300, 90)])
+@pytest.mark.parametrize("float_first", [True, False])
+def test_reading_is_decoding_resizing_and_rounding(tmp_path, monkeypatch, size, float_first):
+    """Whatever shortcut is taken: float first for small images, none for large ones, no resize at the size wanted."""
+    monkeypatch.setattr("keras_reid.data.images._FLOAT_FIRST", 2**22 if float_first else 0)
+    (tmp_path / "one.jpg").write_bytes(encoded(pixels(*size), "JPEG"))
+    expected = np.rint(resize_images(decode_image((tmp_path / "one.jpg").read_bytes()), (64, 32)))
+    image = tf.function(lambda path: read_image(path, (64, 32)))(str(tmp_path / "one.jpg"))
+    assert image.dtype == tf.uint8 and image.shape == [64, 32, 3]
+    np.testing.assert_array_equal(image, expected)
 
 
 # --- Files that are no images ---

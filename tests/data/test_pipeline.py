@@ -1,11 +1,15 @@
 """Fixes the stream of training batches, a pure function of its arguments from any step on, and the batches to embed."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.batches import identity_batches
-from keras_reid.data.images import Augmentation, resize_images
+from keras_reid.data.images import raise_for_undecodable, resize_images
 from keras_reid.data.pipeline import image_batches, training_dataset
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
@@ -86,9 +90,44 @@ def test_start_step_gives_the_rest_of_the_run(files, start_step):
     assert_equal_streams(stream(files[0], start_step=start_step), stream(files[0])[start_step:])
 
 
-@pytest.mark.parametrize("threads", [1, 4])
-def test_threads_do_not_change_the_stream(files, threads):
-    assert_equal_streams(stream(files[0], threads=threads), stream(files[0]))
+@pytest.mark.parametrize("threads,cache", [(1, "none"), (4, "none"), (1, "memory"), (4, "memory")])
+def test_threads_do_not_change_the_stream(files, threads, cache):
+    assert_equal_streams(stream(files[0], threads=threads, cache=cache), stream(files[0]))
+
+
+@pytest.mark.parametrize("start_step", [0, 1, STEPS - 1, STEPS, 2 * STEPS, 3 * STEPS])
+def test_a_cache_does_not_change_the_stream(files, start_step):
+    """Of a run that begins anywhere: what its first, perhaps short, epoch has not drawn is there in the next."""
+    assert_equal_streams(stream(files[0], start_step=start_step, cache="memory"), stream(files[0])[start_step:])
+
+
+def test_a_cache_keeps_images_as_they_are_resized(files):
+    assert_equal_streams(stream(files[0], cache="auto", image_size=(9, 7)), stream(files[0], image_size=(9, 7)))
+
+
+def test_the_cache_reads_each_file_once(tmp_path):
+    """The files are gone after the first epoch and the second goes on; a second iterator would need them again.
+
+    20 images, 5 steps of 4; at most one epoch and two batches are read ahead of the one that is asked for."""
+    paths, _ = write_images(tmp_path, [(12, 6)] * len(PERSON_IDS))
+    expected = stream(paths, epochs=20)
+    sizes = {"identities_per_batch": P, "images_per_identity": K, "image_size": (12, 6), "augmentation": STRONG}
+    batches = training_dataset(paths, PERSON_IDS, epochs=20, seed=4, cache="memory", **sizes).as_numpy_iterator()
+    came = [next(batches) for _ in range(STEPS + 1)]
+    for path in paths:
+        os.remove(path)
+    assert_equal_streams(came + list(batches), expected)
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_a_corrupt_training_image_can_be_named(tmp_path, cache):
+    """Also one that the first epoch does not draw: as an error that `raise_for_undecodable` takes."""
+    paths, _ = write_images(tmp_path, [(12, 6)] * len(PERSON_IDS))
+    Path(paths[7]).write_bytes(b"no image")
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        stream(paths, cache=cache)
+    with pytest.raises(ReidError, match="1 of 20 images cannot be read.*ü 7.png"):
+        raise_for_undecodable(paths, error.value)
 
 
 def test_paths_may_be_of_any_kind(files):

@@ -1,0 +1,98 @@
+"""Decides which images meet where cameras count: identity batches whose positives come from as many cameras as can be.
+
+The batches hold the same identities as `identity_batches` does with the same arguments, and show each image about as
+often; which of an identity's images share a slot is what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.batches import (
+    fill_batches,
+    images_in_turn,
+    place_identities,
+    shuffled_images,
+    slots_per_identity,
+    steps_per_epoch,
+)
+from keras_reid.errors import ReidError
+
+
+def camera_batches(
+    person_ids: np.ndarray,
+    camera_ids: Sequence,
+    *,
+    identities_per_batch: int,
+    images_per_identity: int,
+    seed: int,
+    epoch: int,
+) -> np.ndarray:
+    """Draws the batches of one epoch, in which an anchor meets positives from other cameras where there are any.
+
+    Each camera's images are spread over an identity's slots as evenly as can be. Where a slot would be left with one
+    camera although the identity has more, an image of another camera takes one place, even if it is seen again.
+
+    Args:
+        person_ids: integer `[N]`, one identity for each training image.
+        camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own: nothing says that two
+            of them are the same.
+        identities_per_batch: P.
+        images_per_identity: K.
+        seed: of the run, at least 0.
+        epoch: counted from 0.
+
+    Returns:
+        int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
+
+    Raises:
+        ReidError: P or K does not fit the training set, or there is not one camera for each image.
+    """
+    person_ids, cameras = np.asarray(person_ids), _camera_codes(camera_ids)
+    if len(cameras) != len(person_ids):
+        raise ReidError(f"{len(cameras)} camera_ids but {len(person_ids)} person_ids, expected one for each.")
+    P, K = identities_per_batch, images_per_identity
+    steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
+    random = np.random.default_rng([seed, epoch])
+    images_of = shuffled_images(person_ids, random)
+    counts = np.array([len(images) for images in images_of])
+    slots = slots_per_identity(counts, K, total=steps * P, most=steps, random=random)
+    members = place_identities(slots, np.full(steps, P), random)
+    spread = [_spread_cameras(images, cameras[images], count, K, random) for images, count in zip(images_of, slots)]
+    return fill_batches(members, spread)
+
+
+def _camera_codes(camera_ids: Sequence) -> np.ndarray:
+    codes, _ = pd.factorize(pd.Series(camera_ids))
+    missing = codes < 0
+    codes[missing] = len(codes) + np.arange(missing.sum())
+    return codes
+
+
+def _spread_cameras(
+    images: np.ndarray, cameras: np.ndarray, slots: int, K: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns an identity's slots `[slots, K]`: its images, as often as in turn, dealt out camera by camera."""
+    _, cameras = np.unique(cameras, return_inverse=True)
+    draws = images_in_turn(np.arange(len(images)), slots, K).ravel()
+    # In random order of the cameras: the last ones would otherwise always be dealt to the same slots.
+    order = random.permutation(cameras.max() + 1)[cameras]
+    dealt = draws[np.lexsort((draws, order[draws]))].reshape(K, slots).T[random.permutation(slots)]
+    if cameras.max() > 0:
+        _mix_single_cameras(dealt, cameras)
+    return images[dealt]
+
+
+def _mix_single_cameras(dealt: np.ndarray, cameras: np.ndarray) -> None:
+    """Gives each slot of one camera an image of another, the least seen, in place of its own most seen."""
+    seen = np.bincount(dealt.ravel(), minlength=len(cameras))
+    for n in np.flatnonzero((cameras[dealt] == cameras[dealt[:, :1]]).all(axis=1)):
+        slot = dealt[n]
+        place = np.argmax(seen[slot])
+        other = np.argmin(np.where(cameras == cameras[slot[0]], np.inf, seen))
+        seen[slot[place]] -= 1
+        seen[other] += 1
+        slot[place] = other
