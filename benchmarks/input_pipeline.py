@@ -79,7 +79,7 @@ def ours(paths: list[str], person_ids: np.ndarray, cache: str):
 
 def rate(batches, steps: int) -> float:
     """Returns images/s over that many batches, after a few that are not timed: what was read ahead is used up."""
-    for _ in range(5):
+    for _ in range(10):
         next(batches)
     began = time.perf_counter()
     for _ in range(steps):
@@ -140,8 +140,8 @@ def rates(paths: list[str], person_ids: np.ndarray, *, steps: int, turns: int) -
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", default=os.environ.get("MARKET1501_DIR"), help="Market-1501; synthetic without")
-    parser.add_argument("--steps", type=int, default=80, help="timed batches of each turn; default: %(default)s")
-    parser.add_argument("--turns", type=int, default=5, help="the median is compared; default: %(default)s")
+    parser.add_argument("--steps", type=int, default=60, help="timed batches of each turn; default: %(default)s")
+    parser.add_argument("--turns", type=int, default=7, help="the median is compared; default: %(default)s")
     parser.add_argument("--json", help="file for the numbers")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
