@@ -27,7 +27,8 @@ def train(flags: options.Flags) -> None:
     # --- Data and run folder: all that can be checked before TensorFlow is loaded.
     options.required(flags, "data_dir", "run_dir")
     run, sets, text = RunFolder(flags.run_dir), options.data_sets(flags), options.as_text(flags)
-    run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes)
+    defaults = options.as_text(options.train_flags())
+    run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     render_synthetic(sets, flags)
     catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
     catalog = take_part(catalog, identities=flags.train_identities, images=flags.train_images, seed=flags.seed)

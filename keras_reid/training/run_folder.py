@@ -34,13 +34,21 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.json"
         self.diagnosis = self.path / "diagnosis.txt"
 
-    def check(self, flags: Mapping[str, str], *, resume: str, allow_flag_changes: bool) -> None:
+    def check(
+        self,
+        flags: Mapping[str, str],
+        *,
+        resume: str,
+        allow_flag_changes: bool,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
         """Makes sure that the folder is free, or holds the run that the same flags began; writes nothing.
 
         Args:
             flags: name -> value, as `run.flags` keeps them; the values of a repeated flag are lines.
             resume: "auto" goes on where a run stopped, "required" refuses a folder without one, "never" one with.
             allow_flag_changes: go on although flags differ.
+            defaults: what a flag was that the run, begun by an older version, did not know.
 
         Raises:
             ReidError: the folder holds another run or something that is no run, resume does not fit, or the disk is
@@ -56,7 +64,7 @@ class RunFolder:
         if resume == "never" and holds_run:
             raise ReidError(f"--resume=never, but {name!r} holds a run. Set --run_dir to a new folder.")
         if holds_run and not allow_flag_changes:
-            self._refuse_other_flags(flags)
+            self._refuse_other_flags(flags, defaults or {})
         self._refuse_unwritable()
 
     def begin(self, flags: Mapping[str, str]) -> None:
@@ -78,8 +86,8 @@ class RunFolder:
             raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
         return held
 
-    def _refuse_other_flags(self, flags: Mapping[str, str]) -> None:
-        held = self.read_flags()
+    def _refuse_other_flags(self, flags: Mapping[str, str], defaults: Mapping[str, str]) -> None:
+        held = {**defaults, **self.read_flags()}
         names = sorted((held.keys() | flags.keys()) - FREE_FLAGS)
         changed = [
             f"--{name} is {held.get(name, 'not set')} there and {flags.get(name, 'not set')} now"

@@ -36,6 +36,14 @@ def test_other_flags_are_named_and_refused_unless_allowed(run):
     assert run.read_flags() == FLAGS  # checking writes nothing
 
 
+def test_a_flag_that_the_run_did_not_know_had_its_default(run):
+    """As in a run that an older version began."""
+    newer = {**FLAGS, "sampler": "identity"}
+    run.check(newer, **DEFAULTS, defaults={"sampler": "identity"})
+    with pytest.raises(ReidError, match="--sampler is identity there and camera now"):
+        run.check({**newer, "sampler": "camera"}, **DEFAULTS, defaults={"sampler": "identity"})
+
+
 def test_repeated_flags_are_lines_and_their_change_is_named(tmp_path):
     run = RunFolder(tmp_path / "two")
     flags = {**FLAGS, "dataset": "mars\ncsv", "data_dir": "/a\n/b.csv"}
