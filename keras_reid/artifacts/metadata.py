@@ -166,7 +166,6 @@ def checked(metadata: dict, path: Path) -> dict:
         raise ReidError(
             f"{str(path)!r} has {FILE_NAME} format {version}, this version reads {FORMAT_VERSION}: update keras_reid."
         )
-    missing = [key for key in ("image_size", "embedding_size") if key not in metadata]
-    if missing:
-        raise ReidError(f"the {FILE_NAME} of {str(path)!r} is damaged (no {missing[0]}). Export the model again.")
+    if "embedding_size" not in metadata:
+        raise ReidError(f"the {FILE_NAME} of {str(path)!r} is damaged (no embedding_size). Export the model again.")
     return metadata
