@@ -142,7 +142,7 @@ def _near(
     one = np.ones_like(half)
     column_side = np.hstack([coarse, one, -half])[right].T
     rows_at_once = max(1, _CELLS_AT_ONCE // len(right))
-    for start in tqdm(range(0, len(left), rows_at_once), desc="comparing images", delay=3, mininterval=1, leave=False):
+    for start in tqdm(range(0, len(left), rows_at_once), desc="comparing images", delay=3, disable=None, leave=False):
         part = left[start : start + rows_at_once]
         minus_half_squared_distance = np.hstack([coarse, -half, one])[part] @ column_side
         candidates = np.flatnonzero(minus_half_squared_distance >= SIMILAR - 1 - 1e-5)  # float32 rounds

@@ -55,7 +55,7 @@ def look_at_images(image_paths: Sequence[str]) -> tuple[Looks, dict[str, list[st
         What was seen of those that can be read, and the others by what is the matter with them.
     """
     seen, came = [], np.zeros(len(image_paths), bool)
-    progress = tqdm(total=len(image_paths), desc="reading images", unit="image", mininterval=1, delay=3, leave=False)
+    progress = tqdm(total=len(image_paths), desc="reading images", unit="image", disable=None, delay=3, leave=False)
     with progress:
         for batch in _parallel(image_paths):
             seen.append(batch)
