@@ -60,8 +60,10 @@ def ask(exported, images, tmp_path, python: str, kind: str, place: str, **enviro
     """
     np.save(tmp_path / "images.npy", images)
     command = [python, SCRIPT, kind, exported / place, tmp_path / "images.npy", tmp_path / "embeddings.npy"]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    environment.pop("PYTHONPATH", None)
+    # Neither our path nor our choice of Keras may reach the other interpreter.
+    ours = ("PYTHONPATH", "TF_USE_LEGACY_KERAS")
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    environment = {**inherited, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     asked = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert asked.returncode == 0, asked.stderr
     actual = np.load(tmp_path / "embeddings.npy").astype(float)
@@ -80,7 +82,7 @@ def test_the_savedmodel_in_plain_tensorflow(exported, images, tmp_path):
 @pytest.mark.parametrize(("name", "legacy"), [("KERAS2", "1"), ("KERAS3", "0")])
 def test_the_keras_file_in_both_keras(exported, images, tmp_path, name, legacy):
     python = interpreter(name)
-    # TensorFlow 2.15 is Keras 2 by itself; there the variable would ask for tf_keras, which is not installed.
+    # TensorFlow 2.15 is Keras 2 by itself; the variable would ask it for tf_keras, which is not installed.
     variable = {"TF_USE_LEGACY_KERAS": legacy} if name == "KERAS3" else {}
     found, own = ask(exported, images, tmp_path, python, "keras", "embedder.keras", **variable)
     assert found.min() > 0.9999 and own == 1
