@@ -28,6 +28,21 @@ def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[Path]:
         remove(temporary)
 
 
+def wait_for_disk(path: Path) -> None:
+    """Waits until a file or a folder is on the disk: after a power cut a name in place must not stand for nothing."""
+    for part in [path, *path.rglob("*")]:
+        descriptor = os.open(part, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether this is what a process that was killed while writing left."""
+    return path.name.startswith(".") and ".part-" in path.name
+
+
 def temporary_name(path: Path) -> Path:
     """Returns a name beside `path` that nobody has, and that `remove_leftovers` knows."""
     # The suffix stays last, for writers that choose their format by it.

@@ -200,6 +200,8 @@ def train_flags() -> Flags:
         ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
         "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.",
     )
+    _float(values, "ema", 0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
+    _integer(values, "save_every_steps", 0, "Steps between checkpoints inside an epoch; 0: at its end only.", 0)
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
     _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)

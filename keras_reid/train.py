@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -23,12 +24,59 @@ from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_folder import RunFolder
 
 
+class TrainingData(NamedTuple):
+    """What a run trains and is scored on.
+
+    Attributes:
+        catalog: all images.
+        images: those that train.
+        labels: what the sampler needs to know of them beside their people.
+        steps_per_epoch: of P * K images each.
+    """
+
+    catalog: pd.DataFrame
+    images: pd.DataFrame
+    labels: dict
+    steps_per_epoch: int
+
+
 def train(flags: options.Flags) -> None:
-    # --- Data and run folder: all that can be checked before TensorFlow is loaded.
+    # --- Run folder and data: all that can be checked before TensorFlow is loaded.
     options.required(flags, "data_dir", "run_dir")
-    run, sets, text = RunFolder(flags.run_dir), options.data_sets(flags), options.as_text(flags)
+    run, text = RunFolder(flags.run_dir), options.as_text(flags)
     defaults = options.as_text(options.train_flags())
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
+    data = read_data(flags)
+    if run.read_evaluation().get("epochs") == flags.epochs:
+        return report(run)
+
+    # --- The network, and where its run stopped.
+    from keras_reid.evaluation import RetrievalEvaluation
+    from keras_reid.training import Checkpoints, CollapseDoctor
+
+    prepare_tensorflow(flags)
+    trainer = build_trainer(flags, data)
+    batch = options.given(flags, "identities_per_batch", "images_per_identity")
+    doctor = CollapseDoctor(**batch, run=run)
+    checkpoints = Checkpoints(run.checkpoints, trainer, watchers={"doctor": doctor}, best_step=run.best_step)
+    step = where_it_stopped(flags, run, checkpoints, data.steps_per_epoch)
+
+    # --- From here on the folder is this run's.
+    run.begin(text)
+    run.forget_after(step)
+    rules = options.given(flags, "missing_cameras", "batch_size")
+    evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, **rules)
+    evaluation.set_model(trainer)
+    if step == 0 and flags.score_baselines and "baselines" not in run.read_evaluation():
+        score_baselines(run, evaluation, data.catalog, missing_cameras=flags.missing_cameras)
+    make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, first_step=step)
+    finish(run, flags, trainer, evaluation, data.catalog)
+    report(run)
+
+
+def read_data(flags: options.Flags) -> TrainingData:
+    """Reads and checks the data sets, and says what they are; renders synthetic ones that are not there yet."""
+    sets = options.data_sets(flags)
     render_synthetic(sets, flags)
     catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
     catalog = take_part(catalog, identities=flags.train_identities, images=flags.train_images, seed=flags.seed)
@@ -41,25 +89,15 @@ def train(flags: options.Flags) -> None:
     labels = sampler_labels(flags.sampler, images)
     batches_of = {"identities_per_batch": P, "images_per_identity": K, "dataset_ids": labels.get("dataset_ids")}
     steps = steps_per_epoch(images.person_id, **batches_of)
-    total_steps = steps * flags.epochs
-    print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total_steps} steps", flush=True)
-    if run.read_evaluation().get("epochs") == flags.epochs:
-        return report(run)
+    total = steps * flags.epochs
+    print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total} steps", flush=True)
+    return TrainingData(catalog, images, labels, steps)
 
-    # --- Model, loss and optimizer.
-    from keras_reid.data.augmentation import Augmentation
-    from keras_reid.data.images import raise_for_undecodable
-    from keras_reid.data.pipeline import training_dataset
-    from keras_reid.evaluation import RetrievalEvaluation
+
+def prepare_tensorflow(flags: options.Flags) -> None:
+    """Sets seeds, determinism and precision of the process."""
     from keras_reid.keras2 import keras, tf
-    from keras_reid.losses import build_loss
-    from keras_reid.models import build_embedder
-    from keras_reid.training import Checkpoints, TripletTrainer, build_optimizer, resolve_precision
-    from keras_reid.training.augmentation import build_augmentation
-    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
-    from keras_reid.training.diagnosis import CollapseDoctor
-    from keras_reid.training.optimizers import build_schedule
-    from keras_reid.training.precision import cpu_computes_in_bfloat16
+    from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
 
     keras.utils.set_random_seed(flags.seed)
     if flags.deterministic:
@@ -67,24 +105,29 @@ def train(flags: options.Flags) -> None:
     gpus = len(tf.config.list_physical_devices("GPU"))
     policy = resolve_precision(flags.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
     keras.mixed_precision.set_global_policy(policy)
-    loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
     print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
-    augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
-    schedule = build_schedule(flags.schedule, flags.learning_rate, total_steps=total_steps)
-    image_size = (flags.image_height, flags.image_width)
+
+
+def build_trainer(flags: options.Flags, data: TrainingData):
+    """Returns the compiled `TripletTrainer`."""
+    from keras_reid.losses import build_loss
+    from keras_reid.models import build_embedder
+    from keras_reid.training import TripletTrainer, build_augmentation, build_optimizer
+    from keras_reid.training.optimizers import build_schedule
+
+    loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
+    schedule = build_schedule(
+        flags.schedule, flags.learning_rate, total_steps=flags.epochs * data.steps_per_epoch
+    )
+    embedder = build_embedder(
+        **options.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding"),
+        image_size=(flags.image_height, flags.image_width),
+        last_stride=int(flags.last_stride),
+    )
     trainer = TripletTrainer(
-        build_embedder(
-            embedding_size=flags.embedding_size,
-            image_size=image_size,
-            head=flags.head,
-            last_stride=int(flags.last_stride),
-            backbone_weights=flags.backbone_weights,
-            normalize_embedding=flags.normalize_embedding,
-        ),
-        person_ids=images.person_id,
-        identity_loss_weight=flags.identity_loss_weight,
-        label_smoothing=flags.label_smoothing,
-        center_loss_weight=flags.center_loss_weight,
+        embedder,
+        person_ids=data.images.person_id,
+        **options.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
         augmentation=build_augmentation(
             **options.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
         ),
@@ -93,63 +136,74 @@ def train(flags: options.Flags) -> None:
         optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),
         loss=loss,
     )
+    return trainer
 
-    checkpoints = Checkpoints(run.checkpoints, trainer)
-    step = checkpoints.restore_newest()
+
+def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_per_epoch: int) -> int:
+    """Restores the newest checkpoint and returns its step, 0 for a run that begins."""
+    step, total = checkpoints.restore_newest(), steps_per_epoch * flags.epochs
     if step == 0 and (run.last_model.exists() or flags.resume == "required"):
         raise ReidError(f"{flags.run_dir!r} has no checkpoint to go on from: restore it, or set a new --run_dir.")
-    if step > total_steps:
-        raise ReidError(f"--epochs={flags.epochs}, but the run has made {step // steps} epochs: give at least as many.")
+    if step > total:
+        made = step // steps_per_epoch
+        raise ReidError(f"--epochs={flags.epochs}, but the run has made {made} epochs: give at least as many.")
     if step:
-        print(f"going on after step {step} of {total_steps}", flush=True)
+        print(f"going on after step {step} of {total}", flush=True)
+    return step
 
-    # --- From here on the folder is this run's.
-    run.begin(text)
-    rules = options.given(flags, "missing_cameras", "batch_size")
-    evaluation = RetrievalEvaluation(catalog, every=flags.evaluate_every, **rules)
-    evaluation.set_model(trainer)
-    progress = Progress(first_step=step, total_steps=total_steps, steps_per_epoch=steps, batch_size=P * K)
-    doctor = CollapseDoctor(identities_per_batch=P, images_per_identity=K, first_step=step, run=run)
-    record = RecordEvaluation(run, trainer.embedder)
+
+def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, doctor, evaluation, *, first_step: int):
+    """Trains from a step to the last one: progress, records, checkpoints, evaluations; stops on a signal."""
+    from keras_reid.data.augmentation import Augmentation
+    from keras_reid.data.images import raise_for_undecodable
+    from keras_reid.data.pipeline import training_dataset
+    from keras_reid.keras2 import keras, tf
+    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+    from keras_reid.training.checkpoints import GoOnInEpoch
+
+    steps, total_steps = data.steps_per_epoch, data.steps_per_epoch * flags.epochs
+    batch = options.given(flags, "identities_per_batch", "images_per_identity")
+    batch_size = flags.identities_per_batch * flags.images_per_identity
+    progress = Progress(first_step=first_step, total_steps=total_steps, steps_per_epoch=steps, batch_size=batch_size)
+    record = RecordEvaluation(run)
+    record.set_model(trainer)
+    callbacks = [
+        doctor,
+        progress,
+        RecordEpoch(run, checkpoints, progress, save_every_steps=flags.save_every_steps),
+        evaluation,
+        record,
+        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
+    ]
     try:
-        if step == 0 and flags.score_baselines:
-            score_baselines(run, evaluation, catalog, missing_cameras=flags.missing_cameras)
-        if step and step % steps == 0 and evaluation.is_due(step // steps - 1) and "val_top1" not in run.last_row():
-            score_epoch(run, evaluation, record, step // steps)  # it stopped between the epoch and its scores
+        epoch, made = divmod(first_step, steps)
+        if epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row():
+            score_epoch(run, evaluation, record, epoch)  # it stopped between the epoch and its scores
         while progress.step < total_steps:
-            # A run that stopped inside an epoch first makes the rest of it.
             epoch, made = divmod(progress.step, steps)
             dataset = training_dataset(
-                images.image_path,
-                images.person_id,
-                image_size=image_size,
-                identities_per_batch=P,
-                images_per_identity=K,
-                epochs=flags.epochs,
-                seed=flags.seed,
-                augmentation=augmentation,
+                data.images.image_path,
+                data.images.person_id,
+                **batch,
+                **options.given(flags, "epochs", "seed", "cache"),
+                image_size=(flags.image_height, flags.image_width),
+                augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
                 start_step=progress.step,
-                cache=flags.cache,
-                **labels,
+                **data.labels,
             )
+            # A run that stopped inside an epoch first makes the rest of it.
             trainer.fit(
                 dataset,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if made else flags.epochs,
                 steps_per_epoch=steps - made,
-                callbacks=[
-                    doctor,
-                    progress,
-                    RecordEpoch(run, checkpoints, progress),
-                    evaluation,
-                    record,
-                    keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
-                ],
+                callbacks=[*callbacks, *([GoOnInEpoch(trainer)] if made else [])],
                 verbose=0,
             )
-        finish(run, flags, trainer, evaluation, record, catalog)
+        if evaluation.scored_epoch != flags.epochs:
+            score_epoch(run, evaluation, record, flags.epochs)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError) as error:
-        raise_for_undecodable(list(images.image_path), error)
+        raise_for_undecodable(list(data.images.image_path), error)
     except Interrupted:
         progress.close()
         if progress.step:
@@ -158,7 +212,6 @@ def train(flags: options.Flags) -> None:
         raise
     finally:
         progress.close()
-    report(run)
 
 
 def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags) -> None:
@@ -216,16 +269,13 @@ def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
         record.record({**run.last_row(), **scores})
 
 
-def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, record, catalog: pd.DataFrame) -> None:
-    """Scores the network of the last epoch, live and as shipped, and marks the run as finished."""
+def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: pd.DataFrame) -> None:
+    """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
-    from keras_reid.models import rebuild_in_float32, save_keras
+    from keras_reid.models import save_keras
     from keras_reid.serving import DEFAULT_FORMATS, ship
 
-    if evaluation.scored_epoch != flags.epochs:
-        score_epoch(run, evaluation, record, flags.epochs)
-    live = evaluation.result.to_dict()
-    embedder = rebuild_in_float32(trainer.embedder)
+    live, embedder = evaluation.result.to_dict(), trainer.shipped_embedder()
     dataset = "+".join(dict.fromkeys(flags.dataset))
     metadata = describe_embedder(embedder, dataset=dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)

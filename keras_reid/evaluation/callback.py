@@ -90,9 +90,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 
     def _live_artifact(self) -> Artifact:
         # Built and traced once: a new graph for each evaluation would grow without end.
-        model, artifact = self._live
-        model = rebuild_in_float32(self._embedder(), into=model)
-        self._live = (model, artifact or artifact_of(model))
+        copy, artifact = self._live
+        ships = getattr(self.model, "shipped_embedder", None)  # a `TripletTrainer` knows, another model is its own
+        model = ships() if ships else rebuild_in_float32(self._embedder(), into=copy)
+        self._live = (model, artifact if model is copy else artifact_of(model))
         return self._live[1]
 
     def _embedder(self) -> keras.Model:

@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from keras_reid.interrupts import hold, release
 from keras_reid.keras2 import keras
-from keras_reid.models import rebuild_in_float32, save_keras
+from keras_reid.models import save_keras
 from keras_reid.training.checkpoints import Checkpoints
-from keras_reid.training.run_folder import RunFolder
+from keras_reid.training.run_folder import BEST_BY, RunFolder
 
-BEST_BY = "val_mean_average_precision"
+TIMES = ("seconds", "images_per_second")  # of an epoch; all else of it is the same in each run of the same flags
 _REPORT = (
     "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
     "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
@@ -93,24 +93,33 @@ class Progress(keras.callbacks.Callback):
 
 
 class RecordEpoch(keras.callbacks.Callback):
-    """Writes the epoch: its row of `metrics.csv`, `last.keras` and its checkpoint. Comes before the evaluation.
+    """Writes the epoch: its rows of `metrics.csv` and `times.csv`, `last.keras` and its checkpoint.
+
+    Inside an epoch it writes the checkpoint of every n-th step. It comes before the evaluation.
 
     Args:
         run: the run's folder.
         checkpoints: of the trainer.
-        progress: counts the steps.
+        progress: counts the steps; precedes this in the list.
+        save_every_steps: n; 0 for none between epochs.
     """
 
-    def __init__(self, run: RunFolder, checkpoints: Checkpoints, progress: Progress):
+    def __init__(self, run: RunFolder, checkpoints: Checkpoints, progress: Progress, *, save_every_steps: int = 0):
         super().__init__()
         self._run, self._checkpoints, self._progress = run, checkpoints, progress
-        self._shipped = None
+        self._every = save_every_steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        inside_epoch = batch + 1 < self.params["steps"]  # the last step's is written with its epoch
+        if self._every and inside_epoch and self._progress.step % self._every == 0:
+            self._checkpoints.save(self._progress.step)
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = {name: float(value) for name, value in logs.items()}
-        self._run.record_epoch({"epoch": epoch + 1, "step": self._progress.step, **numbers})
-        self._shipped = rebuild_in_float32(self.model.embedder, into=self._shipped)
-        save_keras(self._shipped, self._run.last_model)
+        place = {"epoch": epoch + 1, "step": self._progress.step}
+        self._run.record_epoch({**place, **{name: numbers[name] for name in numbers if name not in TIMES}})
+        self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
+        save_keras(self.model.shipped_embedder(), self._run.last_model)
         self._checkpoints.save(self._progress.step)
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
@@ -120,22 +129,20 @@ class RecordEvaluation(keras.callbacks.Callback):
 
     Args:
         run: the run's folder.
-        embedder: that is trained.
     """
 
-    def __init__(self, run: RunFolder, embedder: keras.Model):
+    def __init__(self, run: RunFolder):
         super().__init__()
-        self._run, self._embedder = run, embedder
-        self._shipped = None
+        self._run = run
 
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
-            self.record({**self._run.last_row(), **logs})
+            scores = {name: value for name, value in logs.items() if name.startswith("val_")}
+            self.record({**self._run.last_row(), **scores})
 
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""
-        if row[BEST_BY] > self._run.best_score(BEST_BY):
-            self._shipped = rebuild_in_float32(self._embedder, into=self._shipped)
-            save_keras(self._shipped, self._run.best_model)
+        if row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
+            save_keras(self.model.shipped_embedder(), self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
         tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")

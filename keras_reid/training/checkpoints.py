@@ -1,58 +1,99 @@
-"""Decides what is needed to go on with a run, and keeps the newest two of it: `checkpoints/step-00000179/`."""
+"""Decides what is needed to go on with a run; keeps the newest two and the best: `checkpoints/step-00000179/`."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from keras_reid.errors import ReidError
-from keras_reid.files import remove, whole_or_not_at_all
-from keras_reid.keras2 import tf
+from keras_reid.files import remove, wait_for_disk, whole_or_not_at_all
+from keras_reid.keras2 import keras, tf
 
 _KEPT = 2
 _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's folder
 
 
 class Checkpoints:
-    """Saves and restores all that training changes, optimizer state included; a checkpoint is whole or not there.
+    """Saves and restores all that training changes; a checkpoint is whole or not there.
+
+    That is weights, optimizer state, averages, random state, the running means of the epoch's report, and what watchers
+    of the run remember. With the same batches and `--deterministic` a run that goes on from it is, bit by bit, the one
+    that was never stopped.
 
     Args:
         folder: that holds one folder for each checkpoint, named by the steps made.
         trainer: a compiled `TripletTrainer`.
+        watchers: name -> object with `get_state() -> dict` of what JSON holds, and `set_state(dict)`.
+        best_step: returns the step of the checkpoint that is kept beside the newest; None for none.
     """
 
-    def __init__(self, folder: Path, trainer):
-        self._folder = Path(folder)
+    def __init__(
+        self,
+        folder: Path,
+        trainer,
+        *,
+        watchers: Mapping[str, object] | None = None,
+        best_step: Callable[[], int | None] = lambda: None,
+    ):
+        self._folder, self._best_step = Path(folder), best_step
         # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
         trainer.optimizer.build(trainer.trainable_variables)
-        self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **trainer.learned_parts)
+        report = {f"report_{metric.name}": metric for metric in trainer.metrics}
+        states = {name: _State(watcher) for name, watcher in (watchers or {}).items()}
+        self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **trainer.learned_parts, **report, **states)
 
     def save(self, step: int) -> None:
-        """Writes the checkpoint of a step, then removes all but the newest two."""
+        """Writes the checkpoint of a step, then removes all but the newest two and the best, and damaged older ones.
+
+        Raises:
+            ReidError: it cannot be written; those that are there stay.
+        """
         target = self._path(step)
         if not target.exists():
-            with whole_or_not_at_all(target) as temporary:
-                self._checkpoint.write(str(temporary / _FILES))
+            try:
+                with whole_or_not_at_all(target) as temporary:
+                    self._checkpoint.write(str(temporary / _FILES))
+                    wait_for_disk(temporary)
+            except (tf.errors.OpError, OSError) as error:
+                raise ReidError(
+                    f"the checkpoint of step {step} cannot be written to {str(self._folder)!r} "
+                    f"({str(error).splitlines()[0][:200]}). Those that are there are kept; the same command goes on."
+                ) from error
+        best = self._best_step()
         for outdated in self._newest_first()[_KEPT:]:
-            remove(outdated)
+            if best is None or outdated != self._path(best):
+                remove(outdated)
+        for damaged in self._folder.glob("damaged-step-*"):
+            if _step_of(damaged) <= step:
+                remove(damaged)
 
     def restore_newest(self) -> int:
         """Restores the newest readable checkpoint and returns its step; 0 when there is none.
+
+        Those that cannot be read are named and set aside as `damaged-step-*`: their steps are made again.
 
         Raises:
             ReidError: it belongs to another architecture or optimizer, or none can be read.
         """
         checkpoints = self._newest_first()
-        for path in checkpoints:
+        for place, path in enumerate(checkpoints):
             try:
                 self._checkpoint.read(str(path / _FILES)).assert_consumed()
-                return int(path.name.split("-")[1])
-            except (tf.errors.OpError, OSError, IndexError) as error:  # IndexError: what TF makes of a short file
-                print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.")
+            # IndexError, KeyError: what TF and JSON make of a short file.
+            except (tf.errors.OpError, OSError, IndexError, KeyError, json.JSONDecodeError) as error:
+                print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.", flush=True)
+                continue
             except (ValueError, AssertionError) as error:
                 raise ReidError(
                     f"checkpoint {str(path)!r} belongs to another architecture or optimizer than the flags describe "
                     f"({str(error).splitlines()[0][:200]}). Give the flags that it was made with, or a new --run_dir."
                 ) from error
+            for damaged in checkpoints[:place]:
+                aside = damaged.with_name(f"damaged-{damaged.name}")
+                remove(aside)
+                damaged.rename(aside)
+            return _step_of(path)
         if checkpoints:
             raise ReidError(f"no checkpoint in {str(self._folder)!r} can be read. Set --run_dir to a new folder.")
         return 0
@@ -62,3 +103,36 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"), reverse=True)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.split("-")[-1])
+
+
+class GoOnInEpoch(keras.callbacks.Callback):
+    """Keeps the running means of the report when a run goes on inside an epoch; `fit` starts every epoch with none.
+
+    Args:
+        trainer: restored from a checkpoint that was made inside the epoch.
+    """
+
+    def __init__(self, trainer):
+        super().__init__()
+        self._means = [(variable, variable.numpy()) for metric in trainer.metrics for variable in metric.variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._means:
+            variable.assign(value)
+
+
+class _State(tf.train.experimental.PythonState):
+    """Carries what a watcher remembers inside the checkpoint, where a checksum guards it."""
+
+    def __init__(self, watcher):
+        self._watcher = watcher
+
+    def serialize(self) -> str:
+        return json.dumps(self._watcher.get_state())
+
+    def deserialize(self, text: str) -> None:
+        self._watcher.set_state(json.loads(text))

@@ -64,17 +64,41 @@ class CollapseDoctor(keras.callbacks.Callback):
         self.finding = next((line for line in said if _STOPPED not in line), None)
         self._person_ids = np.repeat(np.arange(identities_per_batch, dtype=np.int32), images_per_identity)
         self._history, self._first_distance = deque(maxlen=WINDOW), None
+        self._means, self._steps_in_epoch = {}, 0
+        self._goes_on = False
+
+    def get_state(self) -> dict:
+        """Returns what it remembers of the steps so far, for a checkpoint."""
+        return {
+            "step": self.step,
+            "history": list(self._history),
+            "first_distance": self._first_distance,
+            "means": self._means,
+            "steps_in_epoch": self._steps_in_epoch,
+        }
+
+    def set_state(self, state: Mapping) -> None:
+        """Goes on with what `get_state` returned, inside the epoch if that is where it was."""
+        self.step, self._first_distance = state["step"], state["first_distance"]
+        self._history = deque(state["history"], maxlen=WINDOW)
+        self._means, self._steps_in_epoch = dict(state["means"]), state["steps_in_epoch"]
+        self._goes_on = True
 
     def on_train_begin(self, logs=None):
         self._weights_are_finite = tf.function(self._look_at_weights)
         self._cost_of_a_point = _cost_of_a_point(self.model.loss, self._person_ids)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._means, self._steps_in_epoch = {}, 0
+        if not self._goes_on:
+            self._means, self._steps_in_epoch = {}, 0
+        self._goes_on, self._batches = False, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._means, self._steps_in_epoch = {}, 0  # a checkpoint made now goes on with a new epoch
 
     def on_train_batch_end(self, batch, logs=None):
         # With `steps_per_execution` one call stands for several steps.
-        steps = batch + 1 - self._steps_in_epoch
+        steps, self._batches = batch + 1 - self._batches, batch + 1
         self.step += steps
         if not math.isfinite(logs["loss"]):
             self._stop(f"the loss is {logs['loss']}", self.step - steps)

@@ -11,12 +11,25 @@ from pathlib import Path
 import pandas as pd
 
 from keras_reid.errors import ReidError
-from keras_reid.files import remove_leftovers, write_text
+from keras_reid.files import is_leftover, remove_leftovers, write_text
 
 # Flags that change where a run looks or how often it is scored, not what it learns.
-FREE_FLAGS = frozenset({"data_dir", "run_dir", "evaluate_every", "epochs", "batch_size", "score_baselines", "cache"})
-# A checkpoint holds the weights and two moments, and two are kept; beside them lie four exported copies of the weights.
-_BYTES_NEEDED = 1_200_000_000
+FREE_FLAGS = frozenset(
+    {
+        "data_dir",
+        "run_dir",
+        "evaluate_every",
+        "save_every_steps",
+        "epochs",
+        "batch_size",
+        "score_baselines",
+        "cache",
+    }
+)
+# A checkpoint holds the weights, two moments and perhaps an average, 0.3 to 0.4 GB; the newest two, the best and the
+# one that is being written are there at once. Beside them lie five copies of the weights.
+_BYTES_NEEDED = 2_000_000_000
+BEST_BY = "val_mean_average_precision"
 
 
 class RunFolder:
@@ -27,6 +40,7 @@ class RunFolder:
         self.flags = self.path / "run.flags"
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
+        self.times = self.path / "times.csv"
         self.tensorboard = self.path / "tensorboard"
         self.last_model = self.path / "last.keras"
         self.best_model = self.path / "best.keras"
@@ -57,7 +71,7 @@ class RunFolder:
         holds_run, name = self.flags.exists(), str(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise ReidError(f"--run_dir={name} is a file, expected a folder.")
-        if not holds_run and self.path.is_dir() and any(self.path.iterdir()):
+        if not holds_run and self.path.is_dir() and not all(map(is_leftover, self.path.iterdir())):
             raise ReidError(f"{name!r} is not empty and holds no run. Set --run_dir to a new or empty folder.")
         if resume == "required" and not holds_run:
             raise ReidError(f"--resume=required, but {name!r} holds no run. Check --run_dir.")
@@ -115,35 +129,39 @@ class RunFolder:
 
     def record_epoch(self, row: Mapping[str, float]) -> None:
         """Writes an epoch's numbers to `metrics.csv`, in place of what was known of that epoch or a later one."""
-        rows = self.read_metrics()
-        rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
-        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
-        counts = {"epoch": int, "step": int}
-        write_text(self.metrics, rows.astype(counts).to_csv(index=False))
+        _replace_row(self.metrics, row)
+
+    def record_times(self, row: Mapping[str, float]) -> None:
+        """Writes an epoch's times to `times.csv`, likewise: they differ where the rest of two runs is equal."""
+        _replace_row(self.times, row)
+
+    def forget_after(self, step: int) -> None:
+        """Drops the rows of epochs that ended after this step: the run goes on from it, and makes them again."""
+        for path in (self.metrics, self.times):
+            rows = _read_rows(path)
+            if len(rows) and rows.step.iloc[-1] > step:
+                write_text(path, rows[rows.step <= step].to_csv(index=False))
 
     def read_metrics(self) -> pd.DataFrame:
         """Returns `metrics.csv`: a row an epoch, empty before the first."""
-        if not self.metrics.exists():
-            return pd.DataFrame(columns=["epoch"])
-        try:
-            # The file is read and written again each epoch: no digit may drift.
-            metrics = pd.read_csv(self.metrics, float_precision="round_trip")
-        except ValueError as error:  # pandas' parser errors are of this kind
-            raise ReidError(f"{str(self.metrics)!r} is damaged ({error}). Delete it to go on without it.") from error
-        if "epoch" not in metrics:
-            raise ReidError(f"{str(self.metrics)!r} is damaged: no column epoch. Delete it to go on without it.")
-        return metrics
+        return _read_rows(self.metrics)
 
     def last_row(self) -> dict:
         """Returns the newest row of `metrics.csv`, name -> number; numbers that are missing are left out."""
         metrics = self.read_metrics()
         return metrics.iloc[-1].dropna().to_dict() if len(metrics) else {}
 
-    def best_score(self, column: str) -> float:
-        """Returns the highest value of a column of `metrics.csv`; -inf when there is none."""
+    def best_row(self) -> dict:
+        """Returns the row of `metrics.csv` with the highest mAP, the first of equals; empty before any score."""
         metrics = self.read_metrics()
-        best = metrics[column].max() if column in metrics else float("nan")
-        return best if best == best else float("-inf")
+        if BEST_BY not in metrics or metrics[BEST_BY].isna().all():
+            return {}
+        return metrics.loc[metrics[BEST_BY].idxmax()].dropna().to_dict()
+
+    def best_step(self) -> int | None:
+        """Returns the steps made when the network was best."""
+        row = self.best_row()
+        return int(row["step"]) if row else None
 
     def record_evaluation(self, evaluation: Mapping) -> None:
         """Adds keys to `evaluation.json`."""
@@ -168,3 +186,24 @@ class RunFolder:
     def read_diagnosis(self) -> list[str]:
         """Returns the lines of `diagnosis.txt`; none where nothing was wrong."""
         return self.diagnosis.read_text(errors="replace").splitlines() if self.diagnosis.exists() else []
+
+
+def _replace_row(path: Path, row: Mapping[str, float]) -> None:
+    """Writes an epoch's row in place of what a file of rows knew of that epoch or a later one."""
+    rows = _read_rows(path)
+    rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
+    rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
+    write_text(path, rows.astype({"epoch": int, "step": int}).to_csv(index=False))
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=["epoch"])
+    try:
+        # The file is read and written again each epoch: no digit may drift.
+        rows = pd.read_csv(path, float_precision="round_trip")
+    except ValueError as error:  # pandas' parser errors are of this kind
+        raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it to go on without it.") from error
+    if "epoch" not in rows:
+        raise ReidError(f"{str(path)!r} is damaged: no column epoch. Delete it to go on without it.")
+    return rows

@@ -9,6 +9,8 @@ from keras_reid.keras2 import keras, tf
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
+from keras_reid.models import rebuild_in_float32
+from keras_reid.training.averages import WeightAverage
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 
 NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
@@ -28,8 +30,8 @@ class TripletTrainer(keras.Model):
     """Trains an embedder with a loss on the distances within a batch. It contains the embedder; the embedder ships.
 
     Compile it with an optimizer and one of `keras_reid.losses`, fit it on batches of (images `[B, H, W, 3]`, integer
-    person ids `[B]`), then use `trainer.embedder`. The forward pass runs in the embedder's own precision, embeddings
-    and loss in float32; under mixed_float16 the loss is scaled. Save `trainer.embedder`, not the trainer.
+    person ids `[B]`), then use `trainer.shipped_embedder()`; `trainer.embedder` is what trains. The forward pass runs
+    in the embedder's own precision, embeddings and loss in float32; under mixed_float16 the loss is scaled.
 
     Beside that loss there may be, each by its weight, cross-entropy over the training identities and center loss. The
     cross-entropy sits behind a BNNeck, which does not ship unless the embedder has it: an embedder made by
@@ -53,10 +55,11 @@ class TripletTrainer(keras.Model):
         label_smoothing: of the cross-entropy, from 0 to below 1.
         center_loss_weight: of center loss; 0 is off.
         augmentation: a layer that changes the images of a training step, such as `build_augmentation` makes.
+        ema: decay of an exponential moving average of the embedder's weights, which then ships; 0 is off.
         **kwargs: of `keras.Model`.
 
     Raises:
-        ReidError: a weight is negative, or needs person_ids.
+        ReidError: a weight is negative, or needs person_ids; a decay that is not from 0 to below 1.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class TripletTrainer(keras.Model):
         label_smoothing: float = 0.1,
         center_loss_weight: float = 0.0,
         augmentation: keras.layers.Layer | None = None,
+        ema: float = 0.0,
         **kwargs,
     ):
         # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
@@ -81,6 +85,9 @@ class TripletTrainer(keras.Model):
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
         self.embedder, self.augmentation = embedder, augmentation
+        self.average = WeightAverage(embedder, ema) if ema else None
+        # Not by attribute: Keras would take the copy that ships for a part that is trained.
+        self.__dict__["_shipped"] = None
         self._weights = {name: weight for name, weight in weights.items() if weight}
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
@@ -145,6 +152,8 @@ class TripletTrainer(keras.Model):
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         if self.center_loss is not None:
             self.center_loss.update(features, person_ids)
+        if self.average is not None:
+            self.average.update()
         report = self._update_statistics({"loss": loss, **terms}, person_ids, features)
         learning_rate = self.optimizer.learning_rate
         if callable(learning_rate):  # the legacy optimizers, tensorflow-addons' among them, give the schedule itself
@@ -158,16 +167,26 @@ class TripletTrainer(keras.Model):
         loss = self.compute_loss(images, person_ids, embeddings)
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
+    def shipped_embedder(self) -> keras.Model:
+        """Returns the embedder as it ships: in float32, with the averaged weights where they are averaged.
+
+        It is one model, which each call brings up to date. Under several workers all must call it at once.
+        """
+        self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, into=self._shipped)
+        if self.average is not None:
+            self.average.copy_to(self._shipped)
+        return self._shipped
+
     @property
     def learned_parts(self) -> dict:
-        """All that a step changes but the optimizer, name -> layer or model: what a checkpoint must hold."""
+        """All that a step changes but optimizer and report, name -> part: what a checkpoint must hold."""
         parts = {"embedder": self.embedder, "identity": self.identity_loss, "centers": self.center_loss}
-        parts["augmentation"] = self.augmentation
+        parts |= {"augmentation": self.augmentation, "average": self.average}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def learned_variables(self) -> list:
-        """The variables of `learned_parts`: weights, moving statistics, centres, random state."""
+        """The variables of `learned_parts`: weights, moving statistics, centres, random state, averages."""
         return [variable for part in self.learned_parts.values() for variable in part.variables]
 
     @property

@@ -85,6 +85,6 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(checkpoints._checkpoint, "write", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ReidError, match="checkpoint of step 1 cannot be written to .*No space"):
         checkpoints.save(1)
     assert list(tmp_path.iterdir()) == []

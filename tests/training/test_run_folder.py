@@ -87,8 +87,22 @@ def test_metrics_replace_what_was_known_of_an_epoch_and_later_ones(run):
     metrics = run.read_metrics()
     assert metrics.epoch.tolist() == [1, 2]
     assert metrics.loss.tolist() == [1 / 7, 0.5]
-    assert run.best_score("val_top1") == 0.25
-    assert run.best_score("val_mean_average_precision") == float("-inf")
+    assert run.best_row() == {} and run.best_step() is None
+
+
+def test_the_best_epoch_is_the_first_of_equals(run):
+    for epoch, score in enumerate([0.2, 0.7, None, 0.7, 0.1], start=1):
+        run.record_epoch({"epoch": epoch, "step": 10 * epoch, "val_mean_average_precision": score})
+    assert run.best_step() == 20
+
+
+def test_what_lies_after_the_step_that_a_run_goes_on_from_is_forgotten(run):
+    for epoch in (1, 2, 3):
+        run.record_epoch({"epoch": epoch, "step": 10 * epoch, "loss": epoch / 7})
+        run.record_times({"epoch": epoch, "step": 10 * epoch, "seconds": 1.5})
+    run.forget_after(25)
+    assert run.read_metrics().loss.tolist() == [1 / 7, 2 / 7]
+    assert run.times.read_text().splitlines() == ["epoch,step,seconds", "1,10,1.5", "2,20,1.5"]
 
 
 def test_evaluation_json_gains_keys(run):
