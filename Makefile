@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test drill lint clean
 
 # Renders people, trains on the CPU, evaluates, exports, scores the exports. Under 10 minutes on 2 cores.
 quickstart: $(VENV)/ready
@@ -13,7 +13,11 @@ quickstart: $(VENV)/ready
 # most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m "slow and not drill"
+
+# A training run that is killed 20 times ends as one that was left alone: half an hour.
+drill: $(VENV)/ready
+	$(BIN)/python -m pytest -q -s -m drill
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -26,8 +26,6 @@ class WeightAverage(tf.Module):
         if not 0 <= decay < 1:
             raise ReidError(f"--ema={decay}, expected a number from 0 to below 1, such as 0.999.")
         self.decay = decay
-        self._weights = [weight for layer in model.layers for weight in layer.weights]
-        self._layers = [(layer.name, len(layer.weights)) for layer in model.layers if layer.weights]
         # Each replica makes the same change: any copy is the right one.
         self.values = [
             tf.Variable(
@@ -36,13 +34,13 @@ class WeightAverage(tf.Module):
                 name=weight.name.split(":")[0].replace("/", "_"),
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            for weight in self._weights
+            for weight in _weights_by_layer(model)
         ]
 
-    def update(self) -> None:
+    def update(self, model: keras.Model) -> None:
         """Takes the weights after a step into the average."""
         context = replica_context()
-        for value, weight in zip(self.values, self._weights):
+        for value, weight in zip(self.values, _weights_by_layer(model)):
             newest = tf.cast(weight, tf.float32)
             if context is not None and not weight.trainable:  # moving statistics are of each replica's part
                 newest = context.all_reduce(tf.distribute.ReduceOp.MEAN, newest)
@@ -50,6 +48,10 @@ class WeightAverage(tf.Module):
 
     def copy_to(self, model: keras.Model) -> None:
         """Sets the weights of a model with the same layers to the average."""
-        values = iter(self.values)
-        for name, count in self._layers:
-            model.get_layer(name).set_weights([next(values).numpy() for _ in range(count)])
+        for value, weight in zip(self.values, _weights_by_layer(model)):
+            weight.assign(value)
+
+
+def _weights_by_layer(model: keras.Model) -> list[tf.Variable]:
+    # Not `model.weights`: their order changes when a layer is frozen.
+    return [weight for layer in model.layers for weight in layer.weights]

@@ -74,7 +74,8 @@ class Progress(keras.callbacks.Callback):
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
-        release()
+        if batch + 1 < self.params["steps"]:  # the last one's epoch is recorded before anything stops
+            release()
 
     def on_epoch_end(self, epoch, logs=None):
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
@@ -121,6 +122,7 @@ class RecordEpoch(keras.callbacks.Callback):
         self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
         save_keras(self.model.shipped_embedder(), self._run.last_model)
         self._checkpoints.save(self._progress.step)
+        release()
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
 

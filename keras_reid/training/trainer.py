@@ -153,7 +153,7 @@ class TripletTrainer(keras.Model):
         if self.center_loss is not None:
             self.center_loss.update(features, person_ids)
         if self.average is not None:
-            self.average.update()
+            self.average.update(self.embedder)
         report = self._update_statistics({"loss": loss, **terms}, person_ids, features)
         learning_rate = self.optimizer.learning_rate
         if callable(learning_rate):  # the legacy optimizers, tensorflow-addons' among them, give the schedule itself
