@@ -202,6 +202,7 @@ def train_flags() -> Flags:
     )
     _float(values, "ema", 0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
     _integer(values, "save_every_steps", 0, "Steps between checkpoints inside an epoch; 0: at its end only.", 0)
+    _integer(values, "profile_steps", 0, "Steps to profile for TensorBoard, after the first three; 0 is off.", 0)
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
     _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)

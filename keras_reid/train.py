@@ -157,9 +157,11 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
     from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.images import raise_for_undecodable
     from keras_reid.data.pipeline import training_dataset
-    from keras_reid.keras2 import keras, tf
-    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+    from keras_reid.keras2 import tf
+    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation, ShowEpoch
     from keras_reid.training.checkpoints import GoOnInEpoch
+    from keras_reid.training.profiling import ProfileSteps
+    from keras_reid.training.tensorboard import EmbeddingHistograms
 
     steps, total_steps = data.steps_per_epoch, data.steps_per_epoch * flags.epochs
     batch = options.given(flags, "identities_per_batch", "images_per_identity")
@@ -173,9 +175,12 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
         RecordEpoch(run, checkpoints, progress, save_every_steps=flags.save_every_steps),
         evaluation,
         record,
-        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
     ]
     try:
+        histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
+        callbacks.append(ShowEpoch(run, progress, histograms))
+        if flags.profile_steps:
+            callbacks.append(ProfileSteps(run.tensorboard, steps=flags.profile_steps))
         epoch, made = divmod(first_step, steps)
         if epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row():
             score_epoch(run, evaluation, record, epoch)  # it stopped between the epoch and its scores
