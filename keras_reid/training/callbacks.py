@@ -23,7 +23,7 @@ _DRAWING_TAKES = 0.05  # of the time: a picture is drawn no sooner than it took 
 _REPORT = (
     "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
     "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
-    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s, {waiting_share:.0%} of the time waiting for input"
+    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s, waiting {waiting_share:.0%}"
 )
 
 
@@ -149,7 +149,7 @@ class RecordEpoch(keras.callbacks.Callback):
 
 
 class RecordEvaluation(keras.callbacks.Callback):
-    """Adds the scores to the epoch's row and to TensorBoard, and keeps the best model so far. Comes after the evaluation.
+    """Adds the scores to the epoch's row and to TensorBoard, keeps the best model so far. Comes after the evaluation.
 
     Args:
         run: the run's folder.

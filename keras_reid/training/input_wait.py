@@ -1,4 +1,4 @@
-"""Decides how long a step waits for its batch. Keras fetches it inside the compiled step, where callbacks do not see."""
+"""Decides how long a step waits for its batch: Keras fetches it inside the compiled step, unseen by callbacks."""
 
 from __future__ import annotations
 
