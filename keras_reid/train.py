@@ -305,8 +305,9 @@ def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step:
     }
     place = {**environment(), "precision": keras.mixed_precision.global_policy().name}
     images = fingerprint(data.catalog, options.data_sets(flags))
-    for line in begin_card(run, facts, step=step, data=images, environment=place):
-        print(line, flush=True)
+    change = begin_card(run, facts, step=step, data=images, environment=place)
+    if change:
+        print(change, flush=True)
 
 
 def keep_record(run: RunFolder) -> None:

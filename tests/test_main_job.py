@@ -23,6 +23,9 @@ def test_the_run_folder_holds_everything(finished_run):
         "checkpoints",
         "metrics.csv",
         "times.csv",
+        "curves.png",
+        "run_card.json",
+        "run_card.md",
         "tensorboard",
         "best.keras",
         "last.keras",
@@ -31,7 +34,8 @@ def test_the_run_folder_holds_everything(finished_run):
     }
     assert (finished_run / "export" / "embedder" / "1" / "saved_model.pb").exists()
     assert (finished_run / "export" / "embedder.tflite").exists()
-    assert any((finished_run / "tensorboard").rglob("events.out.tfevents.*"))
+    events = {path.name for path in (finished_run / "tensorboard").iterdir()}
+    assert events == {f"events.out.tfevents.{what}" for what in ("00000006.epoch", "00000012.epoch", "00000012.scores")}
 
 
 def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_run):

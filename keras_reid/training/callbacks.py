@@ -89,10 +89,10 @@ class Progress(keras.callbacks.Callback):
         self.step += 1
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
-        self._bar.update()
-        if self._first_epoch and len(self._seconds) == 1:
+        if self._first_epoch and len(self._seconds) == 1:  # the pace is that of the steps from here on
             self._bar.unpause()
             self._bar.initial = self.step
+        self._bar.update()
         release()
 
     def on_epoch_end(self, epoch, logs=None):

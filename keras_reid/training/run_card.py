@@ -16,7 +16,7 @@ from keras_reid.training.run_folder import RunFolder
 FORMAT_VERSION = 1
 
 
-def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, environment: Mapping) -> list[str]:
+def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, environment: Mapping) -> str | None:
     """Writes the card of a run that begins or goes on.
 
     Data and environment are kept as a list, with an entry more where they are others than when the run stopped.
@@ -29,17 +29,14 @@ def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, envi
         environment: of `keras_reid.training.environment`, and the precision.
 
     Returns:
-        Lines on what has changed since it stopped.
+        A line on how the data have changed since it stopped; None where they have not.
 
     Raises:
         ReidError: `run_card.json` is damaged.
     """
     held = read_card(run)
-    known, places = held.get("data", []), held.get("environments", [])
-    lines = []
-    if known and changed_splits(known[-1], data):
-        changes = "; ".join(changed_splits(known[-1], data))
-        lines.append(f"the data set is not the one that the run has been trained on so far: {changes}")
+    known, places = (_before(step, held.get(name, [])) for name in ("data", "environments"))
+    changes = changed_splits(known[-1], data) if known else []
     card = {
         "format_version": FORMAT_VERSION,
         **facts,
@@ -47,7 +44,9 @@ def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, envi
         "environments": _with_entry(places, environment, step),
     }
     _write(run, card)
-    return lines
+    if not changes:
+        return None
+    return f"the data set is not the one that the run was trained on up to step {step}: {'; '.join(changes)}"
 
 
 def update_card(run: RunFolder) -> None:
@@ -65,7 +64,8 @@ def read_card(run: RunFolder) -> dict:
         card = json.loads(run.card.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReidError(f"{str(run.card)!r} is damaged ({error}). Delete it: it is made again.") from error
-    if not isinstance(card, dict) or not all(isinstance(card.get(name), list) for name in ("data", "environments")):
+    kinds = {"data": list, "environments": list, "flags": dict}
+    if not isinstance(card, dict) or not all(isinstance(card.get(name), kind) for name, kind in kinds.items()):
         raise ReidError(f"{str(run.card)!r} is damaged. Delete it: it is made again.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ReidError(
@@ -93,12 +93,16 @@ def _write(run: RunFolder, card: Mapping) -> None:
     write_text(run.card_text, as_markdown(card))
 
 
+def _before(step: int, entries: Sequence[Mapping]) -> list[dict]:
+    """Returns the entries of steps that were made: a start whose steps are lost, and made again, says nothing."""
+    return [dict(entry) for entry in entries if entry["from_step"] < step]
+
+
 def _with_entry(entries: Sequence[Mapping], newest: Mapping, step: int) -> list[dict]:
     """Returns entries with one more for the steps after `step`, unless it says the same as the one before."""
-    kept = [dict(entry) for entry in entries if entry["from_step"] < step]
     entry = {"from_step": step, **newest}
-    same = kept and {**kept[-1], "from_step": step} == entry
-    return kept if same else [*kept, entry]
+    same = entries and {**entries[-1], "from_step": step} == entry
+    return [*entries] if same else [*entries, entry]
 
 
 def _speed(times: pd.DataFrame) -> dict:
