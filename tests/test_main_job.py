@@ -132,12 +132,14 @@ def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path, number, e
     assert "Traceback" not in text
     step = int(max(path.name for path in first.parent.iterdir()).split("-")[1])
     assert f"stopped after step {step} of 300" in text
+    assert f"**Not finished**: {step // 6} of 50 epochs" in (run_dir / "run_card.md").read_text()
 
     epochs = step // 6 + 1
     resumed = subprocess.run([*command, f"--epochs={epochs}"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on after step {step} of {6 * epochs}" in resumed.stdout
     assert pd.read_csv(run_dir / "metrics.csv").step.tolist() == [6 * epoch for epoch in range(1, epochs + 1)]
+    assert "A finished run" in (run_dir / "run_card.md").read_text()
 
 
 def wait_until(true, seconds: float = 300) -> None:

@@ -102,5 +102,5 @@ def _paint(
     else:
         axes.set_ylim(bottom=min(0, numbers.min()), top=102 if percent else 1.06 * numbers.max() or 1)
     axes.yaxis.set_major_formatter("{x:g}")
-    if any(lines[name][0] for name in shown) and (len(shown) > 1 or len(lines) > 1):
+    if len(shown) > 1 or any(lines[name][0] not in title for name in shown):
         axes.legend(fontsize=8, framealpha=0.7)

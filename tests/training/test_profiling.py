@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_reid.keras2 import tf
+from keras_reid.keras2 import keras
 from keras_reid.training.profiling import ProfileSteps, time_by_operation
 from tests.training.test_trainer import compiled, one_batch
 
@@ -29,7 +29,7 @@ def test_a_run_that_is_over_before_has_no_profile(tmp_path):
 def test_a_profile_changes_nothing_of_what_is_learned(tmp_path):
     weights = []
     for callbacks in ([], [ProfileSteps(tmp_path, steps=2)]):
-        tf.random.set_seed(0)
+        keras.utils.set_random_seed(0)
         trainer = compiled()
         trainer.fit(one_batch(), steps_per_epoch=6, verbose=0, callbacks=callbacks)
         weights.append(trainer.embedder.get_weights())
