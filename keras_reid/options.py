@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -202,6 +203,7 @@ def train_flags() -> Flags:
     )
     _float(values, "ema", 0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
     _integer(values, "save_every_steps", 0, "Steps between checkpoints inside an epoch; 0: at its end only.", 0)
+    _integer(values, "profile_steps", 0, "Steps to profile for TensorBoard, after the first three; 0 is off.", 0)
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
     _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
@@ -349,6 +351,23 @@ def prepare_flags() -> Flags:
     return values
 
 
+def reproduce_flags() -> Flags:
+    """Returns the flags of `keras_reid.reproduce`, which takes a run folder beside them."""
+    values = Flags(takes_arguments=True)
+    _strings(values, "data_dir", [], None, "Where the run's data set lies now; again for each of several.")
+    _float(
+        values,
+        "tolerance",
+        0.1,
+        "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
+        "Market-1501's; in a small set one query may be more.",
+        0,
+    )
+    _integer(values, "batch_size", 64, "Images at once; no effect on the scores.", 1)
+    _string(values, "json", None, "File to write the comparison to.")
+    return values
+
+
 def _define_views(values: Flags) -> None:
     _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
 
@@ -421,8 +440,8 @@ def given(values: Flags, *names: str) -> dict:
     return {name: values[name].value for name in names}
 
 
-def as_text(values: Flags) -> dict[str, str]:
-    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute.
+def as_text(values: Flags, *, absolute_paths: bool = True) -> dict[str, str]:
+    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute or as given.
 
     The values of a flag that is given several times are lines; one --dataset stands for each --data_dir.
     """
@@ -433,11 +452,25 @@ def as_text(values: Flags) -> dict[str, str]:
             continue
         if name == "dataset":
             value = value * max(1, len(values["data_dir"].value)) if len(value) == 1 else value
-        if name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value)):
+        is_path = name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value))
+        if is_path and absolute_paths:
             value = [absolute(path) for path in value] if isinstance(value, list) else absolute(value)
         value = "\n".join(value) if isinstance(value, list) else value
         text[name] = str(value).lower() if isinstance(value, bool) else str(value)
     return text
+
+
+def as_command(module: str, values: Flags, defaults: Flags) -> str:
+    """Returns the command line that gives the same flags again: those that are not what they are by default.
+
+    Args:
+        module: that the command runs.
+        values: parsed.
+        defaults: the flags of the same command, as they are before anything is parsed.
+    """
+    text, usual = as_text(values, absolute_paths=False), as_text(defaults, absolute_paths=False)
+    given = [(name, line) for name in text if text[name] != usual.get(name) for line in text[name].split("\n")]
+    return " \\\n  ".join([f"python -m {module}", *(f"--{name}={shlex.quote(value)}" for name, value in given)])
 
 
 def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ those of the flagfile, which is looked up as given and then in configs/.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -17,10 +18,13 @@ from keras_reid import options
 from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
 from keras_reid.data.doctor import check_catalog
 from keras_reid.data.findings import warnings_or_refusal
+from keras_reid.data.fingerprint import fingerprint
 from keras_reid.data.places import is_remote, list_folder
+from keras_reid.data.sources import licence_notes
 from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
+from keras_reid.training.run_card import begin_card, read_card, update_card
 from keras_reid.training.run_folder import RunFolder
 
 
@@ -48,6 +52,8 @@ def train(flags: options.Flags) -> None:
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags)
     if run.read_evaluation().get("epochs") == flags.epochs:
+        if not read_card(run).get("finished", True):  # it was killed between its scores and its card
+            keep_record(run)
         return report(run)
 
     # --- The network, and where its run stopped.
@@ -64,13 +70,20 @@ def train(flags: options.Flags) -> None:
     # --- From here on the folder is this run's.
     run.begin(text)
     run.forget_after(step)
+    begin_record(run, flags, data, step)
     rules = options.given(flags, "missing_cameras", "batch_size")
     evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, **rules)
     evaluation.set_model(trainer)
     if step == 0 and flags.score_baselines and "baselines" not in run.read_evaluation():
         score_baselines(run, evaluation, data.catalog, missing_cameras=flags.missing_cameras)
-    make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, first_step=step)
-    finish(run, flags, trainer, evaluation, data.catalog)
+    try:
+        make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, first_step=step)
+        finish(run, flags, trainer, evaluation, data.catalog)
+    except (Interrupted, ReidError):
+        with contextlib.suppress(OSError, ReidError):  # what stopped the run may stop this, too
+            keep_record(run)
+        raise
+    keep_record(run)
     report(run)
 
 
@@ -157,9 +170,11 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
     from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.images import raise_for_undecodable
     from keras_reid.data.pipeline import training_dataset
-    from keras_reid.keras2 import keras, tf
-    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
+    from keras_reid.keras2 import tf
+    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation, ShowEpoch
     from keras_reid.training.checkpoints import GoOnInEpoch
+    from keras_reid.training.profiling import ProfileSteps
+    from keras_reid.training.tensorboard import EmbeddingHistograms
 
     steps, total_steps = data.steps_per_epoch, data.steps_per_epoch * flags.epochs
     batch = options.given(flags, "identities_per_batch", "images_per_identity")
@@ -173,9 +188,12 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
         RecordEpoch(run, checkpoints, progress, save_every_steps=flags.save_every_steps),
         evaluation,
         record,
-        keras.callbacks.TensorBoard(run.tensorboard, write_graph=False),
     ]
     try:
+        histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
+        callbacks.append(ShowEpoch(run, progress, histograms))
+        if flags.profile_steps:
+            callbacks.append(ProfileSteps(run.tensorboard, steps=flags.profile_steps))
         epoch, made = divmod(first_step, steps)
         if epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row():
             score_epoch(run, evaluation, record, epoch)  # it stopped between the epoch and its scores
@@ -269,9 +287,41 @@ def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
         record.record({**run.last_row(), **scores})
 
 
+def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step: int) -> None:
+    """Writes the run card as far as it is known, and says when a run goes on with other data."""
+    from keras_reid.keras2 import keras
+    from keras_reid.training.environment import environment
+
+    dataset = "+".join(dict.fromkeys(flags.dataset))
+    started_from = {"none": "from scratch", "imagenet": "from ImageNet weights (keras-cv's)"}
+    facts = {
+        "dataset": dataset,
+        "command": options.as_command("keras_reid.train", flags, options.train_flags()),
+        "flags": options.as_text(flags, absolute_paths=False),
+        "seed": flags.seed,
+        "steps_per_epoch": data.steps_per_epoch,
+        "started_from": started_from.get(flags.backbone_weights, f"from {flags.backbone_weights}"),
+        "licence_notes": licence_notes(dataset),
+    }
+    place = {**environment(), "precision": keras.mixed_precision.global_policy().name}
+    images = fingerprint(data.catalog, options.data_sets(flags))
+    change = begin_card(run, facts, step=step, data=images, environment=place)
+    if change:
+        print(change, flush=True)
+
+
+def keep_record(run: RunFolder) -> None:
+    """Brings the curves and the run card up to date."""
+    from keras_reid.training.curves import draw_curves
+
+    draw_curves(run)
+    update_card(run)
+
+
 def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: pd.DataFrame) -> None:
     """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
+    from keras_reid.evaluation import confidence_intervals
     from keras_reid.models import save_keras
     from keras_reid.serving import DEFAULT_FORMATS, ship
 
@@ -283,7 +333,14 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: p
     paths, parities = ship(embedder, run.export, formats=DEFAULT_FORMATS, **options_)
     exports = {name: os.path.relpath(path, run.path) for name, path in paths.items()}
     scores = {name: parity["scores"] for name, parity in parities.items()}
-    summary = {"dataset": dataset, "epochs": flags.epochs, "exports": exports, "scores": {"live": live, **scores}}
+    intervals = {name: parity["intervals"] for name, parity in parities.items()}
+    summary = {
+        "dataset": dataset,
+        "epochs": flags.epochs,
+        "exports": exports,
+        "scores": {"live": live, **scores},
+        "intervals": {"live": confidence_intervals(evaluation.result), **intervals},
+    }
     run.record_evaluation(summary)
 
 
@@ -294,7 +351,8 @@ def report(run: RunFolder) -> None:
     evaluation = run.read_evaluation()
     print(f"\n{evaluation['dataset']}, after epoch {evaluation['epochs']}")
     print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
-    places = [place.name for place in (run.evaluation, run.metrics, run.last_model, run.best_model)]
+    places = (run.card_text, run.curves, run.evaluation, run.metrics, run.last_model, run.best_model)
+    places = [place.name for place in places if place.exists()]
     places = ", ".join([*places, *evaluation["exports"].values()])
     for line in run.read_diagnosis():
         print(f"diagnosis at {line}")

@@ -23,6 +23,9 @@ def test_the_run_folder_holds_everything(finished_run):
         "checkpoints",
         "metrics.csv",
         "times.csv",
+        "curves.png",
+        "run_card.json",
+        "run_card.md",
         "tensorboard",
         "best.keras",
         "last.keras",
@@ -31,7 +34,8 @@ def test_the_run_folder_holds_everything(finished_run):
     }
     assert (finished_run / "export" / "embedder" / "1" / "saved_model.pb").exists()
     assert (finished_run / "export" / "embedder.tflite").exists()
-    assert any((finished_run / "tensorboard").rglob("events.out.tfevents.*"))
+    events = {path.name for path in (finished_run / "tensorboard").iterdir()}
+    assert events == {f"events.out.tfevents.{what}" for what in ("00000006.epoch", "00000012.epoch", "00000012.scores")}
 
 
 def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_run):
@@ -128,12 +132,14 @@ def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path, number, e
     assert "Traceback" not in text
     step = int(max(path.name for path in first.parent.iterdir()).split("-")[1])
     assert f"stopped after step {step} of 300" in text
+    assert f"**Not finished**: {step // 6} of 50 epochs" in (run_dir / "run_card.md").read_text()
 
     epochs = step // 6 + 1
     resumed = subprocess.run([*command, f"--epochs={epochs}"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on after step {step} of {6 * epochs}" in resumed.stdout
     assert pd.read_csv(run_dir / "metrics.csv").step.tolist() == [6 * epoch for epoch in range(1, epochs + 1)]
+    assert "A finished run" in (run_dir / "run_card.md").read_text()
 
 
 def wait_until(true, seconds: float = 300) -> None:

@@ -1,11 +1,12 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from keras_reid import compare, embed, evaluate, export, options, prepare, train
+from keras_reid import compare, embed, evaluate, export, options, prepare, reproduce, train
 from keras_reid.errors import ReidError
 
 
@@ -57,6 +58,16 @@ def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
     assert text["normalize_embedding"] == "true" and text["deterministic"] == "false"
     again = parsed(*(f"--{name}={value}" for name, value in text.items()))
     assert options.as_text(again) == text
+
+
+def test_a_command_gives_the_same_flags_again_with_paths_as_they_were_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = ["--dataset=mars", "--data_dir=my data", "--data_dir=b", "--run_dir=run", "--margin=soft", "--epochs=150"]
+    command = options.as_command("keras_reid.train", parsed(*given), options.train_flags())
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words[:3] == ["python", "-m", "keras_reid.train"]
+    assert "--data_dir=my data" in words and "--epochs=150" not in words  # the default
+    assert options.as_text(parsed(*words[3:])) == options.as_text(parsed(*given))
 
 
 def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_path, monkeypatch):
@@ -149,6 +160,7 @@ def test_what_one_call_asks_for_is_not_kept():
         (embed, options.embed_flags),
         (compare, options.compare_flags),
         (prepare, options.prepare_flags),
+        (reproduce, options.reproduce_flags),
     ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):

@@ -35,6 +35,14 @@ def free_memory() -> int | None:
     return min(free) if free else None
 
 
+def memory_limit() -> int | None:
+    """Returns the bytes of memory that this machine, or this process's container, has; None where unknown."""
+    meminfo = _read("/proc/meminfo")
+    limits = [int(meminfo.split("MemTotal:")[1].split()[0]) * 1024] if "MemTotal:" in meminfo else []
+    limits += [int(limit) for limit in (_read(files[0]).strip() for files in _CGROUP_FILES) if limit.isdigit()]
+    return min(limits) if limits else None
+
+
 def keeps_in_memory(cache: str, *, images: int, image_size: tuple[int, int]) -> bool:
     """Returns whether `--cache` means to keep this many images: auto does where half the free memory holds them.
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from keras_reid.evaluation.uncertainty import Difference
 
-_ROWS = {
+# What a table calls each score, and what `RetrievalResult.to_dict()` does.
+SCORE_ROWS = {
     "mAP %": "mean_average_precision",
     "mAP % (trapezoid)": "mean_average_precision_trapezoid",
     "top-1 %": "top1",
@@ -27,9 +28,9 @@ def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] |
     """
     columns = {}
     for name, score in scores.items():
-        columns[name] = {row: f"{100 * score[key]:.2f}" for row, key in _ROWS.items() if key in score}
+        columns[name] = {row: f"{100 * score[key]:.2f}" for row, key in SCORE_ROWS.items() if key in score}
     if intervals:
-        shown = {row: intervals[key] for row, key in _ROWS.items() if key in intervals}
+        shown = {row: intervals[key] for row, key in SCORE_ROWS.items() if key in intervals}
         columns["95 % interval"] = {row: f"{100 * low:.2f} to {100 * high:.2f}" for row, (low, high) in shown.items()}
     return pd.DataFrame(columns).fillna("").to_string()
 
@@ -54,7 +55,7 @@ def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
 
 def differences_table(differences: Mapping[str, Difference]) -> str:
     """Returns a table of what `paired_differences` returns, in percentage points."""
-    names = {key: row for row, key in _ROWS.items()}
+    names = {key: row for row, key in SCORE_ROWS.items()}
     rows = {
         names[key]: {
             "here": f"{100 * one.here:.2f}",

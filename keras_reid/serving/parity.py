@@ -12,7 +12,7 @@ import pandas as pd
 
 from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation
+from keras_reid.evaluation import RetrievalEvaluation, confidence_intervals
 from keras_reid.files import write_text
 from keras_reid.serving.formats import judged_by_first_percentile, least_cosine
 
@@ -32,7 +32,7 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
         images; worst_cosine, first_percentile_cosine, mean_cosine; worst_relative_difference and
         last_percentile_relative_difference, of embeddings to their lengths, which the metric "euclidean" sees and a
         cosine does not; mean_average_precision and top1 with their change (shipped - live), images_per_second, and the
-        whole of both scores.
+        whole of both scores, and the 95 % intervals of the artifact's.
     """
     pairs = [(side(live), side(shipped)) for side in (_query, _gallery)]
     expected, actual = (np.concatenate(embeddings).astype(np.float64) for embeddings in zip(*pairs))
@@ -53,6 +53,7 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
         "live_images_per_second": live.images_per_second,
         "scores": after,
         "live_scores": before,
+        "intervals": confidence_intervals(shipped.result),
     }
 
 

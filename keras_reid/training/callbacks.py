@@ -1,10 +1,11 @@
-"""Decides what happens round the steps of a run: progress with an ETA, and the record of an epoch."""
+"""Decides what happens round the steps of a run: progress with an ETA, the record of an epoch, and how it is shown."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping
+from statistics import median
 
 from tqdm import tqdm
 
@@ -12,13 +13,17 @@ from keras_reid.interrupts import hold, release
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
 from keras_reid.training.checkpoints import Checkpoints
+from keras_reid.training.curves import draw_curves
 from keras_reid.training.run_folder import BEST_BY, RunFolder
+from keras_reid.training.tensorboard import EmbeddingHistograms, write_events
 
-TIMES = ("seconds", "images_per_second")  # of an epoch; all else of it is the same in each run of the same flags
+# What `times.csv` says of an epoch; all else of it is the same in each run of the same flags.
+TIMES = ("steps", "seconds", "seconds_between", "seconds_per_step", "images_per_second", "waiting_share")
+_DRAWING_TAKES = 0.05  # of the time: a picture is drawn no sooner than it took 20 times over
 _REPORT = (
     "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
     "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
-    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s"
+    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s, waiting {waiting_share:.0%}"
 )
 
 
@@ -34,7 +39,15 @@ class _LogLines:
 
 
 class Progress(keras.callbacks.Callback):
-    """One line with the ETA of the whole run; measures images/s.
+    """One line with the time left to the end of the run, and what `times.csv` says of an epoch.
+
+    The time left is that of the steps left at the pace since the start (or since the run went on), evaluations and
+    checkpoints so far included, the first step, which builds the graph, left out.
+
+    The times of an epoch are those of its steps since the start: where a run went on inside an epoch, `steps` is less
+    than its steps. `seconds` are those inside steps, `seconds_between` all other since the epoch before (or the start):
+    checkpoints, evaluation. The median `seconds_per_step`, `images_per_second` and `waiting_share`, the share of the
+    steps that was spent waiting for their batches, leave out the first step.
 
     Args:
         first_step: steps of the run made before this fit.
@@ -47,42 +60,53 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
-        self._bar = None
+        self._bar = self._ended = None
 
     def on_train_begin(self, logs=None):
         self._first_epoch = True
+        self._ended = self._ended or time.perf_counter()
         self._bar = tqdm(
             total=self._total_steps,
             initial=self.step,
             unit="step",
             file=sys.stdout if sys.stdout.isatty() else _LogLines(),
             mininterval=0.5 if sys.stdout.isatty() else 15,  # a log file wants few lines
+            smoothing=0,  # the mean pace: that of the newest steps would take an evaluation for the rule
             dynamic_ncols=True,
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._seconds = []
+        self._seconds, self._waiting = [], []
         self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
 
     def on_train_batch_begin(self, batch, logs=None):
         hold()  # a step that was made must be counted: weights and step go into the checkpoint together
-        self._began = time.perf_counter()
+        self._began, self._waited = time.perf_counter(), self.model.seconds_waiting
 
     def on_train_batch_end(self, batch, logs=None):
         self._seconds.append(time.perf_counter() - self._began)
+        self._waiting.append(self.model.seconds_waiting - self._waited)
         self.step += 1
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
+        if self._first_epoch and len(self._seconds) == 1:  # the pace is that of the steps from here on
+            self._bar.unpause()
+            self._bar.initial = self.step
         self._bar.update()
         if batch + 1 < self.params["steps"]:  # the last one's epoch is recorded before anything stops
             release()
 
     def on_epoch_end(self, epoch, logs=None):
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
-        steady = self._seconds[1:] if self._first_epoch and len(self._seconds) > 1 else self._seconds
-        self._first_epoch = False
-        logs["images_per_second"] = len(steady) * self._batch_size / sum(steady)
+        first = 1 if self._first_epoch and len(self._seconds) > 1 else 0
+        steady, ended = self._seconds[first:], time.perf_counter()
+        logs["steps"] = len(self._seconds)
         logs["seconds"] = sum(self._seconds)
+        logs["seconds_between"] = ended - self._ended - sum(self._seconds)
+        logs["seconds_per_step"] = median(steady)
+        logs["images_per_second"] = len(steady) * self._batch_size / sum(steady)
+        logs["waiting_share"] = sum(self._waiting[first:]) / sum(steady)
+        self._first_epoch, self._ended = False, ended
 
     def close(self) -> None:
         """Ends the progress line; also after an interrupted fit, which never reaches `on_train_end`."""
@@ -127,7 +151,7 @@ class RecordEpoch(keras.callbacks.Callback):
 
 
 class RecordEvaluation(keras.callbacks.Callback):
-    """Adds the scores to the epoch's row, and keeps the best model so far. Comes after the evaluation.
+    """Adds the scores to the epoch's row and to TensorBoard, keeps the best model so far. Comes after the evaluation.
 
     Args:
         run: the run's folder.
@@ -147,4 +171,42 @@ class RecordEvaluation(keras.callbacks.Callback):
         if row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
             save_keras(self.model.shipped_embedder(), self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
+        scores = {f"scores/{name[4:]}": value for name, value in row.items() if name.startswith("val_")}
+        write_events(self._run.tensorboard, int(row["step"]), "scores", scores)
         tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")
+
+
+class ShowEpoch(keras.callbacks.Callback):
+    """Shows the epoch in TensorBoard and in `curves.png`. Comes after `RecordEvaluation`.
+
+    Epochs that take next to no time share a picture.
+
+    Args:
+        run: the run's folder.
+        progress: counts the steps; precedes this in the list.
+        histograms: of what the network makes of some training images; None leaves them out.
+    """
+
+    def __init__(self, run: RunFolder, progress: Progress, histograms: EmbeddingHistograms | None = None):
+        super().__init__()
+        self._run, self._progress, self._histograms = run, progress, histograms
+        self._next_picture = 0.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        scalars = {_tag(name): float(value) for name, value in logs.items() if not name.startswith("val_")}
+        histograms = {}
+        if self._histograms is not None:
+            metric = getattr(self.model.loss, "metric", "euclidean")
+            histograms = self._histograms.of(self.model.shipped_embedder(), metric=metric)
+        write_events(self._run.tensorboard, self._progress.step, "epoch", scalars, histograms)
+        began = time.perf_counter()
+        if began >= self._next_picture:
+            draw_curves(self._run)
+            ended = time.perf_counter()
+            self._next_picture = ended + (ended - began) / _DRAWING_TAKES
+
+
+def _tag(name: str) -> str:
+    """Returns what TensorBoard calls a number of the epoch: it groups by what stands before the slash."""
+    group = "speed" if name in TIMES else "distances" if name.endswith("_distance") else "training"
+    return f"{group}/{name}"

@@ -24,6 +24,7 @@ FREE_FLAGS = frozenset(
         "batch_size",
         "score_baselines",
         "cache",
+        "profile_steps",
     }
 )
 # A checkpoint holds the weights, two moments and perhaps an average, 0.3 to 0.4 GB; the newest two, the best and the
@@ -33,7 +34,7 @@ BEST_BY = "val_mean_average_precision"
 
 
 class RunFolder:
-    """One run: flags, checkpoints, metrics, models, exports, scores, and a diagnosis where something is wrong."""
+    """One run: flags, checkpoints, metrics, models, exports, scores, a card, a diagnosis where something is wrong."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -41,12 +42,14 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
         self.times = self.path / "times.csv"
+        self.curves = self.path / "curves.png"
         self.tensorboard = self.path / "tensorboard"
         self.last_model = self.path / "last.keras"
         self.best_model = self.path / "best.keras"
         self.export = self.path / "export"
         self.evaluation = self.path / "evaluation.json"
         self.diagnosis = self.path / "diagnosis.txt"
+        self.card, self.card_text = self.path / "run_card.json", self.path / "run_card.md"
 
     def check(
         self,
@@ -136,15 +139,23 @@ class RunFolder:
         _replace_row(self.times, row)
 
     def forget_after(self, step: int) -> None:
-        """Drops the rows of epochs that ended after this step: the run goes on from it, and makes them again."""
+        """Drops what is known of epochs that ended after this step: the run goes on from it, and makes them again."""
         for path in (self.metrics, self.times):
             rows = _read_rows(path)
             if len(rows) and rows.step.iloc[-1] > step:
                 write_text(path, rows[rows.step <= step].to_csv(index=False))
+        for path in self.tensorboard.glob("events.out.tfevents.*"):
+            number = path.name.split(".")[3]
+            if number.isdecimal() and len(number) == 8 and int(number) > step:
+                path.unlink()
 
     def read_metrics(self) -> pd.DataFrame:
         """Returns `metrics.csv`: a row an epoch, empty before the first."""
         return _read_rows(self.metrics)
+
+    def read_times(self) -> pd.DataFrame:
+        """Returns `times.csv`, likewise."""
+        return _read_rows(self.times)
 
     def last_row(self) -> dict:
         """Returns the newest row of `metrics.csv`, name -> number; numbers that are missing are left out."""
@@ -193,7 +204,8 @@ def _replace_row(path: Path, row: Mapping[str, float]) -> None:
     rows = _read_rows(path)
     rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
     rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
-    write_text(path, rows.astype({"epoch": int, "step": int}).to_csv(index=False))
+    whole = {name: int for name in ("epoch", "step", "steps") if name in rows}
+    write_text(path, rows.astype(whole).to_csv(index=False))
 
 
 def _read_rows(path: Path) -> pd.DataFrame:

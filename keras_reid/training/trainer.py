@@ -12,6 +12,7 @@ from keras_reid.losses.replicas import all_rows, replica_context, sum_over_repli
 from keras_reid.models import rebuild_in_float32
 from keras_reid.training.averages import WeightAverage
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
+from keras_reid.training.input_wait import with_timed_batches
 
 NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
 # Order and names of what a step reports, beside the learning rate and what the weighted terms add.
@@ -58,6 +59,9 @@ class TripletTrainer(keras.Model):
         ema: decay of an exponential moving average of the embedder's weights, which then ships; 0 is off.
         **kwargs: of `keras.Model`.
 
+    Attributes:
+        seconds_waiting: that the steps so far have waited for their batches.
+
     Raises:
         ReidError: a weight is negative, or needs person_ids; a decay that is not from 0 to below 1.
     """
@@ -88,6 +92,7 @@ class TripletTrainer(keras.Model):
         self.average = WeightAverage(embedder, ema) if ema else None
         # Not by attribute: Keras would take the copy that ships for a part that is trained.
         self.__dict__["_shipped"] = None
+        self.seconds_waiting = 0.0
         self._weights = {name: weight for name, weight in weights.items() if weight}
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
@@ -133,6 +138,14 @@ class TripletTrainer(keras.Model):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float32 embeddings `[B, D]`."""
         return tf.cast(self.embedder(images, training=training), tf.float32)
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            self.train_function = with_timed_batches(super().make_train_function(force), self._add_seconds_waiting)
+        return self.train_function
+
+    def _add_seconds_waiting(self, seconds: float) -> None:
+        self.seconds_waiting += seconds
 
     def train_step(self, data) -> dict:
         images, person_ids = _images_and_ids(data)

@@ -1,7 +1,10 @@
 """Round the steps: the progress line, the record of an epoch and of its scores."""
 
+import time
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from keras_reid import TripletTrainer
 from keras_reid.files import remove_leftovers
@@ -73,6 +76,42 @@ def test_a_log_gets_whole_lines_with_an_eta(capsys):
     assert "\r" not in "".join(lines)
     assert lines[-1].startswith("epoch 3/3: 100%") and "6/6" in lines[-1] and "loss=" in lines[-1]
     assert "<" in lines[-1]  # elapsed<remaining
+
+
+def test_the_time_left_is_at_the_pace_since_the_run_went_on_without_its_first_step():
+    """20 of 60 steps were made before; then one that takes long, and two of 0.1 s with an evaluation of 0.3 s between:
+    3 steps are made in 0.5 s after the first, so that the 37 left take 37 / 2 * 0.5 = 9.25 s."""
+    count = Progress(first_step=20, total_steps=60, steps_per_epoch=22, batch_size=12)
+    count.set_model(compiled())
+    count.on_train_begin()
+    for epoch, seconds in ((0, [1.0, 0.1]), (1, [0.1])):
+        count.on_epoch_begin(epoch)
+        for batch, duration in enumerate(seconds):
+            count.on_train_batch_begin(batch)
+            time.sleep(duration)
+            count.on_train_batch_end(batch, {"loss": 1.0, "active_triplets": 1.0})
+        logs = {}
+        if epoch == 0:
+            count.on_epoch_end(epoch, logs)
+            time.sleep(0.3)
+    shown = count._bar.format_dict
+    left = (shown["total"] - shown["n"]) * shown["elapsed"] / (shown["n"] - shown["initial"])
+    assert left == pytest.approx(9.25, rel=0.3)
+    count.close()
+
+
+def test_times_of_an_epoch_cover_the_steps_since_the_start(tmp_path):
+    """Of an epoch of 4 steps the first is made before the run stops: the row of times is of the other 3."""
+    trainer, run = compiled(), RunFolder(tmp_path)
+    count = Progress(first_step=1, total_steps=8, steps_per_epoch=4, batch_size=12)
+    callbacks = [count, RecordEpoch(run, Checkpoints(run.checkpoints, trainer), count)]
+    trainer.fit(one_batch(), steps_per_epoch=3, epochs=1, verbose=0, callbacks=callbacks)
+    trainer.fit(one_batch(), steps_per_epoch=4, initial_epoch=1, epochs=2, verbose=0, callbacks=callbacks)
+    times = run.read_times()
+    assert times.step.tolist() == [4, 8]
+    assert times.steps.tolist() == [3, 4]
+    assert (times.seconds > times.seconds_per_step * times.steps * 0.3).all()
+    assert (times.seconds_between >= 0).all() and times.waiting_share.between(0, 1).all()
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path):

@@ -1,0 +1,106 @@
+"""Decides how a run looks as one picture: its curves, `curves.png`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from keras_reid.files import whole_or_not_at_all
+from keras_reid.training.run_folder import RunFolder
+
+# Of Okabe and Ito: apart for colour-blind eyes, too.
+_BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+_MARKED = 30  # points of a curve up to which each is marked: a single one would not show
+_WIDE = 20  # largest / smallest number of a panel from which on its axis is logarithmic
+_LOSSES = {
+    "loss": ("loss", _BLUE, "-"),
+    "metric_loss": ("of pairs alone", _GREEN, "--"),
+    "identity_loss": ("identity", _VERMILION, "--"),
+    "center_loss": ("center", _PURPLE, "--"),
+}
+_DISTANCES = {
+    "hardest_positive_distance": ("hardest positive", _VERMILION, "-"),
+    "positive_distance": ("mean positive", _VERMILION, ":"),
+    "hardest_negative_distance": ("hardest negative", _BLUE, "-"),
+    "negative_distance": ("mean negative", _BLUE, ":"),
+}
+_SCORES = {
+    "val_mean_average_precision": ("mAP", _BLUE, "-"),
+    "val_top1": ("top-1", _VERMILION, "-"),
+}
+_SHARES = {
+    "active_triplets": ("triplets that are active", _BLUE, "-"),
+    "identity_accuracy": ("training people recognised", _GREEN, "-"),
+}
+
+
+def draw_curves(run: RunFolder) -> None:
+    """Writes `curves.png` from `metrics.csv` and `times.csv`; nothing before the first epoch."""
+    metrics, times = run.read_metrics(), run.read_times()
+    if not len(metrics):
+        return
+    with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "font.size": 10, "axes.titlesize": 11}):
+        figure = Figure(figsize=(11, 11), layout="constrained")
+        panels = figure.subplots(4, 2, sharex=True)
+        figure.suptitle(f"{run.path.absolute().name}, after epoch {metrics.epoch.iloc[-1]}")
+        (loss, scores), (distances, shares), (norm, rate), (speed, waiting) = panels
+        _paint(loss, metrics, _LOSSES, "loss, mean of the epoch", may_be_logarithmic=True)
+        _paint(scores, metrics, _SCORES, "scores on query and gallery, %", percent=True)
+        _paint(distances, metrics, _DISTANCES, "distances in a batch")
+        _paint(shares, metrics, _SHARES, "shares in training, %", percent=True)
+        _paint(norm, metrics, {"embedding_norm": ("", _BLUE, "-")}, "norm of the embeddings")
+        _paint(rate, metrics, {"learning_rate": ("", _BLUE, "-")}, "learning rate", may_be_logarithmic=True)
+        _paint(speed, times, {"images_per_second": ("", _BLUE, "-")}, "training images per second")
+        _paint(waiting, times, {"waiting_share": ("", _BLUE, "-")}, "time waiting for input, %", percent=True)
+        for axes in panels[-1]:
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        with whole_or_not_at_all(run.curves) as temporary:
+            figure.savefig(temporary, dpi=100)
+
+
+def _paint(
+    axes: Axes,
+    rows: pd.DataFrame,
+    lines: Mapping[str, tuple[str, str, str]],
+    title: str,
+    *,
+    percent: bool = False,
+    may_be_logarithmic: bool = False,
+) -> None:
+    """Paints columns of rows by epoch.
+
+    Args:
+        axes: to paint on.
+        rows: of `metrics.csv` or `times.csv`.
+        lines: name of a column -> label (may be empty), colour, style; columns that are not there are left out.
+        title: of the panel; it names the quantity and its unit.
+        percent: the columns are fractions.
+        may_be_logarithmic: the axis is, where numbers lie far apart.
+    """
+    axes.set_title(title, loc="left")
+    shown = {name: rows[["epoch", name]].dropna() for name in lines if name in rows and rows[name].notna().any()}
+    for name, points in shown.items():
+        label, colour, style = lines[name]
+        marker = {"marker": "o", "markersize": 4} if len(points) <= _MARKED else {}
+        marker |= {"markerfacecolor": "white"} if marker and style != "-" else {}
+        values = 100 * points[name] if percent else points[name]
+        axes.plot(points.epoch, values, color=colour, linestyle=style, label=label or None, **marker)
+    if not shown:
+        axes.text(0.5, 0.5, "nothing yet", transform=axes.transAxes, ha="center", color="grey")
+        return
+    numbers = pd.concat([points[name] for name, points in shown.items()])
+    if may_be_logarithmic and numbers.min() > 0 and numbers.max() > _WIDE * numbers.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if numbers.max() < 100 * numbers.min() else (1,)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_ylim(bottom=min(0, numbers.min()), top=102 if percent else 1.06 * numbers.max() or 1)
+    axes.yaxis.set_major_formatter("{x:g}")
+    if len(shown) > 1 or any(lines[name][0] not in title for name in shown):
+        axes.legend(fontsize=8, framealpha=0.7)

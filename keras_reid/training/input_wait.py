@@ -1,0 +1,53 @@
+"""Decides how long a step waits for its batch: Keras fetches it inside the compiled step, unseen by callbacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from keras_reid.keras2 import tf
+
+
+class TimedIterator:
+    """An iterator that tells how long each of its batches took to come; made inside a step, compiled or eager.
+
+    Args:
+        iterator: of batches, also a distributed one.
+        tell: takes the seconds of a batch.
+    """
+
+    def __init__(self, iterator, tell: Callable[[float], None]):
+        self._iterator, self._tell = iterator, tell
+
+    def __next__(self):
+        # Python's clock: tf.timestamp refuses to run under op determinism.
+        began = tf.numpy_function(_now, [], tf.float64)
+        with tf.control_dependencies([began]):
+            batch = next(self._iterator)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            tf.numpy_function(self._end, [began], [])
+        return batch
+
+    def _end(self, began) -> None:
+        self._tell(float(_now() - began))
+
+
+def _now() -> np.float64:
+    return np.float64(time.perf_counter())  # run eagerly, TensorFlow would make a Python number float32
+
+
+def with_timed_batches(train_function: Callable, tell: Callable[[float], None]) -> Callable:
+    """Returns a step of `keras.Model.make_train_function` that tells how long it waited for each of its batches.
+
+    Args:
+        train_function: takes an iterator; a `tf.function`, or a Python function where the model runs eagerly.
+        tell: takes the seconds of a batch.
+    """
+    python_function = getattr(train_function, "python_function", None)
+    if python_function is None:
+        return lambda iterator: train_function(TimedIterator(iterator, tell))
+    # Called from a converted function Keras's own is not converted, and its loop over `steps_per_execution` must be.
+    converted = tf.autograph.to_graph(python_function)
+    return tf.function(lambda iterator: converted(TimedIterator(iterator, tell)), reduce_retracing=True)

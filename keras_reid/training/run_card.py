@@ -1,0 +1,119 @@
+"""Decides what the record of a run says: `run_card.json` for programs, `run_card.md`, the same, for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from keras_reid.data.fingerprint import changed_splits
+from keras_reid.errors import ReidError
+from keras_reid.files import write_text
+from keras_reid.training.run_card_text import as_markdown
+from keras_reid.training.run_folder import RunFolder
+
+FORMAT_VERSION = 1
+
+
+def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, environment: Mapping) -> str | None:
+    """Writes the card of a run that begins or goes on.
+
+    Data and environment are kept as a list, with an entry more where they are others than when the run stopped.
+
+    Args:
+        run: the run's folder.
+        facts: what stays: command, flags, seed, steps_per_epoch, started_from, licence_notes.
+        step: that the run goes on from, 0 at its beginning.
+        data: of `keras_reid.data.fingerprint`.
+        environment: of `keras_reid.training.environment`, and the precision.
+
+    Returns:
+        A line on how the data have changed since it stopped; None where they have not.
+
+    Raises:
+        ReidError: `run_card.json` is damaged.
+    """
+    held = read_card(run)
+    known, places = (_before(step, held.get(name, [])) for name in ("data", "environments"))
+    changes = changed_splits(known[-1], data) if known else []
+    card = {
+        "format_version": FORMAT_VERSION,
+        **facts,
+        "data": _with_entry(known, data, step),
+        "environments": _with_entry(places, environment, step),
+    }
+    _write(run, card)
+    if not changes:
+        return None
+    return f"the data set is not the one that the run was trained on up to step {step}: {'; '.join(changes)}"
+
+
+def update_card(run: RunFolder) -> None:
+    """Writes the card anew with all that the run folder knows now; nothing where no card was begun."""
+    card = read_card(run)
+    if card:
+        _write(run, card)
+
+
+def read_card(run: RunFolder) -> dict:
+    """Returns `run_card.json`, empty where there is none."""
+    if not run.card.exists():
+        return {}
+    try:
+        card = json.loads(run.card.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReidError(f"{str(run.card)!r} is damaged ({error}). Delete it: it is made again.") from error
+    kinds = {"data": list, "environments": list, "flags": dict}
+    if not isinstance(card, dict) or not all(isinstance(card.get(name), kind) for name, kind in kinds.items()):
+        raise ReidError(f"{str(run.card)!r} is damaged. Delete it: it is made again.")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise ReidError(
+            f"{str(run.card)!r} has format {card.get('format_version')}, this version reads {FORMAT_VERSION}: update "
+            "keras_reid, or delete the file."
+        )
+    return card
+
+
+def _write(run: RunFolder, card: Mapping) -> None:
+    evaluation, metrics = run.read_evaluation(), run.read_metrics()
+    epochs, planned = int(metrics.epoch.max()) if len(metrics) else 0, int(card["flags"]["epochs"])
+    card = {
+        **card,
+        "epochs": epochs,
+        "scored_epoch": evaluation.get("epochs"),
+        "finished": epochs == planned == evaluation.get("epochs"),
+        "speed": _speed(run.read_times()),
+        "scores": {**evaluation.get("scores", {}), **evaluation.get("baselines", {})},
+        "intervals": evaluation.get("intervals", {}),
+        "exports": evaluation.get("exports", {}),
+        "diagnosis": run.read_diagnosis(),
+    }
+    write_text(run.card, json.dumps(card, indent=2) + "\n")
+    write_text(run.card_text, as_markdown(card))
+
+
+def _before(step: int, entries: Sequence[Mapping]) -> list[dict]:
+    """Returns the entries of steps that were made: a start whose steps are lost, and made again, says nothing."""
+    return [dict(entry) for entry in entries if entry["from_step"] < step]
+
+
+def _with_entry(entries: Sequence[Mapping], newest: Mapping, step: int) -> list[dict]:
+    """Returns entries with one more for the steps after `step`, unless it says the same as the one before."""
+    entry = {"from_step": step, **newest}
+    same = entries and {**entries[-1], "from_step": step} == entry
+    return [*entries] if same else [*entries, entry]
+
+
+def _speed(times: pd.DataFrame) -> dict:
+    """Returns what `times.csv` says of the run as a whole; empty before the first epoch."""
+    if not {"steps", "seconds_per_step", "waiting_share"} <= set(times) or not len(times):
+        return {}
+    return {
+        "seconds_per_step": float(times.seconds_per_step.median()),
+        "images_per_second": float(times.images_per_second.median()),
+        "waiting_share": float((times.waiting_share * times.seconds).sum() / times.seconds.sum()),
+        "steps_timed": int(times.steps.sum()),
+        "seconds_in_steps": float(times.seconds.sum()),
+        "seconds_between": float(times.seconds_between.sum()),
+    }
