@@ -1,6 +1,8 @@
-"""Decides what the averaged weights are: an exponential moving average over the steps, beside those that train."""
+"""Decides what the averaged weights are: a moving average beside those that train, or what an optimizer averaged."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
@@ -53,3 +55,35 @@ class WeightAverage(tf.Module):
         values = iter(self.values)
         for name, count in self._layers:
             model.get_layer(name).set_weights([next(values).numpy() for _ in range(count)])
+
+
+def copy_optimizer_average(optimizer, model: keras.Model, copy: keras.Model) -> None:
+    """Sets the weights of a copy to the averages that an optimizer of tensorflow-addons keeps of the model's.
+
+    Args:
+        optimizer: with slots "average".
+        model: that it trains.
+        copy: with the same layers.
+    """
+    for layer in model.layers:
+        values = [optimizer.get_slot(weight, "average") if weight.trainable else weight for weight in layer.weights]
+        copy.get_layer(layer.name).set_weights([value.numpy() for value in values])
+
+
+def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
+    """Sets the moving statistics of each BatchNormalization to the mean of the batches' own, under the weights as are.
+
+    Those of a mean of weights are not the mean of those of the weights (Izmailov et al. 2018, arXiv 1803.05407, 3.2).
+
+    Args:
+        model: whose statistics are set.
+        batches: images `[B, H, W, 3]`.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for count, images in enumerate(batches):
+        for layer in layers:
+            layer.momentum = count / (count + 1)  # the mean so far keeps its share
+        model(images, training=True)
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
