@@ -102,7 +102,7 @@ def has_average(optimizer) -> bool:
     """Whether an optimizer has averaged weights by now: before the first its slots hold zeros."""
     if not keeps_average(optimizer):
         return False
-    return int(optimizer.iterations) > inner_optimizer(optimizer).get_config().get("start_averaging", 0)
+    return int(optimizer.iterations.numpy()) > inner_optimizer(optimizer).get_config().get("start_averaging", 0)
 
 
 def _addons_optimizers(name: str):

@@ -159,9 +159,9 @@ class TripletTrainer(keras.Model):
     def freeze_backbone(self, steps: int) -> None:
         """Freezes all but the head for the first steps of the run, and frees it once they are made.
 
-        To be called before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone normalises by
-        its moving statistics, which do not move, and no backward pass runs through it. What the trainer has beside the
-        embedder learns from the first step. Freed, Adam counts the steps of these weights from there.
+        To be called inside `fit` before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone
+        normalises by its moving statistics, which do not move, and no backward pass runs through it. What the trainer
+        has beside the embedder learns from the first step. Freed, Adam counts the steps of these weights from there.
 
         Args:
             steps: how many.
@@ -174,10 +174,12 @@ class TripletTrainer(keras.Model):
             raise ReidError("the embedder has no layer named head_...: all of it would be frozen, and nothing learned.")
         if not self._backbone:
             return
-        frozen = int(self.optimizer.iterations) < steps
+        frozen = int(self.optimizer.iterations.numpy()) < steps
+        # What is, not what this last did: `fit` begins with what was frozen in compile, and leaves as it was called.
         if frozen == self._backbone[0].trainable or steps != self._frozen_steps:
             if self._backbone[0].trainable:  # of all weights, so that each checkpoint of the run has the same shape
-                create_state(self.optimizer, self.trainable_variables)
+                with self.distribute_strategy.scope():
+                    create_state(self.optimizer, self.trainable_variables)
             for layer in self._backbone:
                 layer.trainable = not frozen
             self.__dict__["_frozen_steps"] = steps
