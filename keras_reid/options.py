@@ -184,16 +184,35 @@ def train_flags() -> Flags:
     _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", 0)
     _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.", 0, 1)
     _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", 0)
-    _enum(values, "optimizer", "adam", ("adam", "adamw", "sgd"), "Optimizer.")
-    _float(values, "learning_rate", 3e-4, "Learning rate before any decay.")
-    _float(values, "weight_decay", 5e-4, "Decoupled weight decay of adamw; other optimizers have none.")
+    _enum(
+        values,
+        "optimizer",
+        "adam",
+        ("adam", "adamw", "sgd", "tfa_radam", "tfa_lamb", "tfa_lookahead", "tfa_swa"),
+        "sgd has Nesterov momentum 0.9. tfa_ ones are tensorflow-addons': RectifiedAdam, LAMB, and on Adam Lookahead "
+        "and SWA, which ships the mean of the last quarter's epochs.",
+    )
+    _float(values, "learning_rate", 3e-4, "Learning rate after any warm-up and before any decay.")
+    _float(values, "weight_decay", 5e-4, "Decoupled, of adamw, tfa_radam and tfa_lamb; other optimizers have none.")
+    _float(values, "clip_norm", 0.0, "Largest norm of the gradient of all weights together; 0 is off.", 0)
     _enum(
         values,
         "schedule",
         "trinet",
-        ("trinet", "constant"),
-        "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially.",
+        ("trinet", "cosine", "step", "constant"),
+        "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially; cosine: from the warm-up's "
+        "end to 0; step: a tenth after each of --decay_epochs. All over --epochs: with more of them the rate differs.",
     )
+    _string(values, "decay_epochs", "", "Of --schedule=step, such as 40,70; by default a third and 7/12 of --epochs.")
+    _float(values, "warmup_epochs", 0.0, "Epochs in which the rate rises linearly from a tenth, before any decay.", 0)
+    _string(
+        values,
+        "layer_learning_rates",
+        "",
+        "Factors on the rate for stem, stage1 to stage4, head, or backbone (all but head): backbone=0.1,stage4=0.5.",
+    )
+    _integer(values, "freeze_backbone_epochs", 0, "First epochs in which the head alone learns; adam, adamw, sgd.", 0)
+    _boolean(values, "jit_compile", False, "Compile the training step by XLA: slower to start; one replica only.")
     _enum(
         values,
         "mixed_precision",
@@ -205,6 +224,7 @@ def train_flags() -> Flags:
     _integer(values, "save_every_steps", 0, "Steps between checkpoints inside an epoch; 0: at its end only.", 0)
     _integer(values, "profile_steps", 0, "Steps to profile for TensorBoard, after the first three; 0 is off.", 0)
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
+    _integer(values, "early_stop", 0, "Evaluations without a better mAP after which training ends; 0 is off.", 0)
     _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
     _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0, 2**32 - 1)

@@ -27,6 +27,9 @@ from keras_reid.interrupts import Interrupted
 from keras_reid.training.run_card import begin_card, read_card, update_card
 from keras_reid.training.run_folder import RunFolder
 
+# Under tfa_swa: from so many training batches the statistics of what ships are taken.
+STATISTICS_BATCHES = 16
+
 
 class TrainingData(NamedTuple):
     """What a run trains and is scored on.
@@ -51,10 +54,10 @@ def train(flags: options.Flags) -> None:
     defaults = options.as_text(options.train_flags())
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags)
-    if run.read_evaluation().get("epochs") == flags.epochs:
+    if run.read_evaluation().get("epochs") in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs):
         if not read_card(run).get("finished", True):  # it was killed between its scores and its card
             keep_record(run)
-        return report(run)
+        return report(run, early_stop=flags.early_stop)
 
     # --- The network, and where its run stopped.
     from keras_reid.evaluation import RetrievalEvaluation
@@ -84,7 +87,7 @@ def train(flags: options.Flags) -> None:
             keep_record(run)
         raise
     keep_record(run)
-    report(run)
+    report(run, early_stop=flags.early_stop)
 
 
 def read_data(flags: options.Flags) -> TrainingData:
@@ -126,12 +129,15 @@ def build_trainer(flags: options.Flags, data: TrainingData):
     from keras_reid.losses import build_loss
     from keras_reid.models import build_embedder
     from keras_reid.training import TripletTrainer, build_augmentation, build_optimizer
-    from keras_reid.training.optimizers import build_schedule
+    from keras_reid.training.layer_rates import read_layer_learning_rates
+    from keras_reid.training.schedules import build_schedule
 
     loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
-    schedule = build_schedule(
-        flags.schedule, flags.learning_rate, total_steps=flags.epochs * data.steps_per_epoch
-    )
+    length = {"epochs": flags.epochs, "steps_per_epoch": data.steps_per_epoch}
+    decay = options.given(flags, "warmup_epochs", "decay_epochs")
+    schedule = build_schedule(flags.schedule, flags.learning_rate, **length, **decay)
+    regularization = options.given(flags, "weight_decay", "clip_norm")
+    optimizer = build_optimizer(flags.optimizer, schedule, **length, **regularization)
     embedder = build_embedder(
         **options.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding"),
         image_size=(flags.image_height, flags.image_width),
@@ -141,15 +147,38 @@ def build_trainer(flags: options.Flags, data: TrainingData):
         embedder,
         person_ids=data.images.person_id,
         **options.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
+        layer_learning_rates=read_layer_learning_rates(flags.layer_learning_rates),
         augmentation=build_augmentation(
             **options.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
         ),
     )
-    trainer.compile(
-        optimizer=build_optimizer(flags.optimizer, schedule, weight_decay=flags.weight_decay),
-        loss=loss,
-    )
+    trainer.compile(optimizer=optimizer, loss=loss, jit_compile=flags.jit_compile)
+    if flags.freeze_backbone_epochs > flags.epochs:
+        frozen = flags.freeze_backbone_epochs
+        raise ReidError(f"--freeze_backbone_epochs={frozen}, expected at most --epochs={flags.epochs}.")
+    if flags.freeze_backbone_epochs:
+        trainer.freeze_backbone(flags.freeze_backbone_epochs * data.steps_per_epoch)
+    if flags.optimizer == "tfa_swa":
+        batches = training_batches(flags, data, cache="none").take(STATISTICS_BATCHES)
+        trainer.statistics_batches = batches.map(lambda images, person_ids: images)
     return trainer
+
+
+def training_batches(flags: options.Flags, data: TrainingData, *, start_step: int = 0, cache: str):
+    """Returns the batches of the run from a step on, a `tf.data.Dataset` of (images, person ids)."""
+    from keras_reid.data.augmentation import Augmentation
+    from keras_reid.data.pipeline import training_dataset
+
+    return training_dataset(
+        data.images.image_path,
+        data.images.person_id,
+        **options.given(flags, "identities_per_batch", "images_per_identity", "epochs", "seed"),
+        image_size=(flags.image_height, flags.image_width),
+        augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
+        start_step=start_step,
+        cache=cache,
+        **data.labels,
+    )
 
 
 def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_per_epoch: int) -> int:
@@ -167,22 +196,21 @@ def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_pe
 
 def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, doctor, evaluation, *, first_step: int):
     """Trains from a step to the last one: progress, records, checkpoints, evaluations; stops on a signal."""
-    from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.images import raise_for_undecodable
-    from keras_reid.data.pipeline import training_dataset
     from keras_reid.keras2 import tf
     from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation, ShowEpoch
     from keras_reid.training.checkpoints import GoOnInEpoch
+    from keras_reid.training.layer_rates import FreezeBackbone
     from keras_reid.training.profiling import ProfileSteps
     from keras_reid.training.tensorboard import EmbeddingHistograms
 
     steps, total_steps = data.steps_per_epoch, data.steps_per_epoch * flags.epochs
-    batch = options.given(flags, "identities_per_batch", "images_per_identity")
     batch_size = flags.identities_per_batch * flags.images_per_identity
     progress = Progress(first_step=first_step, total_steps=total_steps, steps_per_epoch=steps, batch_size=batch_size)
-    record = RecordEvaluation(run)
+    record = RecordEvaluation(run, early_stop=flags.early_stop)
     record.set_model(trainer)
     callbacks = [
+        *([FreezeBackbone(flags.freeze_backbone_epochs * steps)] if flags.freeze_backbone_epochs else []),
         doctor,
         progress,
         RecordEpoch(run, checkpoints, progress, save_every_steps=flags.save_every_steps),
@@ -199,27 +227,19 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
             score_epoch(run, evaluation, record, epoch)  # it stopped between the epoch and its scores
         while progress.step < total_steps:
             epoch, made = divmod(progress.step, steps)
-            dataset = training_dataset(
-                data.images.image_path,
-                data.images.person_id,
-                **batch,
-                **options.given(flags, "epochs", "seed", "cache"),
-                image_size=(flags.image_height, flags.image_width),
-                augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
-                start_step=progress.step,
-                **data.labels,
-            )
+            if not made and run.stopped_after(flags.early_stop):
+                break
             # A run that stopped inside an epoch first makes the rest of it.
             trainer.fit(
-                dataset,
+                training_batches(flags, data, start_step=progress.step, cache=flags.cache),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if made else flags.epochs,
                 steps_per_epoch=steps - made,
                 callbacks=[*callbacks, *([GoOnInEpoch(trainer)] if made else [])],
                 verbose=0,
             )
-        if evaluation.scored_epoch != flags.epochs:
-            score_epoch(run, evaluation, record, flags.epochs)
+        if evaluation.scored_epoch != progress.step // steps:
+            score_epoch(run, evaluation, record, progress.step // steps)
     except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError) as error:
         raise_for_undecodable(list(data.images.image_path), error)
     except Interrupted:
@@ -336,7 +356,7 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: p
     intervals = {name: parity["intervals"] for name, parity in parities.items()}
     summary = {
         "dataset": dataset,
-        "epochs": flags.epochs,
+        "epochs": evaluation.scored_epoch,
         "exports": exports,
         "scores": {"live": live, **scores},
         "intervals": {"live": confidence_intervals(evaluation.result), **intervals},
@@ -344,12 +364,14 @@ def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: p
     run.record_evaluation(summary)
 
 
-def report(run: RunFolder) -> None:
+def report(run: RunFolder, *, early_stop: int) -> None:
     """Prints the table of a finished run, and where everything lies."""
     from keras_reid.evaluation import scores_table
 
     evaluation = run.read_evaluation()
-    print(f"\n{evaluation['dataset']}, after epoch {evaluation['epochs']}")
+    stopped = evaluation["epochs"] == run.stopped_after(early_stop)
+    why = f", stopped early: no better mAP in {early_stop} evaluations (--early_stop)" if stopped else ""
+    print(f"\n{evaluation['dataset']}, after epoch {evaluation['epochs']}{why}")
     print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
     places = (run.card_text, run.curves, run.evaluation, run.metrics, run.last_model, run.best_model)
     places = [place.name for place in places if place.exists()]

@@ -5,11 +5,15 @@ from keras_reid._lazy import lazy_attributes
 __all__ = [
     "Checkpoints",
     "CollapseDoctor",
+    "CosineSchedule",
     "DeviceAugmentation",
+    "FreezeBackbone",
+    "StepSchedule",
     "TrinetSchedule",
     "TripletTrainer",
     "build_augmentation",
     "build_optimizer",
+    "build_schedule",
     "resolve_precision",
 ]
 
@@ -18,11 +22,15 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "Checkpoints": ".checkpoints",
         "CollapseDoctor": ".diagnosis",
+        "CosineSchedule": ".schedules",
         "DeviceAugmentation": ".augmentation",
-        "TrinetSchedule": ".optimizers",
+        "FreezeBackbone": ".layer_rates",
+        "StepSchedule": ".schedules",
+        "TrinetSchedule": ".schedules",
         "TripletTrainer": ".trainer",
         "build_augmentation": ".augmentation",
         "build_optimizer": ".optimizers",
+        "build_schedule": ".schedules",
         "resolve_precision": ".precision",
     },
 )

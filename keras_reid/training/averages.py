@@ -1,6 +1,8 @@
-"""Decides what the averaged weights are: an exponential moving average over the steps, beside those that train."""
+"""Decides what the averaged weights are: a moving average beside those that train, or what an optimizer averaged."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
@@ -50,6 +52,38 @@ class WeightAverage(tf.Module):
         """Sets the weights of a model with the same layers to the average."""
         for value, weight in zip(self.values, _weights_by_layer(model)):
             weight.assign(value)
+
+
+def copy_optimizer_average(optimizer, model: keras.Model, copy: keras.Model) -> None:
+    """Sets the weights of a copy to the averages that an optimizer of tensorflow-addons keeps of the model's.
+
+    Args:
+        optimizer: with slots "average".
+        model: that it trains.
+        copy: with the same layers.
+    """
+    for layer in model.layers:
+        values = [optimizer.get_slot(weight, "average") if weight.trainable else weight for weight in layer.weights]
+        copy.get_layer(layer.name).set_weights([value.numpy() for value in values])
+
+
+def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
+    """Sets the moving statistics of each BatchNormalization to the mean of the batches' own, under the weights as are.
+
+    Those of a mean of weights are not the mean of those of the weights (Izmailov et al. 2018, arXiv 1803.05407, 3.2).
+
+    Args:
+        model: whose statistics are set.
+        batches: images `[B, H, W, 3]`.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for count, images in enumerate(batches):
+        for layer in layers:
+            layer.momentum = count / (count + 1)  # the mean so far keeps its share
+        model(images, training=True)
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
 
 
 def _weights_by_layer(model: keras.Model) -> list[tf.Variable]:

@@ -151,20 +151,25 @@ class RecordEpoch(keras.callbacks.Callback):
 
 
 class RecordEvaluation(keras.callbacks.Callback):
-    """Adds the scores to the epoch's row and to TensorBoard, keeps the best model so far. Comes after the evaluation.
+    """Adds the scores to the epoch's row and to TensorBoard, keeps the best model so far, stops early.
+
+    It comes after the evaluation.
 
     Args:
         run: the run's folder.
+        early_stop: evaluations without a better mAP after which training ends; 0 is off.
     """
 
-    def __init__(self, run: RunFolder):
+    def __init__(self, run: RunFolder, *, early_stop: int = 0):
         super().__init__()
-        self._run = run
+        self._run, self._early_stop = run, early_stop
 
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
             scores = {name: value for name, value in logs.items() if name.startswith("val_")}
             self.record({**self._run.last_row(), **scores})
+            if self._run.stopped_after(self._early_stop):  # from the file alone: a resumed run decides the same
+                self.model.stop_training = True
 
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from keras_reid.errors import ReidError
 from keras_reid.files import remove, wait_for_disk, whole_or_not_at_all
 from keras_reid.keras2 import keras, tf
+from keras_reid.training.optimizers import create_state
 
 _KEPT = 2
 _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's folder
@@ -38,7 +39,7 @@ class Checkpoints:
     ):
         self._folder, self._best_step = Path(folder), best_step
         # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
-        trainer.optimizer.build(trainer.trainable_variables)
+        create_state(trainer.optimizer, trainer.trainable_variables)
         report = {f"report_{metric.name}": metric for metric in trainer.metrics}
         states = {name: _State(watcher) for name, watcher in (watchers or {}).items()}
         self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **trainer.learned_parts, **report, **states)

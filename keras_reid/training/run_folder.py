@@ -21,6 +21,7 @@ FREE_FLAGS = frozenset(
         "evaluate_every",
         "save_every_steps",
         "epochs",
+        "early_stop",
         "batch_size",
         "score_baselines",
         "cache",
@@ -168,6 +169,23 @@ class RunFolder:
         if BEST_BY not in metrics or metrics[BEST_BY].isna().all():
             return {}
         return metrics.loc[metrics[BEST_BY].idxmax()].dropna().to_dict()
+
+    def stopped_after(self, evaluations: int) -> int | None:
+        """Returns the epoch whose score was the n-th in a row that is not above the best before; None before it.
+
+        Args:
+            evaluations: n; 0 is never.
+        """
+        best, since = float("-inf"), 0
+        metrics = self.read_metrics()
+        if not evaluations or BEST_BY not in metrics:
+            return None
+        for epoch, score in zip(metrics.epoch, metrics[BEST_BY]):
+            if score == score:  # not an epoch without a score
+                best, since = max(best, score), 0 if score > best else since + 1
+            if since == evaluations:
+                return int(epoch)
+        return None
 
     def best_step(self) -> int | None:
         """Returns the steps made when the network was best."""

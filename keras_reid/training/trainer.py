@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
@@ -10,9 +10,17 @@ from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.models import rebuild_in_float32
-from keras_reid.training.averages import WeightAverage
+from keras_reid.training.averages import WeightAverage, copy_optimizer_average, fit_statistics
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 from keras_reid.training.input_wait import with_timed_batches
+from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
+from keras_reid.training.optimizers import (
+    create_state,
+    current_learning_rate,
+    has_average,
+    inner_optimizer,
+    keeps_average,
+)
 
 NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
 # Order and names of what a step reports, beside the learning rate and what the weighted terms add.
@@ -57,14 +65,22 @@ class TripletTrainer(keras.Model):
         center_loss_weight: of center loss; 0 is off.
         augmentation: a layer that changes the images of a training step, such as `build_augmentation` makes.
         ema: decay of an exponential moving average of the embedder's weights, which then ships; 0 is off.
+        layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
+            head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
+            beside the embedder (a neck, a classifier) keeps the rate.
         **kwargs: of `keras.Model`.
 
     Attributes:
         seconds_waiting: that the steps so far have waited for their batches.
+        statistics_batches: batches of training images `[B, H, W, 3]`, the same each time. Under tensorflow-addons' SWA
+            the statistics of BatchNormalization in what ships are taken from them.
 
     Raises:
-        ReidError: a weight is negative, or needs person_ids; a decay that is not from 0 to below 1.
+        ReidError: a weight is negative, or needs person_ids; a decay that is not from 0 to below 1; a part that the
+            embedder does not have, or its factor is not above 0.
     """
+
+    statistics_batches: Iterable | None = None
 
     def __init__(
         self,
@@ -76,6 +92,7 @@ class TripletTrainer(keras.Model):
         center_loss_weight: float = 0.0,
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
+        layer_learning_rates: Mapping[str, float] | None = None,
         **kwargs,
     ):
         # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
@@ -90,8 +107,11 @@ class TripletTrainer(keras.Model):
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
         self.embedder, self.augmentation = embedder, augmentation
         self.average = WeightAverage(embedder, ema) if ema else None
-        # Not by attribute: Keras would take the copy that ships for a part that is trained.
-        self.__dict__["_shipped"] = None
+        # Not by attribute: Keras would take the copy that ships for a part that is trained, and track the lists.
+        self.__dict__.update(_shipped=None, _factors=rate_factors(embedder, layer_learning_rates or {}))
+        # Those that the caller froze stay frozen.
+        backbone = [layer for layer in embedder.layers if part_of(layer.name) != "head" and layer.trainable_weights]
+        self.__dict__.update(_backbone=backbone, _frozen_steps=0)
         self.seconds_waiting = 0.0
         self._weights = {name: weight for name, weight in weights.items() if weight}
         self._features = self.identity_loss = self.center_loss = None
@@ -133,7 +153,40 @@ class TripletTrainer(keras.Model):
         # Keras wraps by the global policy of this moment; the embedder may have been built under another one.
         if _computes_in_float16(self.embedder) and not scales:
             optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+        if self._factors:
+            check_scalable(optimizer, "layer_learning_rates", legacy=True)
+        if keeps_average(optimizer):
+            self._check_average(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+
+    def freeze_backbone(self, steps: int) -> None:
+        """Freezes all but the head for the first steps of the run, and frees it once they are made.
+
+        To be called inside `fit` before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone
+        normalises by its moving statistics, which do not move, and no backward pass runs through it. What the trainer
+        has beside the embedder learns from the first step. Freed, Adam counts the steps of these weights from there.
+
+        Args:
+            steps: how many.
+
+        Raises:
+            ReidError: the embedder has no head of `build_embedder`, or the optimizer is another than adam, adamw, sgd.
+        """
+        check_scalable(self.optimizer, "freeze_backbone_epochs", legacy=False)
+        if not any(part_of(layer.name) == "head" for layer in self.embedder.layers):
+            raise ReidError("the embedder has no layer named head_...: all of it would be frozen, and nothing learned.")
+        if not self._backbone:
+            return
+        frozen = int(self.optimizer.iterations.numpy()) < steps
+        # What is, not what this last did: `fit` begins with what was frozen in compile, and leaves as it was called.
+        if frozen == self._backbone[0].trainable or steps != self._frozen_steps:
+            if self._backbone[0].trainable:  # of all weights, so that each checkpoint of the run has the same shape
+                with self.distribute_strategy.scope():
+                    create_state(self.optimizer, self.trainable_variables)
+            for layer in self._backbone:
+                layer.trainable = not frozen
+            self.__dict__["_frozen_steps"] = steps
+            self.make_train_function(force=True)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float32 embeddings `[B, D]`."""
@@ -151,7 +204,9 @@ class TripletTrainer(keras.Model):
         images, person_ids = _images_and_ids(data)
         if self.augmentation is not None:
             images = self.augmentation(images, training=True)
-        with tf.GradientTape() as tape:
+        # Keras marks the variables of a frozen layer as trainable all the same, and a tape would follow them.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.trainable_variables)
             features, neck_features = self._both_features(images)
             terms = {"metric_loss": self.compute_loss(images, person_ids, features)}
             if self.identity_loss is not None:
@@ -162,16 +217,15 @@ class TripletTrainer(keras.Model):
                 terms["center_loss"] = _share_of_mean(self.center_loss(features, person_ids))
             loss = terms["metric_loss"] + sum(weight * terms[name] for name, weight in self._weights.items())
         # `minimize` scales the loss and unscales the gradient where the optimizer is a LossScaleOptimizer.
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        scale_update(
+            self._update_factors(), lambda: self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        )
         if self.center_loss is not None:
             self.center_loss.update(features, person_ids)
         if self.average is not None:
             self.average.update(self.embedder)
         report = self._update_statistics({"loss": loss, **terms}, person_ids, features)
-        learning_rate = self.optimizer.learning_rate
-        if callable(learning_rate):  # the legacy optimizers, tensorflow-addons' among them, give the schedule itself
-            learning_rate = learning_rate(self.optimizer.iterations)
-        return {**report, "learning_rate": tf.convert_to_tensor(learning_rate)}
+        return {**report, "learning_rate": current_learning_rate(self.optimizer)}
 
     def test_step(self, data) -> dict:
         """Reports the compiled loss alone: the other terms know the training identities only."""
@@ -184,10 +238,19 @@ class TripletTrainer(keras.Model):
         """Returns the embedder as it ships: in float32, with the averaged weights where they are averaged.
 
         It is one model, which each call brings up to date. Under several workers all must call it at once.
+
+        Raises:
+            ReidError: tensorflow-addons' SWA has averaged, but there are no `statistics_batches`.
         """
         self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, into=self._shipped)
+        self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)
+        if has_average(self.optimizer):
+            copy_optimizer_average(inner_optimizer(self.optimizer), self.embedder, self._shipped)
+            if self.statistics_batches is None:
+                raise ReidError("SWA's averaged weights need statistics of their own: set trainer.statistics_batches.")
+            fit_statistics(self._shipped, self.statistics_batches)
         return self._shipped
 
     @property
@@ -205,6 +268,27 @@ class TripletTrainer(keras.Model):
     @property
     def metrics(self) -> list:
         return list(self._means.values())  # Keras resets these at the start of each epoch.
+
+    def _update_factors(self) -> list[tuple]:
+        """Returns (variable, factor) of the weights whose update is scaled, of those that train now."""
+        if not self._frozen_steps or not self._backbone[0].trainable:
+            return self._factors
+        factors = {variable.ref(): factor for variable, factor in self._factors}
+        restart = restart_factor(self.optimizer, self._frozen_steps)
+        for layer in self._backbone:
+            for variable in layer.trainable_weights:
+                factors[variable.ref()] = factors.get(variable.ref(), 1.0) * restart
+        return [(reference.deref(), factor) for reference, factor in factors.items()]
+
+    def _check_average(self, optimizer) -> None:
+        """Raises ReidError where the average that an optimizer keeps would not be the one that ships."""
+        if self.average is not None:
+            raise ReidError("--ema and --optimizer=tfa_swa both average the weights: leave out one of them.")
+        if _computes_in_float16(self.embedder):
+            raise ReidError(
+                "--optimizer=tfa_swa takes its average over all epochs, and a step that float16's loss scaling skips "
+                "may be one that it counts: use --mixed_precision=mixed_bfloat16 or float32, or another optimizer."
+            )
 
     def _both_features(self, images: tf.Tensor) -> tuple:
         """Returns what the pair and center losses see, and what the classifier sees, float32 `[B, D]` each."""

@@ -1,31 +1,40 @@
-"""Schedules against their formula, optimizers against their names, precision against the machine."""
+"""Optimizers: their names, clipping against NumPy, addons' averages; precision against the machine."""
 
+import importlib.util
+
+import numpy as np
 import pytest
 
+from keras_reid import TripletTrainer
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
-from keras_reid.training.optimizers import TrinetSchedule, build_optimizer, build_schedule
+from keras_reid.losses import BatchHardTripletLoss
+from keras_reid.training import Checkpoints
+from keras_reid.training.optimizers import build_optimizer
 from keras_reid.training.precision import resolve_precision
+from keras_reid.training.schedules import CosineSchedule
+from tests.conftest import tiny_embedder
+from tests.training.test_trainer import images, one_batch
+
+NEEDS_ADDONS = pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is None, reason="no tensorflow-addons")
+ADDONS = [pytest.param(name, marks=NEEDS_ADDONS) for name in ("tfa_radam", "tfa_lamb", "tfa_lookahead", "tfa_swa")]
 
 
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    # 3e-4 up to t0 = 15,000, then 3e-4 * 0.001 ** ((t - t0) / (t1 - t0)): half way sqrt(0.001), a thousandth at t1.
-    [(0, 3e-4), (15_000, 3e-4), (20_000, 3e-4 * 0.001**0.5), (25_000, 3e-7), (26_000, 3e-7)],
-)
-def test_trinet_schedule_is_the_paper_s(step, expected):
-    schedule = build_schedule("trinet", 3e-4, total_steps=25_000)
-    assert float(schedule(step)) == pytest.approx(expected, rel=1e-4)
+def trained(optimizer, steps=1, policy="float32", scale=None, **arguments) -> TripletTrainer:
+    """A trainer after some steps on one batch; the initial weights are always the same."""
+    keras.mixed_precision.set_global_policy(policy)
+    keras.utils.set_random_seed(3)
+    trainer = TripletTrainer(tiny_embedder(), **arguments)
+    if scale:
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=scale)
+    trainer.compile(optimizer, loss=BatchHardTripletLoss(margin="soft"))
+    if steps:
+        trainer.fit(one_batch(), steps_per_epoch=steps, verbose=0)
+    return trainer
 
 
-def test_schedule_survives_its_config():
-    schedule = TrinetSchedule(0.1, decay_start=3, total_steps=9)
-    twin = TrinetSchedule.from_config(schedule.get_config())
-    assert [float(twin(n)) for n in range(10)] == [float(schedule(n)) for n in range(10)]
-
-
-def test_constant_schedule_is_the_number():
-    assert build_schedule("constant", 0.25, total_steps=10) == 0.25
+def values(variables) -> np.ndarray:
+    return np.concatenate([variable.numpy().astype(np.float64).ravel() for variable in variables])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("adamw", "AdamW"), ("sgd", "SGD")])
@@ -39,11 +48,9 @@ def test_optimizers_by_name(name, kind):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (lambda: build_schedule("linear", 0.1, total_steps=1), "--schedule=linear, expected one of trinet"),
-        (lambda: build_schedule("trinet", 0.0, total_steps=1), "--learning_rate=0.0, expected a number above 0"),
-        (lambda: build_schedule("trinet", float("nan"), total_steps=1), "--learning_rate=nan"),
         (lambda: build_optimizer("lion", 0.1), "--optimizer=lion, expected one of adam"),
         (lambda: build_optimizer("adamw", 0.1, weight_decay=-1), "--weight_decay=-1"),
+        (lambda: build_optimizer("adam", 0.1, clip_norm=-1), "--clip_norm=-1"),
         (lambda: resolve_precision("float16", gpus=0, cpu_has_bfloat16=True), "--mixed_precision=float16, expected"),
     ],
 )
@@ -65,3 +72,102 @@ def test_wrong_values_are_named(arguments, text):
 )
 def test_auto_precision(flag, gpus, cpu_has_bfloat16, policy):
     assert resolve_precision(flag, gpus=gpus, cpu_has_bfloat16=cpu_has_bfloat16) == policy
+
+
+@pytest.mark.parametrize(("policy", "scale"), [("float32", None), ("mixed_float16", 2.0**10)])
+def test_the_gradient_is_clipped_as_a_whole_and_unscaled(policy, scale):
+    """One step of SGD without momentum moves the weights by the gradient: g, and g * 0.01 / |g| when it is clipped."""
+    begin = values(trained(keras.optimizers.SGD(0.0), policy=policy, scale=scale).trainable_variables)
+    free, clipped = (
+        values(trained(optimizer, policy=policy, scale=scale).trainable_variables) - begin
+        for optimizer in (keras.optimizers.SGD(1.0), keras.optimizers.SGD(1.0, global_clipnorm=0.01))
+    )
+    length = np.sqrt(np.sum(free**2))
+    assert length > 0.1
+    np.testing.assert_allclose(clipped, free * 0.01 / length, rtol=2e-3, atol=1e-7)
+    assert build_optimizer("sgd", 1.0, clip_norm=0.01).global_clipnorm == 0.01
+    assert build_optimizer("adam", 1.0).global_clipnorm is None
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", ADDONS)
+def test_addons_optimizers_clip_too(name, policy):
+    """After one step Adam's first moments are 0.1 * gradient."""
+    if (name, policy) == ("tfa_swa", "mixed_float16"):
+        pytest.skip("refused")
+    scale = 2.0**10 if policy == "mixed_float16" else None
+    trainer = trained(build_optimizer(name, 1e-3, clip_norm=0.01), policy=policy, scale=scale)
+    optimizer = getattr(trainer.optimizer, "inner_optimizer", trainer.optimizer)
+    optimizer = getattr(optimizer, "_optimizer", optimizer)
+    moments = values([optimizer.get_slot(variable, "m") for variable in trainer.trainable_variables])
+    assert np.sqrt(np.sum(moments**2)) == pytest.approx(0.1 * 0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", *ADDONS])
+def test_a_restored_optimizer_goes_on_bit_by_bit(tmp_path, name, policy):
+    if (name, policy) == ("tfa_swa", "mixed_float16"):
+        pytest.skip("refused")
+
+    def build():
+        schedule = CosineSchedule(0.01, total_steps=100, warmup_steps=8)
+        return build_optimizer(name, schedule, weight_decay=0.01, clip_norm=1.0, epochs=2, steps_per_epoch=4)
+
+    whole = trained(build(), steps=0, policy=policy)
+    checkpoints = Checkpoints(tmp_path, whole)
+    whole.fit(one_batch(), steps_per_epoch=7, verbose=0)  # Lookahead has looked once
+    checkpoints.save(7)
+    rates = whole.fit(one_batch(), steps_per_epoch=7, verbose=0).history["learning_rate"]
+
+    other = trained(build(), steps=0, policy=policy)
+    assert Checkpoints(tmp_path, other).restore_newest() == 7
+    assert other.fit(one_batch(), steps_per_epoch=7, verbose=0).history["learning_rate"] == rates
+    assert rates[0] == pytest.approx(float(CosineSchedule(0.01, total_steps=100, warmup_steps=8)(13)))
+    for one, two in zip(whole.embedder.get_weights(), other.embedder.get_weights()):
+        np.testing.assert_array_equal(one, two)
+    one, two = (trainer.optimizer.variables for trainer in (whole, other))
+    one, two = (variables() if callable(variables) else variables for variables in (one, two))
+    assert len(one) > 6
+    np.testing.assert_array_equal(values(one), values(two))
+
+
+@NEEDS_ADDONS
+def test_swa_ships_the_mean_of_its_snapshots_with_statistics_of_its_own():
+    """3 of 8 epochs of 3 steps are averaged: after steps 18, 21 and 24, and nothing before."""
+    trainer = trained(build_optimizer("tfa_swa", 0.01, epochs=8, steps_per_epoch=3), steps=0)
+    snapshots = []
+    for _ in range(8):
+        trainer.fit(one_batch(), steps_per_epoch=3, verbose=0)
+        snapshots.append([weight.numpy() for weight in trainer.embedder.trainable_weights])
+        if len(snapshots) < 6:
+            shipped = trainer.shipped_embedder().trainable_weights
+            np.testing.assert_array_equal(values(shipped), values(trainer.embedder.trainable_weights))
+    with pytest.raises(ReidError, match="set trainer.statistics_batches"):
+        trainer.shipped_embedder()
+    batches = [images(), 255 - images()]
+    trainer.statistics_batches = batches
+
+    shipped = trainer.shipped_embedder()
+
+    for place, weight in enumerate(shipped.trainable_weights):
+        np.testing.assert_allclose(weight, np.mean([one[place] for one in snapshots[5:]], axis=0), atol=1e-6)
+    norm = next(layer for layer in shipped.layers if isinstance(layer, keras.layers.BatchNormalization))
+    before = keras.Model(shipped.input, norm.input)
+    means = [before(np.float32(batch)).numpy().mean((0, 1, 2)) for batch in batches]
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), rtol=1e-4)
+    assert norm.momentum == 0.99
+    assert not np.allclose(norm.moving_mean, trainer.embedder.get_layer(norm.name).moving_mean, rtol=1e-2)
+
+
+@NEEDS_ADDONS
+def test_swa_is_refused_where_its_average_would_be_another():
+    with pytest.raises(ReidError, match="--ema and --optimizer=tfa_swa both average"):
+        trained(build_optimizer("tfa_swa", 0.01), ema=0.9)
+    with pytest.raises(ReidError, match="use --mixed_precision=mixed_bfloat16 or float32"):
+        trained(build_optimizer("tfa_swa", 0.01), policy="mixed_float16")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is not None, reason="tensorflow-addons is there")
+def test_without_addons_it_says_what_to_use():
+    with pytest.raises(ReidError, match="tfa_swa needs tensorflow-addons.* Use --optimizer=adam --ema=0.999"):
+        build_optimizer("tfa_swa", 0.01)

@@ -143,3 +143,23 @@ def test_files_are_whole_or_not_at_all(tmp_path):
     with whole_or_not_at_all(target) as temporary:
         temporary.write_text("new")
     assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    ("scores", "evaluations", "epoch"),
+    [
+        ([0.1, 0.2, 0.2, 0.1], 2, 4),  # equal is not better
+        ([0.1, 0.2, 0.2, 0.1], 3, None),
+        ([0.3, None, 0.1, 0.4, None, 0.2], 1, 3),  # epochs without a score do not count; the first time decides
+        ([0.3, 0.1, 0.4, 0.2, 0.3], 2, 5),
+        ([0.3, 0.1], 0, None),
+        ([None, None], 1, None),
+        ([], 1, None),
+    ],
+)
+def test_a_run_stops_early_after_n_scores_that_are_not_better(tmp_path, scores, evaluations, epoch):
+    run = RunFolder(tmp_path)
+    for place, score in enumerate(scores, start=1):
+        row = {"epoch": place, "step": place, "loss": 1.0}
+        run.record_epoch(row if score is None else {**row, "val_mean_average_precision": score})
+    assert run.stopped_after(evaluations) == epoch

@@ -103,8 +103,7 @@ def test_legacy_optimizers_report_their_learning_rate_too(schedule):
     trainer = TripletTrainer(tiny_embedder())
     trainer.compile(keras.optimizers.legacy.SGD(schedule), loss=BatchHardTripletLoss())
     logs = trainer.fit(one_batch(), steps_per_epoch=1, verbose=0).history
-    # The rate after the step: a schedule has gone one step further.
-    assert logs["learning_rate"][0] == pytest.approx(0.5 if schedule == 0.5 else 0.05)
+    assert logs["learning_rate"][0] == 0.5  # of the step that was made, as the other class gives it
 
 
 def test_what_it_cannot_do_is_refused():
@@ -118,3 +117,21 @@ def test_statistics_start_anew_each_epoch():
     trainer = compiled(learning_rate=0.0)
     history = trainer.fit(one_batch(), steps_per_epoch=1, epochs=3, verbose=0).history
     assert len(set(np.round(history["hardest_positive_distance"], 6))) == 1
+
+
+def test_a_step_compiled_by_xla_is_the_same_step():
+    histories, weights = [], []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        trainer = TripletTrainer(
+            tiny_embedder(), person_ids=PERSON_IDS, identity_loss_weight=1.0, center_loss_weight=0.1, ema=0.9
+        )
+        # Not Adam, which moves by the sign where a gradient vanishes (a bias before BatchNormalization).
+        optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0)
+        trainer.compile(optimizer, loss=BatchHardTripletLoss(), jit_compile=jit_compile)
+        histories.append(trainer.fit(one_batch(), steps_per_epoch=3, epochs=2, verbose=0).history)
+        weights.append(trainer.embedder.get_weights())
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-3, err_msg=name)
+    for one, two in zip(*weights):
+        np.testing.assert_allclose(two, one, atol=1e-4)

@@ -1,0 +1,152 @@
+"""Decides how fast each part of the embedder learns: factors on the learning rate, a backbone frozen at first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras, tf
+from keras_reid.losses.replicas import replica_context
+from keras_reid.training.optimizers import inner_optimizer, is_legacy
+
+BACKBONE = "backbone"  # stands for all parts but the head
+
+
+def part_of(layer_name: str) -> str:
+    """Returns the part of `build_embedder`'s network that a layer belongs to: stem, stage1 to stage4, or head."""
+    if layer_name.startswith("head_"):
+        return "head"
+    stage = re.match(r"v2_stack_(\d)_", layer_name)
+    return f"stage{int(stage[1]) + 1}" if stage else "stem"
+
+
+def read_layer_learning_rates(text: str) -> dict[str, float]:
+    """Returns part -> factor from "stem=0.1,head=1"; the part's name is checked where the network is known.
+
+    Raises:
+        ReidError: not of that form.
+    """
+    rates = {}
+    for part in filter(None, text.split(",")):
+        name, _, factor = part.partition("=")
+        try:
+            rates[name.strip()] = float(factor)
+        except ValueError:
+            text = f"--layer_learning_rates={text}, expected part=factor by commas, such as stem=0.1,head=1."
+            raise ReidError(text) from None
+    return rates
+
+
+def trained_parts(embedder: keras.Model) -> dict[str, list]:
+    """Returns the trainable variables of each part of an embedder, part -> variables."""
+    parts = {}
+    for layer in embedder.layers:
+        if layer.trainable_variables:
+            parts.setdefault(part_of(layer.name), []).extend(layer.trainable_variables)
+    return parts
+
+
+def rate_factors(embedder: keras.Model, rates: Mapping[str, float]) -> list[tuple]:
+    """Returns (variable, factor) for each variable whose factor is not 1.
+
+    Args:
+        embedder: none of whose layers is frozen.
+        rates: part -> factor; "backbone" stands for all parts but the head, a part named beside it has its own.
+
+    Raises:
+        ReidError: a part that the embedder does not have, or a factor that is not above 0.
+    """
+    parts = trained_parts(embedder)
+    known = [BACKBONE, *parts]
+    for name, factor in rates.items():
+        if name not in known:
+            raise ReidError(f"--layer_learning_rates has no part {name!r}: expected {', '.join(known)}.")
+        if not 0 < factor < float("inf"):
+            raise ReidError(
+                f"--layer_learning_rates={name}={factor:g}, expected above 0; --freeze_backbone_epochs freezes."
+            )
+    general = {part: rates.get(BACKBONE, 1.0) for part in parts if part != "head"}
+    factors = {**general, **{name: factor for name, factor in rates.items() if name != BACKBONE}}
+    return [(variable, factors[name]) for name in factors for variable in parts[name] if factors[name] != 1]
+
+
+def check_scalable(optimizer, what: str, *, legacy: bool) -> None:
+    """Raises ReidError where scaling an update from outside would not be exact.
+
+    Args:
+        optimizer: of the run.
+        what: the flag that asks for it.
+        legacy: whether those legacy optimizers will do that keep no second copy of the weights.
+    """
+    optimizer = inner_optimizer(optimizer)
+    if not is_legacy(optimizer) or (legacy and not hasattr(optimizer, "_optimizer")):
+        return
+    others = ", tfa_radam or tfa_lamb" if legacy else ""
+    raise ReidError(f"--{what} goes with --optimizer=adam, adamw, sgd{others}, not with {type(optimizer).__name__}.")
+
+
+def scale_update(factors: list[tuple], update: Callable[[], None]) -> None:
+    """Makes an update, then of each change a share: w + factor * (updated w - w).
+
+    Scaling gradients would do nothing under Adam. This is the learning rate times the factor, for any optimizer whose
+    change of a weight is in proportion to the rate, decoupled weight decay included.
+
+    Args:
+        factors: (variable, factor) for those whose change is scaled; a factor is a number or a scalar tensor.
+        update: changes the variables.
+    """
+    before = [tf.identity(variable) for variable, _ in factors]
+    update()
+
+    def assign(strategy, before):
+        for (variable, factor), value in zip(factors, before):
+            if strategy is None:
+                variable.assign(value + factor * (variable - value))
+            else:
+                strategy.extended.update(
+                    variable, lambda one, value, factor: one.assign(value + factor * (one - value)), (value, factor)
+                )
+
+    context = replica_context()
+    if context is None:
+        assign(None, before)
+    else:  # a weight that all replicas share is not assigned to by one
+        context.merge_call(assign, args=(before,))
+
+
+def restart_factor(optimizer, frozen_steps: int) -> tf.Tensor | float:
+    """Returns what makes an update of Adam, that of weights which were frozen at first, as if it counted from there.
+
+    Keras counts the steps of all weights alike. Moments that begin at 0 after many steps are taken for settled ones:
+    the first changes would be 3 to 6 times as large as Adam's, in the weights that were frozen to spare them. With t
+    steps, k of them since: (sqrt(1 - b2^k) / (1 - b1^k)) / (sqrt(1 - b2^t) / (1 - b1^t)).
+
+    Args:
+        optimizer: adam, adamw or sgd, which needs nothing; before the update.
+        frozen_steps: t - k.
+    """
+    optimizer = inner_optimizer(optimizer)
+    if not hasattr(optimizer, "beta_1"):
+        return 1.0
+    steps = tf.cast(optimizer.iterations + 1, tf.float32)
+
+    def correction(count):
+        return tf.sqrt(1 - tf.pow(optimizer.beta_2, count)) / (1 - tf.pow(optimizer.beta_1, count))
+
+    return correction(steps - frozen_steps) / correction(steps)
+
+
+class FreezeBackbone(keras.callbacks.Callback):
+    """Trains the head alone in the first epochs of a run; see `TripletTrainer.freeze_backbone`.
+
+    Args:
+        steps: how many; whole epochs.
+    """
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self._steps = steps
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.freeze_backbone(self._steps)

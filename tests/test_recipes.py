@@ -1,0 +1,147 @@
+"""Recipes from the command line: those that ship, and what else a run may learn by."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from keras_reid import train
+from keras_reid.data import write_synthetic
+from keras_reid.keras2 import keras
+from keras_reid.options import as_text, given, train_flags
+from keras_reid.training.schedules import build_schedule
+from tests.conftest import TINY_RUN, train_arguments
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+SCORE = "val_mean_average_precision"
+
+
+def flags_of(arguments):
+    flags = train_flags()
+    flags(arguments)
+    return flags
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.flags")))
+def test_every_flagfile_that_ships_is_read_and_says_where_it_is_from(name):
+    flags = flags_of(["train", f"--flagfile={name}"])
+    header = (CONFIGS / name).read_text().split("\n--")[0]
+    assert all(word in header for word in ("Source:", "Command:", "Cost:", "esult"))
+    schedule = given(flags, "epochs", "warmup_epochs", "decay_epochs")
+    rate = build_schedule(flags.schedule, flags.learning_rate, steps_per_epoch=10, **schedule)
+    assert float(rate(10 * flags.epochs // 4)) == pytest.approx(flags.learning_rate)
+    written = [line for line in (CONFIGS / name).read_text().splitlines() if line.startswith("--")]
+    assert {line[2:].split("=")[0] for line in written} <= as_text(flags).keys()
+
+
+def test_the_strong_baseline_is_the_paper_s():
+    flags = flags_of(["train", "--flagfile=market_strong.flags"])
+    names = ("epochs", "identities_per_batch", "images_per_identity", "last_stride", "head", "embedding_size")
+    assert list(given(flags, *names).values()) == [120, 16, 4, "1", "bnneck", 2048]
+    names = ("identity_loss_weight", "label_smoothing", "center_loss_weight", "random_erasing", "margin")
+    assert list(given(flags, *names).values()) == [1.0, 0.1, 5e-4, 0.5, "0.3"]
+
+
+@pytest.mark.slow
+def test_a_run_that_stops_early_is_finished(synthetic_dir, tmp_path, capsys):
+    """At a rate of nothing only the moving statistics move: some score will not be better than those before."""
+    recipe = ["--early_stop=1", "--evaluate_every=1", "--learning_rate=1e-9", "--warmup_epochs=2", "--schedule=cosine"]
+    recipe += ["--clip_norm=1", "--layer_learning_rates=backbone=0.5,stem=0.1", "--freeze_backbone_epochs=1"]
+    recipe += ["--noscore_baselines", "--mixed_precision=float32"]
+    arguments = train_arguments(synthetic_dir, tmp_path / "run", *recipe)
+    assert train.main([*arguments, "--epochs=30"]) == 0
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    better = [score > max([-1, *metrics[SCORE][:place]]) for place, score in enumerate(metrics[SCORE])]
+    last = better.index(False) + 1
+    assert last < 30 and metrics.epoch.tolist() == list(range(1, last + 1))
+    # The last of an epoch's 6 steps, of the warm-up's 12: 0.1 + 0.9 * t / 12 at t = 5 and 11.
+    np.testing.assert_allclose(metrics.learning_rate[:2], [4.75e-10, 9.25e-10], rtol=1e-5)
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation["epochs"] == last and set(evaluation["scores"]) == {"live", "savedmodel", "tflite"}
+    stopped = f"after epoch {last}, stopped early: no better mAP in 1 evaluations"
+    assert stopped in capsys.readouterr().out
+    assert "--layer_learning_rates=backbone=0.5,stem=0.1\n" in (tmp_path / "run" / "run.flags").read_text()
+
+    assert train.main([*arguments, "--epochs=30"]) == 0  # nothing is left to do
+    output = capsys.readouterr().out
+    assert stopped in output and "this run is finished" in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is None, reason="no tensorflow-addons")
+def test_swa_ships_statistics_of_training_batches(synthetic_dir, tmp_path):
+    """One epoch: its last step is the only snapshot, so that the weights are those of training, the statistics not."""
+    recipe = ["--optimizer=tfa_swa", "--epochs=1", "--mixed_precision=float32", "--learning_rate=0.01"]
+    flags = flags_of(train_arguments(synthetic_dir, tmp_path / "run", *recipe))
+    data = train.read_data(flags)
+    trainer = train.build_trainer(flags, data)
+    trainer.fit(train.training_batches(flags, data, cache="none"), steps_per_epoch=data.steps_per_epoch, verbose=0)
+    assert len(list(trainer.statistics_batches)) == data.steps_per_epoch  # 16 where the run has so many
+    shipped = trainer.shipped_embedder()
+    (gamma, _, mean, _), norm = trainer.embedder.get_layer("conv1_bn").get_weights(), shipped.get_layer("conv1_bn")
+    np.testing.assert_array_equal(norm.gamma, gamma)
+    before = keras.Model(shipped.input, norm.input)
+    means = [before(images).numpy().mean((0, 1, 2)) for images in trainer.statistics_batches]
+    np.testing.assert_allclose(norm.moving_mean, np.mean(means, axis=0), atol=1e-3)
+    assert not np.allclose(norm.moving_mean, mean, atol=1e-2)
+
+
+def test_what_contradicts_is_refused_in_one_line(synthetic_dir, tmp_path, refused):
+    for flag, text in (
+        ("--freeze_backbone_epochs=3", "--freeze_backbone_epochs=3, expected at most --epochs=2"),
+        ("--warmup_epochs=2", "--warmup_epochs=2, expected 0 to 1"),  # trinet falls after 60 % of 12 steps
+        ("--layer_learning_rates=neck=1", "no part 'neck': expected backbone, stem, stage1, stage2, stage3, stage4,"),
+    ):
+        assert text in refused(train.main, train_arguments(synthetic_dir, tmp_path / "run", "--epochs=2", flag))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_150_epochs_of_the_patent_s_recipe(tmp_path):
+    """Its sizes overridden, all else as it ships: the rate of each epoch, everything there, memory that stays."""
+    write_synthetic(tmp_path / "data", identities=6, cameras=2, images_per_camera=2, seed=0)
+    run_dir = tmp_path / "run"
+    sizes = [flag for flag in TINY_RUN if not flag.startswith(("--margin", "--evaluate_every"))]
+    command = [sys.executable, "-m", "keras_reid.train", "--flagfile=market.flags", *sizes, "--evaluate_every=50"]
+    command += [f"--data_dir={tmp_path / 'data'}", f"--run_dir={run_dir}"]
+    with open(tmp_path / "output", "w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        memory = resident_memory_by_epoch(process, run_dir / "times.csv")
+    assert process.wait() == 0, (tmp_path / "output").read_text()[-2000:]
+
+    metrics = pd.read_csv(run_dir / "metrics.csv")
+    assert metrics.epoch.tolist() == list(range(1, 151))
+    steps = metrics.step[0]  # 12 images in batches of 3 x 2
+    assert steps == 2 and metrics.step.tolist() == list(range(2, 301, 2))
+    last_steps = metrics.step - 1  # counted from 0; the rate falls from step 180 of 300 on
+    expected = 3e-4 * 0.001 ** ((last_steps - 180).clip(lower=0) / 120)
+    np.testing.assert_allclose(metrics.learning_rate, expected, rtol=1e-5)
+    assert metrics[SCORE].notna().sum() == 3
+    places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
+    assert all((run_dir / place).exists() for place in places)
+    assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
+    # Median of neighbours: a checkpoint being written is 0.3 GB more or less.
+    early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (10, 146))
+    assert late <= 1.05 * early, f"{late / early:.3f}: {memory}"
+
+
+def resident_memory_by_epoch(process, times: Path) -> dict:
+    """Returns epoch -> bytes, read when the epoch's row appears; ends with the process."""
+    memory = {}
+    while process.poll() is None:
+        try:
+            epoch = len(times.read_text().splitlines()) - 1
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            memory.setdefault(epoch, int(status.split("VmRSS:")[1].split()[0]))
+        except (OSError, IndexError):
+            pass  # before the first epoch, after the last
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    return memory
