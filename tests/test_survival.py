@@ -1,9 +1,17 @@
 """A run that is killed, or loses its disk or its data, and goes on as if nothing had been."""
 
+import resource
+import shutil
+import threading
+import time
+
 import pytest
 
+from keras_reid import train
+from keras_reid.files import is_leftover
+from keras_reid.training.run_folder import RunFolder
 from tests import drill
-from tests.conftest import TINY_RUN
+from tests.conftest import TINY_RUN, train_arguments
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +32,52 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(undisturbed, tmp_path, k
     print("\n".join(moments))
     assert len(moments) == kills, moments  # the run was long enough for all of them
     drill.assert_the_same(run_dir, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_data_set_that_is_removed_in_mid_run_ends_it_in_a_line_and_the_checkpoint_stays(
+    synthetic_dir, tmp_path, refused
+):
+    data, run_dir = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(synthetic_dir, data)
+    arguments = train_arguments(data, run_dir, "--epochs=50", "--noscore_baselines", "--cache=none")
+
+    def remove_once_saved():
+        while not any(run_dir.glob("checkpoints/step-*")):
+            time.sleep(0.05)
+        shutil.rmtree(data)
+
+    thread = threading.Thread(target=remove_once_saved, daemon=True)
+    thread.start()
+    error = refused(train.main, arguments)
+    thread.join()
+    assert "cannot be read (missing, truncated or no image)" in error
+    kept = sorted(run_dir.glob("checkpoints/step-*"))
+
+    assert "data" in refused(train.main, arguments)  # the same command, while it is gone
+    assert sorted(run_dir.glob("checkpoints/step-*")) == kept
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_ends_the_run_in_a_line_and_the_checkpoints_stay(
+    finished_run, synthetic_dir, tmp_path, refused
+):
+    run_dir = tmp_path / "run"
+    shutil.copytree(finished_run, run_dir)
+    kept = {path: path.stat().st_size for path in run_dir.rglob("step-*/*")}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, limits[1]))  # no file grows beyond, as on a full disk
+    try:
+        error = refused(train.main, train_arguments(synthetic_dir, run_dir, "--epochs=3"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "the disk is full: free some space and give the same command again" in error
+    assert {path: path.stat().st_size for path in run_dir.rglob("step-*/*")} == kept
+    assert not [path for path in run_dir.rglob("*") if is_leftover(path)]
+
+
+def test_a_folder_in_which_a_run_was_killed_before_it_had_a_name_is_as_good_as_empty(tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / ".run.part-0a1b2c3d.flags").write_text("--epo")
+    RunFolder(run_dir).check({}, resume="auto", allow_flag_changes=False)

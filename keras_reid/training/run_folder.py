@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +52,7 @@ class RunFolder:
         self.export = self.path / "export"
         self.evaluation = self.path / "evaluation.json"
         self.diagnosis = self.path / "diagnosis.txt"
+        self._locked = None
         self.card, self.card_text = self.path / "run_card.json", self.path / "run_card.md"
 
     def check(
@@ -86,8 +89,14 @@ class RunFolder:
         self._refuse_unwritable()
 
     def begin(self, flags: Mapping[str, str]) -> None:
-        """Makes the folder and writes `run.flags`. Raises OSError when it cannot be written."""
+        """Makes the folder, takes it for this process and writes `run.flags`.
+
+        Raises:
+            ReidError: another process trains in it.
+            OSError: it cannot be written.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._lock()
         remove_leftovers(self.path)
         lines = [f"--{name}={value}\n" for name, text in sorted(flags.items()) for value in text.split("\n")]
         write_text(self.flags, "".join(lines))
@@ -103,6 +112,23 @@ class RunFolder:
         if not {"dataset", "data_dir"} <= held.keys():
             raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
         return held
+
+    def _lock(self) -> None:
+        """Keeps other processes out until this object goes; what is killed leaves no lock behind."""
+        if self._locked is not None:
+            return
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(folder)
+            raise ReidError(
+                f"another process trains in {str(self.path)!r}: wait for it, stop it, or set another --run_dir."
+            ) from error
+        except OSError:  # a file system without locks
+            os.close(folder)
+            return
+        self._locked = weakref.finalize(self, os.close, folder)
 
     def _refuse_other_flags(self, flags: Mapping[str, str], defaults: Mapping[str, str]) -> None:
         held = {**defaults, **self.read_flags()}

@@ -67,6 +67,17 @@ def test_resume(tmp_path, run, resume, there, text):
         folder.check(FLAGS, resume=resume, allow_flag_changes=False)
 
 
+def test_two_processes_do_not_train_in_one_folder(run):
+    other = RunFolder(run.path)
+    with pytest.raises(ReidError, match="another process trains in .*: wait for it, stop it"):
+        other.begin(FLAGS)
+    path = run.path
+    run.begin(FLAGS)  # its own it may begin again
+    run._locked()  # as when its process ends
+    other.begin(FLAGS)
+    assert other.path == path
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ReidError, match="not empty and holds no run"):
