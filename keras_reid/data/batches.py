@@ -49,7 +49,7 @@ def steps_per_epoch(
     whole, places = equal_parts(sets, identities_per_batch)
     # The other sets take turns at the places that are left: after s steps each has had s * places / sets, rounded down.
     turns = -(-sets[~whole] * np.count_nonzero(~whole) // max(places, 1))
-    return max(len(person_ids) // batch_size, 1, *turns)
+    return int(max(len(person_ids) // batch_size, 1, *turns))
 
 
 def equal_parts(identities: np.ndarray, identities_per_batch: int) -> tuple[np.ndarray, int]:
