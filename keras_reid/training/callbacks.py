@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
-from keras_reid.interrupts import hold, release
+from keras_reid.interrupts import hold, pending, raise_together, release
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
 from keras_reid.training.checkpoints import Checkpoints
 from keras_reid.training.run_folder import BEST_BY, RunFolder
+from keras_reid.training.strategy import Team, outside_scope
 
 TIMES = ("seconds", "images_per_second")  # of an epoch; all else of it is the same in each run of the same flags
 _REPORT = (
@@ -41,13 +42,16 @@ class Progress(keras.callbacks.Callback):
         total_steps: of the run.
         steps_per_epoch: of the run.
         batch_size: images in a step.
+        team: the replicas that train; a signal to one worker stops all after the same step.
     """
 
-    def __init__(self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int):
+    def __init__(
+        self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int, team: Team | None = None
+    ):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
-        self._bar = None
+        self._bar, self._team = None, team or Team()
 
     def on_train_begin(self, logs=None):
         self._first_epoch = True
@@ -74,7 +78,10 @@ class Progress(keras.callbacks.Callback):
         shown = {"loss": f"{logs['loss']:.3f}", "active": f"{logs['active_triplets']:.0%}"}
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
-        release()
+        if self._team.size == 1:
+            release()
+        else:  # held until the last step: one worker alone can neither stop nor save
+            raise_together(self._team.any_signal(pending()))
 
     def on_epoch_end(self, epoch, logs=None):
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
@@ -90,6 +97,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.close()
+        release()
 
 
 class RecordEpoch(keras.callbacks.Callback):
@@ -119,7 +127,9 @@ class RecordEpoch(keras.callbacks.Callback):
         place = {"epoch": epoch + 1, "step": self._progress.step}
         self._run.record_epoch({**place, **{name: numbers[name] for name in numbers if name not in TIMES}})
         self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
-        save_keras(self.model.shipped_embedder(), self._run.last_model)
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        if self._run.writes:
+            outside_scope(save_keras, embedder, self._run.last_model)
         self._checkpoints.save(self._progress.step)
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
@@ -142,7 +152,8 @@ class RecordEvaluation(keras.callbacks.Callback):
 
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""
-        if row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
-            save_keras(self.model.shipped_embedder(), self._run.best_model)
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        if self._run.writes and row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
+            outside_scope(save_keras, embedder, self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
         tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")
