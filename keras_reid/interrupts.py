@@ -35,6 +35,18 @@ def release() -> None:
         raise Interrupted(pending)
 
 
+def pending() -> int | None:
+    """Returns the signal that waits."""
+    return _Hold.pending
+
+
+def raise_together(signal_number: int | None) -> None:
+    """Raises `Interrupted` for a signal that all workers know of; `hold` goes on when there is none."""
+    if signal_number is not None:
+        _Hold.pending = signal_number
+        release()
+
+
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """Raises `Interrupted` in the block on SIGINT and SIGTERM, and puts the handlers back after it."""

@@ -181,6 +181,17 @@ def train_flags() -> Flags:
         ("global", "replica"),
         "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
     )
+    _enum(
+        values,
+        "strategy",
+        "auto",
+        ("auto", "one", "mirrored", "multi_worker"),
+        "auto: multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one.",
+    )
+    _integer(
+        values, "replicas", 0, "Of --strategy=mirrored: GPUs, or without a GPU parts of the CPU; 0 is each GPU.", 0
+    )
+    _boolean(values, "sync_batch_norm", False, "BatchNormalization over all replicas; what ships is the same.")
     _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", 0)
     _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.", 0, 1)
     _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", 0)
@@ -400,6 +411,13 @@ def _define_cameras(values: Flags) -> None:
 def _missing_cameras(values: Flags, default: str | None) -> None:
     text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
     _enum(values, "missing_cameras", default, ("refuse", "distinct", "leave_out"), text)
+
+
+def launch_flags() -> Flags:
+    """Returns the flags of `keras_reid.launch`, which takes those of `keras_reid.train` behind them."""
+    values = Flags(takes_arguments=True)
+    _integer(values, "workers", 2, "Processes on this machine, each with its share of the GPUs where there are any.", 1)
+    return values
 
 
 def data_sets(values: Flags) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from keras_reid.data.sources import licence_notes
 from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
+from keras_reid.training.cluster import Cluster, read_cluster
 from keras_reid.training.run_card import begin_card, read_card, update_card
 from keras_reid.training.run_folder import RunFolder
 
@@ -48,12 +50,19 @@ class TrainingData(NamedTuple):
 
 
 def train(flags: options.Flags) -> None:
+    """Runs one worker of the run, mostly the only one."""
+    cluster = read_cluster(flags.strategy)
+    with cluster.one_voice(), cluster.missing_named():
+        make_run(flags, cluster)
+
+
+def make_run(flags: options.Flags, cluster: Cluster) -> None:
     # --- Run folder and data: all that can be checked before TensorFlow is loaded.
     options.required(flags, "data_dir", "run_dir")
-    run, text = RunFolder(flags.run_dir), options.as_text(flags)
+    run, text = RunFolder(flags.run_dir, writes=cluster.is_chief), options.as_text(flags)
     defaults = options.as_text(options.train_flags())
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
-    data = read_data(flags)
+    data = read_data(flags, cluster)
     if run.read_evaluation().get("epochs") in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs):
         if not read_card(run).get("finished", True):  # it was killed between its scores and its card
             keep_record(run)
@@ -63,37 +72,47 @@ def train(flags: options.Flags) -> None:
     from keras_reid.evaluation import RetrievalEvaluation
     from keras_reid.training import Checkpoints, CollapseDoctor
 
-    prepare_tensorflow(flags)
-    trainer = build_trainer(flags, data)
+    team = prepare_tensorflow(flags, cluster)
+    with team.scope():
+        trainer = build_trainer(flags, data)
     batch = options.given(flags, "identities_per_batch", "images_per_identity")
     doctor = CollapseDoctor(**batch, run=run)
-    checkpoints = Checkpoints(run.checkpoints, trainer, watchers={"doctor": doctor}, best_step=run.best_step)
+    watchers = {"doctor": doctor}
+    with team.scope():
+        checkpoints = Checkpoints(run.checkpoints, trainer, watchers=watchers, best_step=run.best_step, team=team)
     step = where_it_stopped(flags, run, checkpoints, data.steps_per_epoch)
 
     # --- From here on the folder is this run's.
     run.begin(text)
     run.forget_after(step)
-    begin_record(run, flags, data, step)
+    if team.is_chief:
+        begin_record(run, flags, data, step)
     rules = options.given(flags, "missing_cameras", "batch_size")
-    evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, **rules)
+    evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, team=team, **rules)
     evaluation.set_model(trainer)
-    if step == 0 and flags.score_baselines and "baselines" not in run.read_evaluation():
+    if team.replicas > 1:
+        evaluation.prepare()
+    if team.chiefs(step == 0 and flags.score_baselines and "baselines" not in run.read_evaluation()):
         score_baselines(run, evaluation, data.catalog, missing_cameras=flags.missing_cameras)
     try:
-        make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, first_step=step)
-        finish(run, flags, trainer, evaluation, data.catalog)
+        make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, team, first_step=step)
+        embedder = trainer.shipped_embedder()  # by all workers at once
+        if team.is_chief:
+            finish(run, flags, embedder, evaluation, data.catalog)
     except (Interrupted, ReidError):
         with contextlib.suppress(OSError, ReidError):  # what stopped the run may stop this, too
             keep_record(run)
         raise
     keep_record(run)
-    report(run, early_stop=flags.early_stop)
+    if team.is_chief:
+        report(run, early_stop=flags.early_stop)
+    team.wait()
 
 
-def read_data(flags: options.Flags) -> TrainingData:
+def read_data(flags: options.Flags, cluster: Cluster) -> TrainingData:
     """Reads and checks the data sets, and says what they are; renders synthetic ones that are not there yet."""
     sets = options.data_sets(flags)
-    render_synthetic(sets, flags)
+    render_synthetic(sets, flags, cluster)
     catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
     catalog = take_part(catalog, identities=flags.train_identities, images=flags.train_images, seed=flags.seed)
     print("\n".join(filter(None, [describe(catalog), describe_sets(catalog), about_cameras(catalog, flags)])))
@@ -110,11 +129,14 @@ def read_data(flags: options.Flags) -> TrainingData:
     return TrainingData(catalog, images, labels, steps)
 
 
-def prepare_tensorflow(flags: options.Flags) -> None:
-    """Sets seeds, determinism and precision of the process."""
+def prepare_tensorflow(flags: options.Flags, cluster: Cluster):
+    """Sets seeds, determinism and precision of the process, and returns the `Team` of replicas."""
     from keras_reid.keras2 import keras, tf
     from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
+    from keras_reid.training.strategy import build_team
 
+    team = build_team(flags.strategy, cluster=cluster, replicas=flags.replicas)
+    team.parts(flags.identities_per_batch, least=2 if flags.mining_scope == "replica" else 1)
     keras.utils.set_random_seed(flags.seed)
     if flags.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -122,6 +144,7 @@ def prepare_tensorflow(flags: options.Flags) -> None:
     policy = resolve_precision(flags.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
     keras.mixed_precision.set_global_policy(policy)
     print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
+    return team
 
 
 def build_trainer(flags: options.Flags, data: TrainingData):
@@ -139,7 +162,7 @@ def build_trainer(flags: options.Flags, data: TrainingData):
     regularization = options.given(flags, "weight_decay", "clip_norm")
     optimizer = build_optimizer(flags.optimizer, schedule, **length, **regularization)
     embedder = build_embedder(
-        **options.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding"),
+        **options.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding", "sync_batch_norm"),
         image_size=(flags.image_height, flags.image_width),
         last_stride=int(flags.last_stride),
     )
@@ -148,6 +171,7 @@ def build_trainer(flags: options.Flags, data: TrainingData):
         person_ids=data.images.person_id,
         **options.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
         layer_learning_rates=read_layer_learning_rates(flags.layer_learning_rates),
+        sync_batch_norm=flags.sync_batch_norm,
         augmentation=build_augmentation(
             **options.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
         ),
@@ -164,8 +188,8 @@ def build_trainer(flags: options.Flags, data: TrainingData):
     return trainer
 
 
-def training_batches(flags: options.Flags, data: TrainingData, *, start_step: int = 0, cache: str):
-    """Returns the batches of the run from a step on, a `tf.data.Dataset` of (images, person ids)."""
+def training_batches(flags: options.Flags, data: TrainingData, *, start_step: int = 0, cache: str, team=None):
+    """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
     from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.pipeline import training_dataset
 
@@ -177,6 +201,8 @@ def training_batches(flags: options.Flags, data: TrainingData, *, start_step: in
         augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
         start_step=start_step,
         cache=cache,
+        parts=team and team.parts(flags.identities_per_batch),
+        caches_beside=team.on_this_host if team else 1,
         **data.labels,
     )
 
@@ -194,7 +220,9 @@ def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_pe
     return step
 
 
-def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, doctor, evaluation, *, first_step: int):
+def make_steps(
+    flags, data: TrainingData, run: RunFolder, trainer, checkpoints, doctor, evaluation, team, *, first_step: int
+):
     """Trains from a step to the last one: progress, records, checkpoints, evaluations; stops on a signal."""
     from keras_reid.data.images import raise_for_undecodable
     from keras_reid.keras2 import tf
@@ -206,8 +234,9 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
 
     steps, total_steps = data.steps_per_epoch, data.steps_per_epoch * flags.epochs
     batch_size = flags.identities_per_batch * flags.images_per_identity
-    progress = Progress(first_step=first_step, total_steps=total_steps, steps_per_epoch=steps, batch_size=batch_size)
-    record = RecordEvaluation(run, early_stop=flags.early_stop)
+    sizes = {"total_steps": total_steps, "steps_per_epoch": steps, "batch_size": batch_size}
+    progress = Progress(first_step=first_step, **sizes, team=team)
+    record = RecordEvaluation(run, early_stop=flags.early_stop, team=team)
     record.set_model(trainer)
     callbacks = [
         *([FreezeBackbone(flags.freeze_backbone_epochs * steps)] if flags.freeze_backbone_epochs else []),
@@ -220,18 +249,19 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
     try:
         histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
         callbacks.append(ShowEpoch(run, progress, histograms))
-        if flags.profile_steps:
+        if flags.profile_steps and team.is_chief:
             callbacks.append(ProfileSteps(run.tensorboard, steps=flags.profile_steps))
         epoch, made = divmod(first_step, steps)
-        if epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row():
+        due = epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row()
+        if team.chiefs(bool(due)):
             score_epoch(run, evaluation, record, epoch)  # it stopped between the epoch and its scores
         while progress.step < total_steps:
             epoch, made = divmod(progress.step, steps)
-            if not made and run.stopped_after(flags.early_stop):
+            if not made and team.chiefs(bool(run.stopped_after(flags.early_stop))):
                 break
             # A run that stopped inside an epoch first makes the rest of it.
             trainer.fit(
-                training_batches(flags, data, start_step=progress.step, cache=flags.cache),
+                team.distribute(training_batches(flags, data, start_step=progress.step, cache=flags.cache, team=team)),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if made else flags.epochs,
                 steps_per_epoch=steps - made,
@@ -252,10 +282,13 @@ def make_steps(flags, data: TrainingData, run: RunFolder, trainer, checkpoints, 
         progress.close()
 
 
-def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags) -> None:
-    """Renders each synthetic data set that is not there yet."""
+def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags, cluster: Cluster) -> None:
+    """Renders each synthetic data set that is not there yet; workers beside the chief wait until it has."""
     for dataset, folder in sets:
         if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
+            continue
+        if not cluster.is_chief:
+            wait_for_folder(folder)
             continue
         print(f"rendering {flags.synthetic_identities} people into {folder}", flush=True)
         write_synthetic(
@@ -265,6 +298,15 @@ def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags) -> N
             images_per_camera=flags.synthetic_images_per_camera,
             seed=flags.seed,
         )
+
+
+def wait_for_folder(folder: str, seconds: float = 600) -> None:
+    """Waits until the chief has rendered a data set, which is there whole or not at all."""
+    end = time.monotonic() + seconds
+    while not list_folder(folder):
+        if time.monotonic() > end:
+            raise ReidError(f"no data set at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
+        time.sleep(0.2)
 
 
 def about_cameras(catalog: pd.DataFrame, flags: options.Flags) -> str:
@@ -334,18 +376,19 @@ def keep_record(run: RunFolder) -> None:
     """Brings the curves and the run card up to date."""
     from keras_reid.training.curves import draw_curves
 
-    draw_curves(run)
-    update_card(run)
+    if run.writes:
+        draw_curves(run)
+        update_card(run)
 
 
-def finish(run: RunFolder, flags: options.Flags, trainer, evaluation, catalog: pd.DataFrame) -> None:
+def finish(run: RunFolder, flags: options.Flags, embedder, evaluation, catalog: pd.DataFrame) -> None:
     """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
     from keras_reid.evaluation import confidence_intervals
     from keras_reid.models import save_keras
     from keras_reid.serving import DEFAULT_FORMATS, ship
 
-    live, embedder = evaluation.result.to_dict(), trainer.shipped_embedder()
+    live = evaluation.result.to_dict()
     dataset = "+".join(dict.fromkeys(flags.dataset))
     metadata = describe_embedder(embedder, dataset=dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -192,8 +193,29 @@ def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:
     return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({reason}).")
 
 
+def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:
+    """Returns copies of a Keras embedder as one artifact, which embeds a part of each batch on each device at once.
+
+    Args:
+        embedders: `[n]` Keras models with the same weights, each on its device.
+        devices: `[n]` names.
+    """
+    whole, parts = artifact_of(embedders[0]), [artifact_of(embedder).embed_batch for embedder in embedders]
+
+    def embed_part(part: Callable, device: str, images: np.ndarray) -> np.ndarray:
+        with tf.device(device):
+            return part(tf.constant(images)).numpy()
+
+    def embed_batch(images: np.ndarray) -> np.ndarray:
+        shares = [share for share in np.array_split(images, len(parts)) if len(share)]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            return np.concatenate(list(pool.map(embed_part, parts, devices, shares)))
+
+    return dataclasses.replace(whole, embed_batch=embed_batch)
+
+
 def embed_files(
-    artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64, views: str = "none"
+    artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64, views: str = "none", team=None
 ) -> np.ndarray:
     """Embeds image files with a progress bar.
 
@@ -202,6 +224,7 @@ def embed_files(
         image_paths: `[N]` files of any size.
         batch_size: most images at once.
         views: as in `Artifact.embed`.
+        team: the workers that embed a part each, at once; `keras_reid.training.strategy.Team`.
 
     Returns:
         float32 `[N, D]`, in the order of the files.
@@ -210,8 +233,9 @@ def embed_files(
         ReidError: names the images that cannot be read.
     """
     embeddings = np.zeros((len(image_paths), artifact.metadata["embedding_size"]), np.float32)
-    with tqdm(total=len(image_paths), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
-        for positions, images in image_batches(image_paths, batch_size=batch_size):
-            embeddings[positions] = artifact.embed(images, views)
+    own = np.arange(len(image_paths))[slice(None) if team is None else slice(team.rank, None, team.size)]
+    with tqdm(total=len(own), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
+        for positions, images in image_batches([image_paths[place] for place in own], batch_size=batch_size):
+            embeddings[own[positions]] = artifact.embed(images, views)
             bar.update(len(positions))
-    return embeddings
+    return embeddings if team is None else team.sum(embeddings)  # of the others' images it has zeros

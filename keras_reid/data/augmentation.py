@@ -39,7 +39,9 @@ class Augmentation:
             raise ReidError(f"--random_crop_padding={self.crop_padding}, expected 0 or more whole pixels.")
 
 
-def augment_images(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
+def augment_images(
+    images: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor, *, place: int = 0, of: int | None = None
+) -> tf.Tensor:
     """Applies the random changes of training, in this order: flip, crop, erasing.
 
     Args:
@@ -47,6 +49,8 @@ def augment_images(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tenso
         augmentation: which changes, how strong.
         seed: int `[2]`. What happens to an image is a pure function of the seed and of its place in the batch, on
             every machine and in every thread.
+        place: of the first image in the batch, where `images` are a part of it.
+        of: images in the whole batch; `images` are all by default.
 
     Returns:
         uint8 `[B, H, W, 3]`.
@@ -54,7 +58,8 @@ def augment_images(images: tf.Tensor, augmentation: Augmentation, seed: tf.Tenso
     count, height, width, _ = images.shape
     padding = augmentation.crop_padding
     # One draw for all: cheaper than a generator for each change. Left alone, TensorFlow picks the algorithm by device.
-    flip, top, left, erase, *rectangle = tf.unstack(tf.random.stateless_uniform([8, count], seed, alg="philox"))
+    draws = tf.random.stateless_uniform([8, of or count], seed, alg="philox")[:, place : place + count]
+    flip, top, left, erase, *rectangle = tf.unstack(draws)
     top, left = (tf.cast(tf.floor(uniform * (2 * padding + 1)), tf.int32) for uniform in (top, left))
 
     # The batch as a table of rows of pixels, a black one last; `rows` `[B, H]` are those that an image is made of.

@@ -33,6 +33,8 @@ def training_dataset(
     camera_ids: Sequence | None = None,
     dataset_ids: Sequence[int] | None = None,
     cache: str = "none",
+    parts: Sequence[tuple[int, int]] | None = None,
+    caches_beside: int = 1,
 ) -> tf.data.Dataset:
     """Returns the training batches of a run, from any step on: a pure function of its arguments.
 
@@ -50,9 +52,13 @@ def training_dataset(
         dataset_ids: integer `[N]`, for batches balanced by data set, see `dataset_batches`.
         cache: "memory" keeps each image, decoded and resized, from its first use on: N * height * width * 3 bytes.
             "auto" does so where half the free memory holds them. The batches are the same, bit by bit.
+        parts: of each batch only these of its P identities, (first, last + 1) side by side, for the replicas that train
+            on them: its images are those that the whole batch would have. None is all.
+        caches_beside: how many processes on this machine keep images, this one among them.
 
     Returns:
-        A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids).
+        A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids); with parts an element for each
+        of them, step after step.
 
     Raises:
         ReidError: P or K does not fit the training set, or ids are no integers of 32 bits, one for each image.
@@ -64,11 +70,14 @@ def training_dataset(
     batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
     steps = steps_per_epoch(person_ids, **batch_arguments, dataset_ids=dataset_ids)
     by = {"camera_ids": camera_ids, "dataset_ids": dataset_ids}
-    batch_size = identities_per_batch * images_per_identity
+    whole_batch = identities_per_batch * images_per_identity
+    rows = np.array(parts or [(0, identities_per_batch)]) * images_per_identity
+    begin, end = int(rows[0, 0]), int(rows[-1, 1])
+    batch_size = end - begin
 
     def batches_of(epoch: int) -> np.ndarray:
         batches = draw_batches(person_ids, **batch_arguments, **by, seed=seed, epoch=int(epoch))
-        return batches[max(0, start_step - int(epoch) * steps) :]
+        return np.ascontiguousarray(batches[max(0, start_step - int(epoch) * steps) :, begin:end])
 
     def left_out_of(epoch: int) -> np.ndarray:
         return np.setdiff1d(np.arange(len(person_ids)), batches_of(epoch)).astype(np.int32)
@@ -84,12 +93,23 @@ def training_dataset(
         images = tf.ensure_shape(batch[0], [batch_size, *image_size, 3])
         indices = tf.ensure_shape(batch[1], [batch_size])
         # What happens to an image depends on the step in the run and its place in the batch, not on who reads it when.
-        return augment_images(images, augmentation, tf.stack([seed, step])), tf.gather(labels, indices)
+        images = augment_images(images, augmentation, tf.stack([seed, step]), place=begin, of=whole_batch)
+        return images, tf.gather(labels, indices)
+
+    def cut(images: tf.Tensor, person_ids: tf.Tensor) -> tf.data.Dataset:
+        sizes = np.unique(rows[:, 1] - rows[:, 0])
+        size = int(sizes[0]) if len(sizes) == 1 else None
+
+        def part(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            own = images[row[0] : row[1]], person_ids[row[0] : row[1]]
+            return tf.ensure_shape(own[0], [size, *image_size, 3]), tf.ensure_shape(own[1], [size])
+
+        return tf.data.Dataset.from_tensor_slices(rows - begin).map(part)
 
     paths, labels = tf.constant(image_paths), tf.constant(person_ids)
     left = np.arange(start_step // steps, epochs)
     first, later = left[:1], left[1:]
-    if len(later) and keeps_in_memory(cache, images=len(image_paths), image_size=image_size):
+    if len(later) and keeps_in_memory(cache, images=len(image_paths) * caches_beside, image_size=image_size):
         kept = ImageCache(len(image_paths), image_size)
         # The later epochs find every image: what the first did not draw is stored at its end, and comes in no batch.
         unseen = _parallel(read(_drawn(left_out_of, first, [None])), kept.store).filter(lambda *_: False)
@@ -97,7 +117,8 @@ def training_dataset(
         batches = _parallel(read_epochs(first), kept.store).concatenate(unseen).concatenate(looked_up)
     else:
         batches = read_epochs(left)
-    return _parallel(batches.enumerate(start=start_step), finish).prefetch(tf.data.AUTOTUNE)
+    finished = _parallel(batches.enumerate(start=start_step), finish)
+    return (finished.flat_map(cut) if len(rows) > 1 else finished).prefetch(tf.data.AUTOTUNE)
 
 
 def _parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

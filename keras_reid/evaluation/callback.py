@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from keras_reid.artifacts import Artifact, artifact_of, open_artifact
+from keras_reid.artifacts import Artifact, artifact_of, on_devices, open_artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.scoring import embed_catalog
 from keras_reid.evaluation.stopwatch import Stopwatch
 from keras_reid.evaluation.verification import VerificationResult
-from keras_reid.keras2 import keras
+from keras_reid.keras2 import keras, tf
 from keras_reid.models import rebuild_in_float32
 
 
@@ -32,6 +32,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         ignore: as in `evaluate_retrieval`.
         missing_cameras: the same.
         batch_size: images at once.
+        team: replicas that share the work on the live model, `keras_reid.training.strategy.Team`: each device embeds
+            its part; each worker gets all scores. All workers must then `evaluate` at once.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         ignore: str = "same_camera",
         missing_cameras: str = "refuse",
         batch_size: int = 64,
+        team=None,
     ):
         super().__init__()
         if every < 1:
@@ -50,7 +53,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self.result, self.scored_epoch, self.embedded, self.images_per_second = None, None, None, None
         self._catalog, self._artifact, self._every = catalog, artifact, every
         self._batch_size, self._rules = batch_size, {"ignore": ignore, "missing_cameras": missing_cameras}
-        self._live = (None, None)
+        self._live, self._team = (None, None, ()), team
 
     def verify(self) -> VerificationResult:
         """Counts pairs of one person and of two among the embeddings of the last `evaluate`, by the same rules."""
@@ -59,6 +62,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     def of(self, artifact: Artifact | str | os.PathLike) -> RetrievalEvaluation:
         """Returns an evaluation of an artifact on the same catalog by the same rules."""
         return RetrievalEvaluation(self._catalog, artifact=artifact, batch_size=self._batch_size, **self._rules)
+
+    def prepare(self) -> None:
+        """Builds what embeds for the live model. A strategy's scope, and so `fit`, would spread it over replicas."""
+        self._live_artifact()
 
     def is_due(self, epoch: int) -> bool:
         """Whether the model is scored after this epoch, counted from 0."""
@@ -76,7 +83,9 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         model embedded, decoding apart, is in `.images_per_second`.
         """
         stopwatch = Stopwatch(self._open())
-        self.embedded = embed_catalog(stopwatch.artifact, self._catalog, batch_size=self._batch_size)
+        team = self._team if self._artifact is None else None
+        batch_size = self._batch_size * max(1, len(team.devices) if team else 1)
+        self.embedded = embed_catalog(stopwatch.artifact, self._catalog, batch_size=batch_size, team=team)
         self.images_per_second = stopwatch.images_per_second
         self.result = self.embedded.evaluate(**self._rules)
         return _logs(self.result)
@@ -90,16 +99,27 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 
     def _live_artifact(self) -> Artifact:
         # Built and traced once: a new graph for each evaluation would grow without end.
-        copy, artifact = self._live
+        copy, artifact, others = self._live
+        devices = self._team.devices if self._team else ()
         ships = getattr(self.model, "shipped_embedder", None)  # a `TripletTrainer` knows, another model is its own
         model = ships() if ships else rebuild_in_float32(self._embedder(), into=copy)
-        self._live = (model, artifact if model is copy else artifact_of(model))
-        return self._live[1]
+        if model is not copy:
+            others = [_copy_on(device, model) for device in devices[1:]]
+            artifact = on_devices([model, *others], devices) if others else artifact_of(model)
+        for other in others:
+            rebuild_in_float32(model, into=other)
+        self._live = (model, artifact, others)
+        return artifact
 
     def _embedder(self) -> keras.Model:
         if self.model is None:
             raise ReidError("RetrievalEvaluation has no model: pass it to fit, call set_model, or give artifact=PATH.")
         return getattr(self.model, "embedder", self.model)
+
+
+def _copy_on(device: str, model: keras.Model) -> keras.Model:
+    with tf.device(device):
+        return rebuild_in_float32(model)
 
 
 def _logs(result: RetrievalResult) -> dict[str, float]:

@@ -48,6 +48,7 @@ def embed_catalog(
     views: str = "none",
     multi_query: str | None = None,
     tracklets: str | None = None,
+    team=None,
 ) -> Embedded:
     """Embeds the query and gallery images of a catalog.
 
@@ -59,6 +60,7 @@ def embed_catalog(
         multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
             those of the split "multi_query" where the catalog has it, else those of the split "query".
         tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
+        team: as in `embed_files`.
 
     Raises:
         ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
@@ -75,7 +77,7 @@ def embed_catalog(
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
         splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
     paths = [path for split in splits.values() for path in split.image_path]
-    embeddings = embed_files(artifact, paths, batch_size=batch_size, views=views)
+    embeddings = embed_files(artifact, paths, batch_size=batch_size, views=views, team=team)
     ends = np.cumsum([len(split) for split in splits.values()])
     embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}

@@ -14,7 +14,9 @@ BATCH_NORMALIZATION_EPSILON = 1.001e-5  # keras-cv and keras.applications agree,
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
 
-def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = False):
+def resnet50_features(
+    images, *, last_stride: int = 2, explicit_padding: bool = False, sync_batch_norm: bool = False
+):
     """Replays keras-cv's ResNet-50 on a tensor.
 
     Args:
@@ -23,6 +25,7 @@ def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = 
         explicit_padding: pad the stem on both sides (3 and 1 pixels), as Caffe, PyTorch and keras.applications do.
             keras-cv's `same` pads even sizes at the end only, which looks at the image 3 pixels further on: weights
             give the features that they were trained for only with their own padding.
+        sync_batch_norm: normalise by statistics of all replicas in training.
 
     Returns:
         Keras tensor `[B, H / 32, W / 32, 2048]` (`/ 16` when `last_stride` is 1; rounded up), in the compute dtype of
@@ -35,7 +38,7 @@ def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = 
         tensor = inputs[0] if len(inputs) == 1 else inputs
         if explicit_padding and layer.name in _STEM_PADDING:
             tensor = _padding_before(layer)(tensor)
-        outputs[layer.name] = _copy_of(layer, explicit_padding)(tensor)
+        outputs[layer.name] = _copy_of(layer, explicit_padding, sync_batch_norm)(tensor)
     return outputs[template.layers[-1].name]
 
 
@@ -61,10 +64,11 @@ def _padding_before(layer):
     return keras.layers.ZeroPadding2D(pixels, name=name)
 
 
-def _copy_of(layer, explicit_padding):
+def _copy_of(layer, explicit_padding, sync_batch_norm):
     config = layer.get_config()
     if isinstance(layer, keras.layers.BatchNormalization):
         config["momentum"] = BATCH_NORMALIZATION_MOMENTUM
+        config["synchronized"] = sync_batch_norm  # Keras leaves it out when it saves or copies: what ships is plain
     if explicit_padding and layer.name in _STEM_PADDING:
         config["padding"] = "valid"
     return type(layer).from_config(config)

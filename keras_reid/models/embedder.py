@@ -21,6 +21,7 @@ def build_embedder(
     last_stride: int = 2,
     backbone_weights: str = "none",
     normalize_embedding: bool = False,
+    sync_batch_norm: bool = False,
 ) -> keras.Model:
     """Builds the network that turns images of people into embeddings: one flat functional model of stock layers.
 
@@ -37,6 +38,8 @@ def build_embedder(
         backbone_weights: `none` (random), `imagenet` (keras-cv's preset, downloaded) or a path: a run folder, a
             `.keras` file, or `.h5` weights of keras-cv's or keras.applications' ResNet-50. What matched is printed.
         normalize_embedding: scale every embedding to Euclidean length 1.
+        sync_batch_norm: under tf.distribute, normalise by statistics of all replicas in training. A copy, or what is
+            saved, is plain again.
 
     Returns:
         A model from `[B, height, width, 3]` RGB, 0..255, to float32 `[B, D]`. The normalisation of the input belongs
@@ -56,9 +59,10 @@ def build_embedder(
         _normalized(images, normalization),
         last_stride=last_stride,
         explicit_padding=bool(weights and weights.explicit_padding),
+        sync_batch_norm=sync_batch_norm,
     )
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_features")(features)
-    embedding = _apply_head(features, head, embedding_size)
+    embedding = _apply_head(features, head, embedding_size, sync_batch_norm)
     model = keras.Model(images, _named_output(embedding, normalize_embedding), name="embedder")
     if weights:
         print(assign_weights(model, weights).summary())
@@ -71,19 +75,19 @@ def _normalized(images, normalization):
     return keras.layers.Rescaling(scale, offset, dtype="float32", name=INPUT_LAYER)(images)
 
 
-def _apply_head(features, head, embedding_size):
+def _apply_head(features, head, embedding_size, sync_batch_norm):
     if head == "linear":
         return _dense(embedding_size, name="head_embedding")(features)
     if head == "trinet":
         # The BatchNormalization's own shift makes a bias redundant.
         hidden = _dense(TRINET_HIDDEN_UNITS, use_bias=False, name="head_hidden")(features)
-        hidden = _batch_normalization(name="head_hidden_bn")(hidden)
+        hidden = _batch_normalization(synchronized=sync_batch_norm, name="head_hidden_bn")(hidden)
         hidden = keras.layers.ReLU(dtype="float32", name="head_hidden_relu")(hidden)
         # Orthogonal as in the authors' code: it keeps distances, and starts no two outputs alike.
         return _dense(embedding_size, kernel_initializer="orthogonal", name="head_embedding")(hidden)
     if embedding_size != BACKBONE_CHANNELS:
         features = _dense(embedding_size, use_bias=False, name="head_embedding")(features)
-    return _batch_normalization(center=False, name="head_neck_bn")(features)
+    return _batch_normalization(center=False, synchronized=sync_batch_norm, name="head_neck_bn")(features)
 
 
 def _dense(units, **arguments):

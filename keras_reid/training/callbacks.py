@@ -9,12 +9,13 @@ from statistics import median
 
 from tqdm import tqdm
 
-from keras_reid.interrupts import hold, release
+from keras_reid.interrupts import hold, pending, raise_together, release
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
 from keras_reid.training.checkpoints import Checkpoints
 from keras_reid.training.curves import draw_curves
 from keras_reid.training.run_folder import BEST_BY, RunFolder
+from keras_reid.training.strategy import Team, outside_scope
 from keras_reid.training.tensorboard import EmbeddingHistograms, write_events
 
 # What `times.csv` says of an epoch; all else of it is the same in each run of the same flags.
@@ -54,13 +55,17 @@ class Progress(keras.callbacks.Callback):
         total_steps: of the run.
         steps_per_epoch: of the run.
         batch_size: images in a step.
+        team: the replicas that train; a signal to one worker stops all after the same step.
     """
 
-    def __init__(self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int):
+    def __init__(
+        self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int, team: Team | None = None
+    ):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
         self._bar = self._ended = None
+        self._team = team or Team()
 
     def on_train_begin(self, logs=None):
         self._first_epoch = True
@@ -94,7 +99,7 @@ class Progress(keras.callbacks.Callback):
             self._bar.initial = self.step
         self._bar.update()
         if batch + 1 < self.params["steps"]:  # the last one's epoch is recorded before anything stops
-            release()
+            self.let_go()
 
     def on_epoch_end(self, epoch, logs=None):
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
@@ -108,6 +113,13 @@ class Progress(keras.callbacks.Callback):
         logs["waiting_share"] = sum(self._waiting[first:]) / sum(steady)
         self._first_epoch, self._ended = False, ended
 
+    def let_go(self) -> None:
+        """Stops here when a signal came; of several workers all do, or none: one alone can neither stop nor save."""
+        if self._team.size == 1:
+            release()
+        else:
+            raise_together(self._team.any_signal(pending()))
+
     def close(self) -> None:
         """Ends the progress line; also after an interrupted fit, which never reaches `on_train_end`."""
         if self._bar is not None:
@@ -115,6 +127,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.close()
+        release()
 
 
 class RecordEpoch(keras.callbacks.Callback):
@@ -144,9 +157,11 @@ class RecordEpoch(keras.callbacks.Callback):
         place = {"epoch": epoch + 1, "step": self._progress.step}
         self._run.record_epoch({**place, **{name: numbers[name] for name in numbers if name not in TIMES}})
         self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
-        save_keras(self.model.shipped_embedder(), self._run.last_model)
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        if self._run.writes:
+            outside_scope(save_keras, embedder, self._run.last_model)
         self._checkpoints.save(self._progress.step)
-        release()
+        self._progress.let_go()
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
 
@@ -158,26 +173,30 @@ class RecordEvaluation(keras.callbacks.Callback):
     Args:
         run: the run's folder.
         early_stop: evaluations without a better mAP after which training ends; 0 is off.
+        team: the replicas that train: all stop early with the chief.
     """
 
-    def __init__(self, run: RunFolder, *, early_stop: int = 0):
+    def __init__(self, run: RunFolder, *, early_stop: int = 0, team: Team | None = None):
         super().__init__()
-        self._run, self._early_stop = run, early_stop
+        self._run, self._early_stop, self._team = run, early_stop, team or Team()
 
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
             scores = {name: value for name, value in logs.items() if name.startswith("val_")}
             self.record({**self._run.last_row(), **scores})
-            if self._run.stopped_after(self._early_stop):  # from the file alone: a resumed run decides the same
+            # From the file alone: a resumed run decides the same.
+            if self._team.chiefs(bool(self._run.stopped_after(self._early_stop))):
                 self.model.stop_training = True
 
     def record(self, row: Mapping[str, float]) -> None:
         """Replaces the row of the newest epoch by one with its scores."""
-        if row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
-            save_keras(self.model.shipped_embedder(), self._run.best_model)
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        if self._run.writes and row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
+            outside_scope(save_keras, embedder, self._run.best_model)
         self._run.record_epoch({name: float(value) for name, value in row.items()})
-        scores = {f"scores/{name[4:]}": value for name, value in row.items() if name.startswith("val_")}
-        write_events(self._run.tensorboard, int(row["step"]), "scores", scores)
+        if self._run.writes:
+            scores = {f"scores/{name[4:]}": value for name, value in row.items() if name.startswith("val_")}
+            write_events(self._run.tensorboard, int(row["step"]), "scores", scores)
         tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")
 
 
@@ -198,11 +217,14 @@ class ShowEpoch(keras.callbacks.Callback):
         self._next_picture = 0.0
 
     def on_epoch_end(self, epoch, logs=None):
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        if not self._run.writes:
+            return
         scalars = {_tag(name): float(value) for name, value in logs.items() if not name.startswith("val_")}
         histograms = {}
         if self._histograms is not None:
             metric = getattr(self.model.loss, "metric", "euclidean")
-            histograms = self._histograms.of(self.model.shipped_embedder(), metric=metric)
+            histograms = self._histograms.of(embedder, metric=metric)
         write_events(self._run.tensorboard, self._progress.step, "epoch", scalars, histograms)
         began = time.perf_counter()
         if began >= self._next_picture:

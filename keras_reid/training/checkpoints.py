@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from keras_reid.errors import ReidError
 from keras_reid.files import remove, wait_for_disk, whole_or_not_at_all
 from keras_reid.keras2 import keras, tf
 from keras_reid.training.optimizers import create_state
+from keras_reid.training.strategy import Team
 
 _KEPT = 2
 _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's folder
@@ -27,6 +29,8 @@ class Checkpoints:
         trainer: a compiled `TripletTrainer`.
         watchers: name -> object with `get_state() -> dict` of what JSON holds, and `set_state(dict)`.
         best_step: returns the step of the checkpoint that is kept beside the newest; None for none.
+        team: the replicas that train. Each worker reads the same folder, the chief alone writes; all must save and
+            restore at once.
     """
 
     def __init__(
@@ -36,8 +40,9 @@ class Checkpoints:
         *,
         watchers: Mapping[str, object] | None = None,
         best_step: Callable[[], int | None] = lambda: None,
+        team: Team | None = None,
     ):
-        self._folder, self._best_step = Path(folder), best_step
+        self._folder, self._best_step, self._team, self._held = Path(folder), best_step, team or Team(), 0
         # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
         create_state(trainer.optimizer, trainer.trainable_variables)
         report = {f"report_{metric.name}": metric for metric in trainer.metrics}
@@ -51,6 +56,14 @@ class Checkpoints:
             ReidError: it cannot be written; those that are there stay.
         """
         target = self._path(step)
+        if self._team.size > 1 and step == self._held:
+            return
+        self._held = step
+        if not self._team.is_chief:
+            # Statistics of BatchNormalization are the mean of all workers': each must take part in reading them.
+            with tempfile.TemporaryDirectory() as thrown_away:
+                self._checkpoint.write(str(Path(thrown_away, _FILES)))
+            return
         if not target.exists():
             try:
                 with whole_or_not_at_all(target) as temporary:
@@ -75,8 +88,12 @@ class Checkpoints:
         Those that cannot be read are named and set aside as `damaged-step-*`: their steps are made again.
 
         Raises:
-            ReidError: it belongs to another architecture or optimizer, or none can be read.
+            ReidError: it belongs to another architecture or optimizer, none can be read, or workers read others.
         """
+        self._held = self._team.agreed(self._restore_newest(), "checkpoints of steps")
+        return self._held
+
+    def _restore_newest(self) -> int:
         checkpoints = self._newest_first()
         for place, path in enumerate(checkpoints):
             try:
@@ -90,7 +107,7 @@ class Checkpoints:
                     f"checkpoint {str(path)!r} belongs to another architecture or optimizer than the flags describe "
                     f"({str(error).splitlines()[0][:200]}). Give the flags that it was made with, or a new --run_dir."
                 ) from error
-            for damaged in checkpoints[:place]:
+            for damaged in checkpoints[:place] if self._team.is_chief else []:
                 aside = damaged.with_name(f"damaged-{damaged.name}")
                 remove(aside)
                 damaged.rename(aside)

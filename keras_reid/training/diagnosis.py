@@ -85,6 +85,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         self._goes_on = True
 
     def on_train_begin(self, logs=None):
+        self._strategy = self.model.distribute_strategy
         self._weights_are_finite = tf.function(self._look_at_weights)
         self._cost_of_a_point = _cost_of_a_point(self.model.loss, self._person_ids)
 
@@ -110,7 +111,8 @@ class CollapseDoctor(keras.callbacks.Callback):
 
     def _look_at_weights(self) -> tf.Tensor:
         finite = [
-            tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable)))
+            # This worker's own copy: what each replica has of its own is added up otherwise, over all workers.
+            tf.reduce_all(tf.math.is_finite(self._strategy.experimental_local_results(variable)[0]))
             for variable in self.model.learned_variables
             if variable.dtype.is_floating
         ]

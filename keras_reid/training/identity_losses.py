@@ -46,18 +46,22 @@ class IdentityLoss(keras.layers.Layer):
         person_ids: integer, those of the training set.
         label_smoothing: from 0 to below 1, the share of the label that is spread over all identities.
         own_neck: normalise the features here.
+        sync_batch_norm: by statistics of all replicas.
 
     Source: Luo et al. 2019 (arXiv 1903.07071), sections 3.4 and 3.5.
     """
 
-    def __init__(self, person_ids: Sequence[int], *, label_smoothing: float, own_neck: bool):
+    def __init__(
+        self, person_ids: Sequence[int], *, label_smoothing: float, own_neck: bool, sync_batch_norm: bool = False
+    ):
         super().__init__(name="identity_loss", dtype="float32")
         if not 0 <= label_smoothing < 1:
             raise ReidError(f"--label_smoothing={label_smoothing}, expected a number from 0 to below 1.")
         self._identities, self._label_smoothing = _Identities(person_ids), label_smoothing
         self._neck = None
         if own_neck:
-            self._neck = keras.layers.BatchNormalization(center=False, epsilon=1e-5, dtype="float32", name="neck")
+            options = {"epsilon": 1e-5, "dtype": "float32", "synchronized": sync_batch_norm}
+            self._neck = keras.layers.BatchNormalization(center=False, name="neck", **options)
         self._classifier = keras.layers.Dense(
             self._identities.count,
             use_bias=False,

@@ -37,10 +37,15 @@ BEST_BY = "val_mean_average_precision"
 
 
 class RunFolder:
-    """One run: flags, checkpoints, metrics, models, exports, scores, a card, a diagnosis where something is wrong."""
+    """One run: flags, checkpoints, metrics, models, exports, scores, a card, a diagnosis where something is wrong.
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+    Args:
+        path: of the folder.
+        writes: False for a worker beside the chief: it reads the folder, and what it would record is dropped.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, writes: bool = True):
+        self.path, self.writes = Path(path), writes
         self.flags = self.path / "run.flags"
         self.checkpoints = self.path / "checkpoints"
         self.metrics = self.path / "metrics.csv"
@@ -95,6 +100,8 @@ class RunFolder:
             ReidError: another process trains in it.
             OSError: it cannot be written.
         """
+        if not self.writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock()
         remove_leftovers(self.path)
@@ -159,14 +166,18 @@ class RunFolder:
 
     def record_epoch(self, row: Mapping[str, float]) -> None:
         """Writes an epoch's numbers to `metrics.csv`, in place of what was known of that epoch or a later one."""
-        _replace_row(self.metrics, row)
+        if self.writes:
+            _replace_row(self.metrics, row)
 
     def record_times(self, row: Mapping[str, float]) -> None:
         """Writes an epoch's times to `times.csv`, likewise: they differ where the rest of two runs is equal."""
-        _replace_row(self.times, row)
+        if self.writes:
+            _replace_row(self.times, row)
 
     def forget_after(self, step: int) -> None:
         """Drops what is known of epochs that ended after this step: the run goes on from it, and makes them again."""
+        if not self.writes:
+            return
         for path in (self.metrics, self.times):
             rows = _read_rows(path)
             if len(rows) and rows.step.iloc[-1] > step:
@@ -220,7 +231,8 @@ class RunFolder:
 
     def record_evaluation(self, evaluation: Mapping) -> None:
         """Adds keys to `evaluation.json`."""
-        write_text(self.evaluation, json.dumps({**self.read_evaluation(), **evaluation}, indent=2) + "\n")
+        if self.writes:
+            write_text(self.evaluation, json.dumps({**self.read_evaluation(), **evaluation}, indent=2) + "\n")
 
     def read_evaluation(self) -> dict:
         """Returns `evaluation.json`, empty before anything was scored."""
@@ -236,7 +248,8 @@ class RunFolder:
 
     def record_diagnosis(self, line: str) -> None:
         """Adds a line to `diagnosis.txt`."""
-        write_text(self.diagnosis, "".join(f"{line}\n" for line in [*self.read_diagnosis(), line]))
+        if self.writes:
+            write_text(self.diagnosis, "".join(f"{line}\n" for line in [*self.read_diagnosis(), line]))
 
     def read_diagnosis(self) -> list[str]:
         """Returns the lines of `diagnosis.txt`; none where nothing was wrong."""

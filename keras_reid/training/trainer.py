@@ -49,7 +49,7 @@ class TripletTrainer(keras.Model):
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
     gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
-    the neck's), whose statistics in training are of each replica's part.
+    the neck's), whose statistics in training are of each replica's part unless it is synchronised.
 
     Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
     loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
@@ -68,6 +68,7 @@ class TripletTrainer(keras.Model):
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
             head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
             beside the embedder (a neck, a classifier) keeps the rate.
+        sync_batch_norm: let the trainer's own BNNeck normalise by statistics of all replicas.
         **kwargs: of `keras.Model`.
 
     Attributes:
@@ -93,6 +94,7 @@ class TripletTrainer(keras.Model):
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
         layer_learning_rates: Mapping[str, float] | None = None,
+        sync_batch_norm: bool = False,
         **kwargs,
     ):
         # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
@@ -117,7 +119,8 @@ class TripletTrainer(keras.Model):
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
         if identity_loss_weight:
-            self.identity_loss = IdentityLoss(person_ids, label_smoothing=label_smoothing, own_neck=neck is None)
+            options = {"label_smoothing": label_smoothing, "sync_batch_norm": sync_batch_norm}
+            self.identity_loss = IdentityLoss(person_ids, own_neck=neck is None, **options)
             self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
             if neck is not None:
                 self._features = keras.Model(embedder.input, [neck.input, neck.output])
