@@ -85,6 +85,7 @@ def make_run(flags: options.Flags, cluster: Cluster) -> None:
     # --- From here on the folder is this run's.
     run.begin(text)
     run.forget_after(step)
+    checkpoints.prune()
     if team.is_chief:
         begin_record(run, flags, data, step)
     rules = options.given(flags, "missing_cameras", "batch_size")
@@ -96,6 +97,7 @@ def make_run(flags: options.Flags, cluster: Cluster) -> None:
         score_baselines(run, evaluation, data.catalog, missing_cameras=flags.missing_cameras)
     try:
         make_steps(flags, data, run, trainer, checkpoints, doctor, evaluation, team, first_step=step)
+        checkpoints.prune()  # the last score may have told which is the best
         embedder = trainer.shipped_embedder()  # by all workers at once
         if team.is_chief:
             finish(run, flags, embedder, evaluation, data.catalog)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from keras_reid.errors import ReidError
-from keras_reid.files import remove, wait_for_disk, whole_or_not_at_all
+from keras_reid.files import remove, temporary_name, wait_for_disk, whole_or_not_at_all
 from keras_reid.keras2 import keras, tf
 from keras_reid.training.optimizers import create_state
 from keras_reid.training.strategy import Team
@@ -74,13 +74,17 @@ class Checkpoints:
                     f"the checkpoint of step {step} cannot be written to {str(self._folder)!r} "
                     f"({str(error).splitlines()[0][:200]}). Those that are there are kept; the same command goes on."
                 ) from error
-        best = self._best_step()
-        for outdated in self._newest_first()[_KEPT:]:
-            if best is None or outdated != self._path(best):
-                remove(outdated)
+        self.prune()
         for damaged in self._folder.glob("damaged-step-*"):
             if _step_of(damaged) <= step:
-                remove(damaged)
+                _remove(damaged)
+
+    def prune(self) -> None:
+        """Removes all but the newest two and the best: also what a kill kept from being removed."""
+        best = self._best_step()
+        for outdated in self._newest_first()[_KEPT:] if self._team.is_chief else []:
+            if best is None or outdated != self._path(best):
+                _remove(outdated)
 
     def restore_newest(self) -> int:
         """Restores the newest readable checkpoint and returns its step; 0 when there is none.
@@ -109,7 +113,8 @@ class Checkpoints:
                 ) from error
             for damaged in checkpoints[:place] if self._team.is_chief else []:
                 aside = damaged.with_name(f"damaged-{damaged.name}")
-                remove(aside)
+                if aside.exists():
+                    _remove(aside)
                 damaged.rename(aside)
             return _step_of(path)
         if checkpoints:
@@ -125,6 +130,13 @@ class Checkpoints:
 
 def _step_of(path: Path) -> int:
     return int(path.name.split("-")[-1])
+
+
+def _remove(path: Path) -> None:
+    # First its name: half a checkpoint must not be taken for one when this is interrupted.
+    leftover = temporary_name(path)
+    path.rename(leftover)
+    remove(leftover)
 
 
 class GoOnInEpoch(keras.callbacks.Callback):
