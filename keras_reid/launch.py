@@ -22,6 +22,7 @@ from keras_reid import options
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 
+_COMMAND = (sys.executable, "-m", "keras_reid.train")
 _GRACE = 10  # seconds that workers have to notice that one is gone: they say so within one, then TensorFlow tidies up
 _SAVING = 120  # seconds that they have to finish the step and save it after a signal; another signal ends the wait
 
@@ -47,7 +48,7 @@ def started(count: int, arguments: Sequence[str]) -> Iterator[list[subprocess.Po
             task = {"cluster": {"worker": places}, "task": {"type": "worker", "index": rank}}
             output = {} if rank == 0 else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
             process = subprocess.Popen(
-                [sys.executable, "-m", "keras_reid.train", *arguments],
+                [*_COMMAND, *arguments],
                 env={**os.environ, "TF_CONFIG": json.dumps(task), **shares[rank]},
                 start_new_session=True,  # a terminal's Ctrl-C comes here alone, and is passed on once
                 preexec_fn=_end_with_parent(os.getpid()),

@@ -39,12 +39,12 @@ def tiny_catalog(synthetic_dir):
     return read_market1501(synthetic_dir)
 
 
-def tiny_embedder(embedding_size: int = 8, image_size: tuple = (32, 16), normalize: bool = False):
+def tiny_embedder(embedding_size: int = 8, image_size: tuple = (32, 16), normalize: bool = False, sync: bool = False):
     """A network of three layers with the interface of `build_embedder`: fast, and precise about nothing."""
     images = keras.Input((*image_size, 3))
     x = keras.layers.Rescaling(1 / 128, -1.0, dtype="float32")(images)
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(x)
-    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.BatchNormalization(synchronized=sync)(x)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
     x = keras.layers.Dense(embedding_size, dtype="float32", name="embedding")(x)
     if normalize:

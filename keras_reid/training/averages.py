@@ -45,7 +45,8 @@ class WeightAverage(tf.Module):
         for value, weight in zip(self.values, _weights_by_layer(model)):
             newest = tf.cast(weight, tf.float32)
             if context is not None and not weight.trainable:  # moving statistics are of each replica's part
-                newest = context.all_reduce(tf.distribute.ReduceOp.MEAN, newest)
+                # Several workers can add up what was computed on a device, but not a variable as it was read.
+                newest = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(newest))
             value.assign(self.decay * value + (1 - self.decay) * newest)
 
     def copy_to(self, model: keras.Model) -> None:

@@ -70,6 +70,8 @@ class Checkpoints:
                     self._checkpoint.write(str(temporary / _FILES))
                     wait_for_disk(temporary)
             except (tf.errors.OpError, OSError) as error:
+                if self._team.size > 1 and "Collective" in str(error):
+                    raise  # not the disk: a worker is gone
                 raise ReidError(
                     f"the checkpoint of step {step} cannot be written to {str(self._folder)!r} "
                     f"({str(error).splitlines()[0][:200]}). Those that are there are kept; the same command goes on."
