@@ -217,6 +217,12 @@ def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_pe
     if step > total:
         made = step // steps_per_epoch
         raise ReidError(f"--epochs={flags.epochs}, but the run has made {made} epochs: give at least as many.")
+    before = read_card(run).get("steps_per_epoch", steps_per_epoch)
+    if step and before != steps_per_epoch and not flags.allow_flag_changes:
+        raise ReidError(
+            f"an epoch of this run was {before} steps and is {steps_per_epoch} now: --data_dir holds other training "
+            "images. Restore them, set a new --run_dir, or go on all the same with --allow_flag_changes."
+        )
     if step:
         print(f"going on after step {step} of {total}", flush=True)
     return step
