@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from keras_reid import compare, embed, evaluate, export, options, prepare, train
+from keras_reid import compare, embed, evaluate, export, launch, options, prepare, train
 from keras_reid.errors import ReidError
 
 
@@ -149,6 +149,7 @@ def test_what_one_call_asks_for_is_not_kept():
         (embed, options.embed_flags),
         (compare, options.compare_flags),
         (prepare, options.prepare_flags),
+        (launch, options.launch_flags),
     ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):
