@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from keras_reid import compare, embed, evaluate, export, options, prepare, reproduce, train
+from keras_reid import compare, embed, evaluate, export, launch, options, prepare, reproduce, train
 from keras_reid.errors import ReidError
 
 
@@ -161,6 +161,7 @@ def test_what_one_call_asks_for_is_not_kept():
         (compare, options.compare_flags),
         (prepare, options.prepare_flags),
         (reproduce, options.reproduce_flags),
+        (launch, options.launch_flags),
     ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):

@@ -68,6 +68,25 @@ def test_batches_are_the_identity_batches(files):
         np.testing.assert_array_equal(drawn, np.stack([images[index] for index in indices]))
 
 
+@pytest.mark.parametrize("cache", ["none", "memory"])
+@pytest.mark.parametrize("identities", [4, 3])
+def test_parts_are_the_whole_batch_cut_between_identities(files, identities, cache):
+    """Two workers with two and one replicas; of three people each has one, of four the first two: 2, 1 and 1."""
+    shape = {"images_per_identity": 2, "image_size": (12, 6), "epochs": 2, "seed": 4, "augmentation": STRONG}
+    shape |= {"identities_per_batch": identities, "start_step": 1}
+    whole = list(training_dataset(files[0], PERSON_IDS, **shape).as_numpy_iterator())
+    middle = identities - 2
+    streams = [
+        list(training_dataset(files[0], PERSON_IDS, **shape, cache=cache, parts=parts).as_numpy_iterator())
+        for parts in ([(0, middle), (middle, middle + 1)], [(middle + 1, identities)])
+    ]
+    assert len(streams[0]) == 2 * len(whole) and len(streams[1]) == len(whole)
+    parts = zip(streams[0][::2], streams[0][1::2], streams[1])
+    assert_equal_streams([tuple(map(np.concatenate, zip(*three))) for three in parts], whole)
+    sizes = [len(labels) for _, labels in (streams[0][0], streams[0][1], streams[1][0])]
+    assert sizes == [2 * middle, 2, 2]
+
+
 def test_shapes_and_types_are_known_beforehand(files):
     sizes = {"identities_per_batch": P, "images_per_identity": K, "image_size": (16, 9)}
     images, labels = training_dataset(files[0], PERSON_IDS, epochs=1, seed=0, **sizes).element_spec

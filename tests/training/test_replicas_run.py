@@ -75,7 +75,7 @@ def check_the_same_run(on_one, other):
     assert [path.name for path in (other / "checkpoints").iterdir()] == ["step-00000002"]
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_logical_devices_learn_report_and_score_what_one_does(on_one, synthetic_dir, tmp_path, replicas):
     """Four: parts of 1, 2, 1 and 2 people."""
     flags = [*TWO_STEPS, "--strategy=mirrored", f"--replicas={replicas}"]
