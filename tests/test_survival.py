@@ -3,7 +3,6 @@
 import resource
 import shutil
 import threading
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from keras_reid.files import is_leftover
 from keras_reid.training.run_folder import RunFolder
 from tests import drill
 from tests.conftest import TINY_RUN, train_arguments
+from tests.test_main_job import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +40,16 @@ def test_a_data_set_that_is_removed_in_mid_run_ends_it_in_a_line_and_the_checkpo
 ):
     data, run_dir = tmp_path / "data", tmp_path / "run"
     shutil.copytree(synthetic_dir, data)
+    arguments = train_arguments(data, run_dir, "--epochs=50", "--noscore_baselines", "--cache=none")
     # Not "synthetic": that would be rendered again.
-    arguments = train_arguments(data, run_dir, "--dataset=market1501", "--epochs=50", "--noscore_baselines")
-    arguments += ["--cache=none"]
+    arguments[arguments.index("--dataset=synthetic")] = "--dataset=market1501"
 
     def remove_once_saved():
-        while not any(run_dir.glob("checkpoints/step-*")):
-            time.sleep(0.05)
+        wait_until(lambda: any(run_dir.glob("checkpoints/step-*")))
         shutil.rmtree(data)
 
-    thread = threading.Thread(target=remove_once_saved, daemon=True)
-    thread.start()
+    threading.Thread(target=remove_once_saved, daemon=True).start()
     error = refused(train.main, arguments)
-    thread.join()
     assert "cannot be read (missing, truncated or no image)" in error
     kept = sorted(run_dir.glob("checkpoints/step-*"))
 
