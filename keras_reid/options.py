@@ -136,7 +136,7 @@ def train_flags() -> Flags:
     _integer(values, "synthetic_cameras", 5, "Cameras of a synthetic set that is rendered.", 2)
     _integer(values, "synthetic_images_per_camera", 3, "Images of a person by a camera, when rendered.", 2)
     _string(values, "run_dir", None, "Folder of the run; the same flags go on where it stopped.")
-    _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1)
+    _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1, 10**6)
     _integer(values, "identities_per_batch", 18, "P, identities in a batch.")
     _integer(values, "images_per_identity", 4, "K, images of each identity in a batch.")
     _enum(

@@ -8,6 +8,7 @@ score differs by more than --tolerance points, else in 1.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def reproduce(flags: options.Flags) -> None:
     if len(flags.arguments) != 1:
         raise ReidError(f"expected one run folder, got {' '.join(flags.arguments) or 'none'}.")
     options.check_writable("json", flags.json)
+    if not math.isfinite(flags.tolerance):
+        raise ReidError(f"--tolerance={flags.tolerance}, expected a number of points.")
     run = RunFolder(flags.arguments[0])
     held = run.read_flags()
     artifacts = recorded(run)

@@ -61,10 +61,14 @@ def make_run(flags: options.Flags, cluster: Cluster) -> None:
     options.required(flags, "data_dir", "run_dir")
     run, text = RunFolder(flags.run_dir, writes=cluster.is_chief), options.as_text(flags)
     defaults = options.as_text(options.train_flags())
+    run.lock()
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags, cluster)
     if run.read_evaluation().get("epochs") in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs):
-        if not read_card(run).get("finished", True):  # it was killed between its scores and its card
+        card = read_card(run)
+        if not card and cluster.is_chief:
+            begin_record(run, flags, data, 0)
+        if not card.get("finished"):  # it was killed between its scores and its card, or that was deleted
             keep_record(run)
         return report(run, early_stop=flags.early_stop)
 
@@ -73,6 +77,7 @@ def make_run(flags: options.Flags, cluster: Cluster) -> None:
     from keras_reid.training import Checkpoints, CollapseDoctor
 
     team = prepare_tensorflow(flags, cluster)
+    pipeline_augmentation(flags)  # refused here, not when the folder is a run's
     with team.scope():
         trainer = build_trainer(flags, data)
     batch = options.given(flags, "identities_per_batch", "images_per_identity")
@@ -137,6 +142,11 @@ def prepare_tensorflow(flags: options.Flags, cluster: Cluster):
     from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
     from keras_reid.training.strategy import build_team
 
+    if flags.replicas > flags.identities_per_batch:
+        raise ReidError(
+            f"--replicas={flags.replicas}, expected at most --identities_per_batch={flags.identities_per_batch}: each "
+            "replica gets whole identities."
+        )
     team = build_team(flags.strategy, cluster=cluster, replicas=flags.replicas)
     team.parts(flags.identities_per_batch, least=2 if flags.mining_scope == "replica" else 1)
     keras.utils.set_random_seed(flags.seed)
@@ -190,9 +200,15 @@ def build_trainer(flags: options.Flags, data: TrainingData):
     return trainer
 
 
+def pipeline_augmentation(flags: options.Flags):
+    """Returns what happens to images before they reach the network; ReidError for strengths that make no sense."""
+    from keras_reid.data.augmentation import Augmentation
+
+    return Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
+
+
 def training_batches(flags: options.Flags, data: TrainingData, *, start_step: int = 0, cache: str, team=None):
     """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
-    from keras_reid.data.augmentation import Augmentation
     from keras_reid.data.pipeline import training_dataset
 
     return training_dataset(
@@ -200,7 +216,7 @@ def training_batches(flags: options.Flags, data: TrainingData, *, start_step: in
         data.images.person_id,
         **options.given(flags, "identities_per_batch", "images_per_identity", "epochs", "seed"),
         image_size=(flags.image_height, flags.image_width),
-        augmentation=Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing),
+        augmentation=pipeline_augmentation(flags),
         start_step=start_step,
         cache=cache,
         parts=team and team.parts(flags.identities_per_batch),
@@ -353,8 +369,7 @@ def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
     """Scores the live network as that of an epoch, counted from 1, and adds the scores to the epoch's row."""
     scores = evaluation.evaluate()
     evaluation.scored_epoch = epoch
-    if run.last_row().get("epoch") == epoch:
-        record.record({**run.last_row(), **scores})
+    record.record(epoch, scores)
 
 
 def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step: int) -> None:

@@ -82,6 +82,11 @@ def train_and_kill(arguments: list, run_dir: Path, *, kills: int, seconds: float
     return moments
 
 
+def newest_step(run_dir: Path) -> int:
+    """Returns the step of the newest checkpoint; 0 where there is none."""
+    return max((int(path.name[5:]) for path in (run_dir / "checkpoints").glob("step-*")), default=0)
+
+
 def assert_the_same(one: Path, other: Path) -> None:
     """Compares all that two runs learned, tensor by tensor and bit by bit, and what they wrote down of it."""
     names = sorted(path.name for path in (one / "checkpoints").iterdir())

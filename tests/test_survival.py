@@ -75,6 +75,15 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_line_and_the_checkpoints_stay(
     assert not [path for path in run_dir.rglob("*") if is_leftover(path)]
 
 
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_its_first_checkpoint_begins_again(synthetic_dir, tmp_path):
+    arguments = [*TINY_RUN, f"--data_dir={synthetic_dir}", "--epochs=1", "--noscore_baselines"]
+    assert drill.train(arguments, tmp_path / "run", kill=drill.WhileSaving(0.05))[0] == -9
+    assert drill.newest_step(tmp_path / "run") == 0 and not (tmp_path / "run" / "last.keras").exists()
+    assert drill.train(arguments, tmp_path / "run")[0] == 0
+    assert drill.newest_step(tmp_path / "run") == 6
+
+
 def test_a_folder_in_which_a_run_was_killed_before_it_had_a_name_is_as_good_as_empty(tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()

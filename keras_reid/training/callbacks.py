@@ -64,7 +64,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
-        self._bar = self._ended = None
+        self._bar = self._ended = self._traced = None
         self._team = team or Team()
 
     def on_train_begin(self, logs=None):
@@ -82,6 +82,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._seconds, self._waiting = [], []
+        # A backbone that is frozen or freed makes another graph.
+        if self.model.train_function is not self._traced:
+            self._first_epoch, self._traced = True, self.model.train_function
         self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -157,10 +160,11 @@ class RecordEpoch(keras.callbacks.Callback):
         place = {"epoch": epoch + 1, "step": self._progress.step}
         self._run.record_epoch({**place, **{name: numbers[name] for name in numbers if name not in TIMES}})
         self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
+        # Before the model: whoever finds one may expect that the run can go on.
+        self._checkpoints.save(self._progress.step)
         embedder = self.model.shipped_embedder()  # by all workers at once
         if self._run.writes:
             outside_scope(save_keras, embedder, self._run.last_model)
-        self._checkpoints.save(self._progress.step)
         self._progress.let_go()
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
 
@@ -183,21 +187,23 @@ class RecordEvaluation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if BEST_BY in logs:
             scores = {name: value for name, value in logs.items() if name.startswith("val_")}
-            self.record({**self._run.last_row(), **scores})
+            self.record(epoch + 1, scores)
             # From the file alone: a resumed run decides the same.
             if self._team.chiefs(bool(self._run.stopped_after(self._early_stop))):
                 self.model.stop_training = True
 
-    def record(self, row: Mapping[str, float]) -> None:
-        """Replaces the row of the newest epoch by one with its scores."""
+    def record(self, epoch: int, scores: Mapping[str, float]) -> None:
+        """Adds the scores of the newest epoch, counted from 1, to its row."""
         embedder = self.model.shipped_embedder()  # by all workers at once
-        if self._run.writes and row[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
+        row = self._run.last_row() if self._run.writes else {}
+        if row.get("epoch") != epoch:
+            return
+        if scores[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
             outside_scope(save_keras, embedder, self._run.best_model)
-        self._run.record_epoch({name: float(value) for name, value in row.items()})
-        if self._run.writes:
-            scores = {f"scores/{name[4:]}": value for name, value in row.items() if name.startswith("val_")}
-            write_events(self._run.tensorboard, int(row["step"]), "scores", scores)
-        tqdm.write(f"epoch {row['epoch']:.0f}: mAP {row[BEST_BY]:.2%}, top-1 {row['val_top1']:.2%}")
+        self._run.record_epoch({name: float(value) for name, value in {**row, **scores}.items()})
+        tags = {f"scores/{name[4:]}": value for name, value in scores.items()}
+        write_events(self._run.tensorboard, int(row["step"]), "scores", tags)
+        tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")
 
 
 class ShowEpoch(keras.callbacks.Callback):

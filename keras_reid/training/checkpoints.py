@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from keras_reid.training.optimizers import create_state
 from keras_reid.training.strategy import Team
 
 _KEPT = 2
+_NAME = re.compile(r"step-\d{8}")
 _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's folder
 
 
@@ -78,7 +80,7 @@ class Checkpoints:
                 ) from error
         self.prune()
         for damaged in self._folder.glob("damaged-step-*"):
-            if _step_of(damaged) <= step:
+            if _NAME.fullmatch(damaged.name[len("damaged-") :]) and _step_of(damaged) <= step:
                 _remove(damaged)
 
     def prune(self) -> None:
@@ -127,7 +129,8 @@ class Checkpoints:
         return self._folder / f"step-{step:08d}"
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*"), reverse=True)
+        # Copies that somebody keeps beside them have other names.
+        return sorted((path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def _step_of(path: Path) -> int:

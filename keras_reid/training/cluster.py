@@ -84,6 +84,7 @@ class Cluster(NamedTuple):
         if self.is_chief and len(self.workers) > 1:
             self._wait_for_others(end)
         elif not self.is_chief:
+            self._listen().close()  # TensorFlow would fail, and the chief wait for it without end
             while not self._report_to_chief(end):
                 if time.monotonic() > end:
                     raise ReidError(
@@ -93,10 +94,9 @@ class Cluster(NamedTuple):
 
     def _wait_for_others(self, end: float) -> None:
         missing, connections = set(range(1, len(self.workers))), []
-        port = int(self.workers[0].rpartition(":")[2])
         try:
             with contextlib.ExitStack() as stack:
-                server = stack.enter_context(socket.create_server(("", port)))
+                server = stack.enter_context(self._listen())
                 while missing:
                     server.settimeout(max(0.0, end - time.monotonic()) or 1e-3)
                     connections.append(stack.enter_context(server.accept()[0]))
@@ -111,9 +111,17 @@ class Cluster(NamedTuple):
                 f"of {len(self.workers)} workers these did not come: "
                 f"{', '.join(f'{rank} ({self.workers[rank]})' for rank in sorted(missing))}. Start all of them."
             ) from error
+
+    def _listen(self) -> socket.socket:
+        """Returns a socket that listens at this worker's port."""
+        port = int(self.workers[self.rank].rpartition(":")[2])
+        try:
+            if socket.has_dualstack_ipv6():
+                return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(("", port))
         except OSError as error:
             raise ReidError(
-                f"port {port} of TF_CONFIG cannot be used ({error}): give the chief another one."
+                f"port {port} of TF_CONFIG cannot be used ({error}): give worker {self.rank} another one."
             ) from error
 
     def _report_to_chief(self, end: float) -> bool:
@@ -161,18 +169,25 @@ def _parsed(text: str) -> Cluster:
             raise ValueError(f"a job {unknown[0]!r} in it, which training has no use for")
         if not jobs:  # as TensorFlow reads it: nobody else
             return Cluster()
-        chiefs, workers = list(jobs.get("chief", [])), list(jobs.get("worker", []))
-        if not all(isinstance(place, str) and place.rpartition(":")[2].isdecimal() for place in chiefs + workers):
-            raise ValueError("a worker that is no host:port")
+        chiefs, workers = jobs.get("chief", []), jobs.get("worker", [])
+        if not isinstance(chiefs, list) or not isinstance(workers, list):
+            raise ValueError("workers that are no list")
+        if not all(map(_is_place, chiefs + workers)):
+            raise ValueError("a worker that is no host:port, with a port from 1 to 65535")
         if len(set(chiefs + workers)) < len(chiefs + workers) or len(chiefs) > 1:
             raise ValueError("a worker twice, or two chiefs")
         kind, index = task["type"], int(task["index"])
         if not 0 <= index < len(jobs[kind]):
             raise ValueError(f"a task {index} of {len(jobs[kind])}")
         return Cluster((*chiefs, *workers), index + (len(chiefs) if kind == "worker" else 0))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise ReidError(f"TF_CONFIG is not as expected ({reason}): {text[:200]!r}. Expected {_EXAMPLE}.") from error
+
+
+def _is_place(place) -> bool:
+    host, _, port = place.rpartition(":") if isinstance(place, str) else ("", "", "")
+    return bool(host) and port.isdecimal() and 0 < int(port[:6]) < 65536
 
 
 def _is_of_tensorflow(error: Exception) -> bool:

@@ -65,7 +65,9 @@ def read_card(run: RunFolder) -> dict:
     except ValueError as error:
         raise ReidError(f"{str(run.card)!r} is damaged ({error}). Delete it: it is made again.") from error
     kinds = {"data": list, "environments": list, "flags": dict}
-    if not isinstance(card, dict) or not all(isinstance(card.get(name), kind) for name, kind in kinds.items()):
+    good = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in kinds.items())
+    good = good and all("from_step" in entry for entry in card["data"] + card["environments"])
+    if not good or not str(card["flags"].get("epochs", "")).isdecimal():
         raise ReidError(f"{str(run.card)!r} is damaged. Delete it: it is made again.")
     if card.get("format_version") != FORMAT_VERSION:
         raise ReidError(
@@ -77,12 +79,14 @@ def read_card(run: RunFolder) -> dict:
 
 def _write(run: RunFolder, card: Mapping) -> None:
     evaluation, metrics = run.read_evaluation(), run.read_metrics()
-    epochs, planned = int(metrics.epoch.max()) if len(metrics) else 0, int(card["flags"]["epochs"])
+    epochs = int(metrics.epoch.max()) if len(metrics) else 0
+    stopped = run.stopped_after(int(card["flags"].get("early_stop", 0)))
     card = {
         **card,
         "epochs": epochs,
         "scored_epoch": evaluation.get("epochs"),
-        "finished": epochs == planned == evaluation.get("epochs"),
+        "finished": epochs == evaluation.get("epochs") and epochs in (int(card["flags"]["epochs"]), stopped),
+        "stopped_early": epochs == stopped,
         "speed": _speed(run.read_times()),
         "scores": {**evaluation.get("scores", {}), **evaluation.get("baselines", {})},
         "intervals": evaluation.get("intervals", {}),

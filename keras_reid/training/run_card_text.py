@@ -30,7 +30,9 @@ def as_markdown(card: Mapping) -> str:
 
 def _state(card: Mapping) -> str:
     if card["finished"]:
-        return f"A finished run, trained {card['started_from']}, seed {card['seed']}. The command that repeats it:"
+        early = f", stopped early after epoch {card['epochs']}" if card["stopped_early"] else ""
+        how = f"trained {card['started_from']}, seed {card['seed']}"
+        return f"A finished run{early}, {how}. The command that repeats it:"
     of = f"{card['epochs']} of {card['flags']['epochs']} epochs"
     return f"**Not finished**: {of}, trained {card['started_from']}, seed {card['seed']}. Its command:"
 

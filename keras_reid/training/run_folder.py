@@ -103,7 +103,7 @@ class RunFolder:
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self.lock()
         remove_leftovers(self.path)
         lines = [f"--{name}={value}\n" for name, text in sorted(flags.items()) for value in text.split("\n")]
         write_text(self.flags, "".join(lines))
@@ -120,9 +120,13 @@ class RunFolder:
             raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
         return held
 
-    def _lock(self) -> None:
-        """Keeps other processes out until this object goes; what is killed leaves no lock behind."""
-        if self._locked is not None:
+    def lock(self) -> None:
+        """Keeps other processes out of a folder that is there, until this object goes; a kill leaves no lock behind.
+
+        Raises:
+            ReidError: another process trains in it.
+        """
+        if not self.writes or self._locked is not None or not self.path.is_dir():
             return
         folder = os.open(self.path, os.O_RDONLY)
         try:
@@ -242,7 +246,7 @@ class RunFolder:
             evaluation = json.loads(self.evaluation.read_text())
         except ValueError as error:
             raise ReidError(f"{str(self.evaluation)!r} is damaged ({error}). Delete it, it is made again.") from error
-        if not isinstance(evaluation, dict) or ("epochs" in evaluation and "scores" not in evaluation):
+        if not isinstance(evaluation, dict) or ("epochs" in evaluation and not _is_whole(evaluation)):
             raise ReidError(f"{str(self.evaluation)!r} is damaged. Delete it: it will be made again.")
         return evaluation
 
@@ -256,6 +260,14 @@ class RunFolder:
         return self.diagnosis.read_text(errors="replace").splitlines() if self.diagnosis.exists() else []
 
 
+def _is_whole(evaluation: Mapping) -> bool:
+    """Whether what says that a run is finished says all that is read of it."""
+    scores = evaluation.get("scores")
+    named = isinstance(evaluation.get("exports"), dict) and "dataset" in evaluation
+    named = named and isinstance(scores, dict) and "live" in scores
+    return named and all("queries" in score for score in scores.values())
+
+
 def _replace_row(path: Path, row: Mapping[str, float]) -> None:
     """Writes an epoch's row in place of what a file of rows knew of that epoch or a later one."""
     rows = _read_rows(path)
@@ -267,12 +279,16 @@ def _replace_row(path: Path, row: Mapping[str, float]) -> None:
 
 def _read_rows(path: Path) -> pd.DataFrame:
     if not path.exists():
-        return pd.DataFrame(columns=["epoch"])
+        return pd.DataFrame(columns=["epoch", "step"])
     try:
         # The file is read and written again each epoch: no digit may drift.
         rows = pd.read_csv(path, float_precision="round_trip")
     except ValueError as error:  # pandas' parser errors are of this kind
         raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it to go on without it.") from error
-    if "epoch" not in rows:
-        raise ReidError(f"{str(path)!r} is damaged: no column epoch. Delete it to go on without it.")
+    for column in ("epoch", "step"):
+        if column not in rows or not pd.api.types.is_integer_dtype(rows[column]):
+            reason = f"no column {column} of whole numbers"
+            raise ReidError(f"{str(path)!r} is damaged: {reason}. Delete it to go on without it.")
+    if not all(pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes):
+        raise ReidError(f"{str(path)!r} is damaged: text among its numbers. Delete it to go on without it.")
     return rows

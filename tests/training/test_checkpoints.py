@@ -1,5 +1,6 @@
 """Checkpoints: everything comes back, the newest two stay, and a damaged or foreign one is named."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_a_damaged_one_is_set_aside_until_its_step_is_made_again(tmp_path):
     assert names == {"step-00000001", "step-00000003", "damaged-step-00000004"}  # it pushes no good one out
     checkpoints.save(4)
     assert {path.name for path in tmp_path.iterdir()} == {"step-00000003", "step-00000004"}
+
+
+def test_copies_that_somebody_keeps_are_left_alone(tmp_path):
+    checkpoints = Checkpoints(tmp_path, trainer_of())
+    checkpoints.save(1)
+    for name in ("step-00000009.bak", "damaged-step-copy", "step-x"):
+        shutil.copytree(tmp_path / "step-00000001", tmp_path / name)
+    assert checkpoints.restore_newest() == 1
+    for step in (2, 3):
+        checkpoints.save(step)
+    assert {path.name[-1] for path in tmp_path.iterdir()} == {"2", "3", "k", "y", "x"}
 
 
 def test_the_best_stays_beside_the_newest_two(tmp_path):

@@ -1,6 +1,7 @@
 """TF_CONFIG: who is who, what is refused; and workers that wait for each other."""
 
 import json
+import socket
 import threading
 
 import pytest
@@ -41,6 +42,10 @@ def test_who_is_who(environment, workers, rank):
         (config({"worker": ["a:1", "a:1"]})["TF_CONFIG"], "a worker twice"),
         (config({"worker": ["a", "b:1"]})["TF_CONFIG"], "no host:port"),
         (config({"worker": TWO}, "chief")["TF_CONFIG"], "no 'chief'"),
+        (config({"worker": ["a:99999", "b:1"]})["TF_CONFIG"], "a port from 1 to 65535"),
+        (config({"worker": [":1", "b:1"]})["TF_CONFIG"], "no host:port"),
+        (config({"worker": {"a": "b:1"}})["TF_CONFIG"], "workers that are no list"),
+        (config({"worker": TWO})["TF_CONFIG"].replace('"index": 0', '"index": 1e400'), "TF_CONFIG is not as expected"),
     ],
 )
 def test_what_tf_config_cannot_be(text, reason):
@@ -54,6 +59,13 @@ def test_tf_config_and_strategy_must_agree():
         read_cluster("multi_worker", {})
     with pytest.raises(ReidError, match="--strategy=one, but TF_CONFIG names 2 workers"):
         read_cluster("one", config({"worker": TWO}))
+
+
+def test_a_worker_whose_port_is_taken_says_so_before_the_chief_waits_for_it():
+    chief, taken = free_places(2)
+    with socket.create_server(("", int(taken.split(":")[1]))):
+        with pytest.raises(ReidError, match="of TF_CONFIG cannot be used .* give worker 1 another one"):
+            Cluster((chief, taken), 1).meet(seconds=5)
 
 
 def test_workers_meet_at_the_chiefs_port():

@@ -122,14 +122,19 @@ def test_evaluation_json_gains_keys(run):
     assert run.read_evaluation() == {"a": 1, "b": [2]}
 
 
-@pytest.mark.parametrize("content", ["", "no json", "[]", '{"epochs": 2}'])
+HALF = '{"epochs": 2, "dataset": "x", "exports": {}, "scores": {"live": {}}}'
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[]", '{"epochs": 2}', HALF])
 def test_a_damaged_evaluation_json_is_named(run, content):
     run.evaluation.write_text(content)
     with pytest.raises(ReidError, match="evaluation.json' is damaged.* Delete it"):
         run.read_evaluation()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\n", b"loss\n1\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff\n", b"loss\n1\n", b"epoch,step\n1,6\n2", b"epoch\n1\n", b"epoch,step,loss\n1,6,x\n"]
+)
 def test_a_damaged_metrics_csv_is_named(run, content):
     run.metrics.write_bytes(content)
     with pytest.raises(ReidError, match="metrics.csv' is damaged.* Delete it"):
