@@ -232,10 +232,11 @@ def embed_files(
     Raises:
         ReidError: names the images that cannot be read.
     """
+    image_paths = np.asarray(image_paths, object)
     embeddings = np.zeros((len(image_paths), artifact.metadata["embedding_size"]), np.float32)
     own = np.arange(len(image_paths))[slice(None) if team is None else slice(team.rank, None, team.size)]
     with tqdm(total=len(own), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
-        for positions, images in image_batches([image_paths[place] for place in own], batch_size=batch_size):
+        for positions, images in image_batches(image_paths[own], batch_size=batch_size):
             embeddings[own[positions]] = artifact.embed(images, views)
             bar.update(len(positions))
     return embeddings if team is None else team.sum(embeddings)  # of the others' images it has zeros

@@ -76,7 +76,7 @@ class Checkpoints:
                     raise  # not the disk: a worker is gone
                 raise ReidError(
                     f"the checkpoint of step {step} cannot be written to {str(self._folder)!r} "
-                    f"({str(error).splitlines()[0][:200]}). Those that are there are kept; the same command goes on."
+                    f"({str(error).splitlines()[0][-300:]}). Those that are there are kept; the same command goes on."
                 ) from error
         self.prune()
         for damaged in self._folder.glob("damaged-step-*"):

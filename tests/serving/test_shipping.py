@@ -189,7 +189,10 @@ def evaluated(query: list, gallery: list, score: float, top1: float = 1.0):
     """A stand-in for an evaluation, with embeddings and scores by hand."""
     embedded = SimpleNamespace(query_embeddings=np.float32(query), gallery_embeddings=np.float32(gallery))
     scores = {"mean_average_precision": score, "top1": top1, "metric": "euclidean"}
-    result = SimpleNamespace(to_dict=lambda: scores)
+    per_query = ("average_precision", "average_precision_trapezoid", "inverse_negative_penalty")
+    result = SimpleNamespace(
+        to_dict=lambda: scores, first_match_rank=np.array([1]), **{name: np.array([score]) for name in per_query}
+    )
     return SimpleNamespace(embedded=embedded, result=result, images_per_second=10.0)
 
 
@@ -203,6 +206,7 @@ def test_parity_by_hand():
     assert parity["worst_relative_difference"] == pytest.approx(5 / 3)
     assert parity["last_percentile_relative_difference"] == pytest.approx(0.98 * 5 / 3 + 0.02)
     assert parity["mean_average_precision_change"] == pytest.approx(-0.1) and parity["top1_change"] == 0.25
+    assert parity["intervals"]["mean_average_precision"] == pytest.approx((0.4, 0.4))
 
 
 def test_cosines_of_rows_that_have_no_direction():

@@ -145,7 +145,8 @@ class Reports:
 
     def __init__(self, doctor, loss):
         self._doctor, self._step = doctor, 0
-        doctor.set_model(type("Model", (), {"loss": loss, "learned_variables": [tf.Variable(0.0)]})())
+        parts = {"loss": loss, "learned_variables": [tf.Variable(0.0)]}
+        doctor.set_model(type("Model", (), {**parts, "distribute_strategy": tf.distribute.get_strategy()})())
         doctor.on_train_begin()
 
     def __call__(self, count, **values):
