@@ -13,7 +13,7 @@ from keras_reid.keras2 import tf
 from keras_reid.models import load_keras
 
 # All that a run can lose: averages, centres, random state of the augmentation, optimizer, running means, the best.
-FLAGS = ("--deterministic", "--epochs=3", "--evaluate_every=1", "--save_every_steps=2", "--noscore_baselines")
+FLAGS = ("--deterministic", "--evaluate_every=1", "--save_every_steps=2", "--noscore_baselines")
 FLAGS += ("--ema=0.9", "--center_loss_weight=0.01", "--color_jitter=0.2", "--seed=5")
 _DEADLINE = 1200  # seconds of one process
 
@@ -29,41 +29,49 @@ class Anywhere:
 
 
 class WhileSaving:
-    """Kills so many seconds after a checkpoint began to be written."""
+    """Kills so many seconds after a checkpoint began to be written, which another process may have left half done."""
 
     def __init__(self, delay: float):
-        self._delay, self._began = delay, None
+        self._delay, self._there = delay, None
+        self.began = float("inf")
 
     def is_due(self, run_dir: Path, seconds: float) -> bool:
-        if self._began is None and any((run_dir / "checkpoints").glob(".step-*.part-*")):
-            self._began = seconds
-        return self._began is not None and seconds >= self._began + self._delay
+        parts = set((run_dir / "checkpoints").glob(".step-*.part-*"))
+        self._there = parts if self._there is None else self._there
+        if parts - self._there:
+            self.began = min(self.began, seconds)
+        return seconds >= self.began + self._delay
 
 
 def train(arguments: list, run_dir: Path, *, kill=None) -> tuple[int, float]:
-    """Runs `keras_reid.train` to its end, or until it is killed; returns its exit code and its seconds."""
-    log, began = run_dir.with_suffix(".log"), time.monotonic()
+    """Runs `keras_reid.train` to its end, or until it is killed.
+
+    Returns:
+        Its exit code, and the seconds until it began to write its first checkpoint; infinite if it wrote none.
+    """
+    log, began, until_saving = run_dir.with_suffix(".log"), time.monotonic(), WhileSaving(0)
     with open(log, "a") as output:
         command = [sys.executable, "-u", "-m", "keras_reid.train", *arguments, f"--run_dir={run_dir}"]
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         while process.poll() is None:
             seconds = time.monotonic() - began
+            until_saving.is_due(run_dir, seconds)
             if seconds > _DEADLINE or (kill is not None and kill.is_due(run_dir, seconds)):
                 process.kill()
             time.sleep(0.002)
     assert process.returncode in (0, -9) and seconds <= _DEADLINE, log.read_text()[-3000:]
-    return process.returncode, seconds
+    return process.returncode, until_saving.began
 
 
-def train_and_kill(arguments: list, run_dir: Path, *, kills: int, seconds: float, seed: int) -> list[str]:
+def train_and_kill(arguments: list, run_dir: Path, *, kills: int, start: float, seed: int) -> list[str]:
     """Gives the same command again and again, killed so many times, then until its end.
 
     Args:
         arguments: of `keras_reid.train`, without the run folder.
         run_dir: of the run.
         kills: how often.
-        seconds: that the run takes when it is left alone.
-        seed: of the moments; the first kill comes before the run is half way.
+        start: seconds until a run begins to write its first checkpoint.
+        seed: of the moments.
 
     Returns:
         A line for each kill.
@@ -71,7 +79,7 @@ def train_and_kill(arguments: list, run_dir: Path, *, kills: int, seconds: float
     chance, moments = random.Random(seed), []
     while len(moments) < kills:
         # Most of a short process is its start: a kill in the middle of it is as good a moment as any.
-        anywhere = Anywhere(chance.uniform(0.05, 0.6) * seconds)
+        anywhere = Anywhere(chance.uniform(0.05, 1.5) * start)
         kill = WhileSaving(chance.uniform(0, 0.4)) if chance.random() < 0.5 else anywhere
         exit_code, _ = train(arguments, run_dir, kill=kill)
         if exit_code == 0:
