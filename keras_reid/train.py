@@ -53,14 +53,14 @@ def train(flags: options.Flags) -> None:
     """Runs one worker of the run, mostly the only one."""
     cluster = read_cluster(flags.strategy)
     with cluster.one_voice(), cluster.missing_named():
-        make_run(flags, cluster)
+        options.required(flags, "data_dir", "run_dir")
+        with contextlib.closing(RunFolder(flags.run_dir, writes=cluster.is_chief)) as run:
+            make_run(flags, run, cluster)
 
 
-def make_run(flags: options.Flags, cluster: Cluster) -> None:
+def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     # --- Run folder and data: all that can be checked before TensorFlow is loaded.
-    options.required(flags, "data_dir", "run_dir")
-    run, text = RunFolder(flags.run_dir, writes=cluster.is_chief), options.as_text(flags)
-    defaults = options.as_text(options.train_flags())
+    text, defaults = options.as_text(flags), options.as_text(options.train_flags())
     run.lock()
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags, cluster)

@@ -121,7 +121,7 @@ class RunFolder:
         return held
 
     def lock(self) -> None:
-        """Keeps other processes out of a folder that is there, until this object goes; a kill leaves no lock behind.
+        """Keeps other processes out of a folder that is there, until `close`; a kill leaves no lock behind.
 
         Raises:
             ReidError: another process trains in it.
@@ -140,6 +140,12 @@ class RunFolder:
             os.close(folder)
             return
         self._locked = weakref.finalize(self, os.close, folder)
+
+    def close(self) -> None:
+        """Lets other processes in again."""
+        if self._locked is not None:
+            self._locked()
+            self._locked = None
 
     def _refuse_other_flags(self, flags: Mapping[str, str], defaults: Mapping[str, str]) -> None:
         held = {**defaults, **self.read_flags()}

@@ -73,7 +73,7 @@ def test_two_processes_do_not_train_in_one_folder(run):
         other.begin(FLAGS)
     path = run.path
     run.begin(FLAGS)  # its own it may begin again
-    run._locked()  # as when its process ends
+    run.close()
     other.begin(FLAGS)
     assert other.path == path
 
