@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras_reid
@@ -47,7 +47,7 @@ def describe_embedder(
         "false_positive_rate": None,
         "threshold_dataset": None,
         "licence_notes": licence_notes(dataset),
-        "packages": {"keras_reid": keras_reid.__version__, **_installed_versions()},
+        "packages": {"keras_reid": keras_reid.__version__, **installed_versions(_PACKAGES)},
     }
 
 
@@ -56,9 +56,10 @@ def as_text(metadata: Mapping) -> str:
     return json.dumps(metadata, indent=2)
 
 
-def _installed_versions() -> dict:
+def installed_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Returns package -> version, of those that are installed."""
     versions = {}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

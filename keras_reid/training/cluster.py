@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,14 @@ _SIGNS = (
     "Deadline Exceeded",
     "coordination service",
 )
+# Its input ends when the block that it watches ends, or the whole process.
+_WATCH = """
+import os, select, signal, sys
+process, seconds, line = sys.argv[1:]
+if not select.select([0], [], [], float(seconds))[0]:
+    print(line, file=sys.stderr)
+    os.kill(int(process), signal.SIGKILL)
+"""
 
 
 class Cluster(NamedTuple):
@@ -91,6 +100,20 @@ class Cluster(NamedTuple):
                         f"the chief, {self.workers[0]}, did not come. Are host and port right in TF_CONFIG?"
                     )
                 time.sleep(0.2)
+
+    @contextlib.contextmanager
+    def start_watched(self, seconds: float = 300) -> Iterator[None]:
+        """Ends this process by SIGKILL, with a line, when the block takes longer.
+
+        While TensorFlow waits for a worker that has died since they met, for up to an hour, no Python runs here.
+        """
+        line = (
+            f"error: worker {self.rank} waited {seconds:.0f} s for another one, which must have ended since they met. "
+            "Start all again by the same command."
+        )
+        command = [sys.executable, "-I", "-S", "-c", _WATCH, str(os.getpid()), str(seconds), line]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+            yield
 
     def _wait_for_others(self, end: float) -> None:
         missing, connections = set(range(1, len(self.workers))), []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 
 import keras_reid
+from keras_reid.artifacts.metadata import installed_versions
 from keras_reid.data.cache import memory_limit
 
 # Those whose versions can change what a run learns, or how it is scored.
@@ -35,7 +35,7 @@ def environment() -> dict:
         "keras_reid": keras_reid.__version__,
         "git": git_state(_ROOT),
         "python": platform.python_version(),
-        "packages": _installed(_PACKAGES),
+        "packages": installed_versions(_PACKAGES),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
         "hardware": _hardware(),
     }
@@ -61,16 +61,6 @@ def git_state(root: Path) -> dict | None:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
-
-
-def _installed(packages: tuple[str, ...]) -> dict[str, str]:
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _hardware() -> dict:

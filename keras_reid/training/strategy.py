@@ -158,7 +158,8 @@ def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
     if strategy == "multi_worker":
         cluster.meet()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        team = Team(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
+        with cluster.start_watched():
+            team = Team(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)  # TensorFlow takes SIGTERM for itself

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -87,6 +89,20 @@ def test_workers_meet_at_the_chiefs_port():
 def test_who_does_not_come_is_named(rank, message):
     with pytest.raises(ReidError, match=message):
         Cluster(tuple(free_places(2)), rank).meet(0.5)
+
+
+@pytest.mark.parametrize(("seconds", "exit_code"), [(0.5, -9), (60, 0)])
+def test_a_start_that_waits_for_the_dead_ends_though_no_python_runs(seconds, exit_code):
+    program = f"""
+import ctypes
+from keras_reid.training.cluster import Cluster
+with Cluster(("a:1", "b:2"), 1).start_watched({seconds}):
+    ctypes.PyDLL(None).sleep(3)  # holds Python's lock, as TensorFlow does
+"""
+    worker = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert worker.returncode == exit_code
+    said = "error: worker 1 waited 0 s for another one, which must have ended since they met. "
+    assert worker.stderr.startswith(said) if exit_code else worker.stderr == ""
 
 
 def test_workers_of_a_host_are_counted():
