@@ -13,7 +13,7 @@ quickstart: $(VENV)/ready
 # most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
 test: $(VENV)/ready lint
 	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -q -m "slow and not drill"
+	$(BIN)/python -m pytest -q -m "slow and not drill" -n 2 --dist loadfile
 
 # A training run that is killed 20 times ends as one that was left alone: half an hour.
 drill: $(VENV)/ready

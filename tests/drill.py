@@ -29,17 +29,22 @@ class Anywhere:
 
 
 class WhileSaving:
-    """Kills so many seconds after a checkpoint began to be written, which another process may have left half done."""
+    """Kills so many seconds after the n-th checkpoint of this process began to be written."""
 
-    def __init__(self, delay: float):
-        self._delay, self._there = delay, None
+    def __init__(self, delay: float, nth: int = 1):
+        self._delay, self._nth = delay, nth
+        self._known = None
         self.began = float("inf")
 
     def is_due(self, run_dir: Path, seconds: float) -> bool:
         parts = set((run_dir / "checkpoints").glob(".step-*.part-*"))
-        self._there = parts if self._there is None else self._there
-        if parts - self._there:
-            self.began = min(self.began, seconds)
+        if self._known is None:
+            self._known = set(parts)  # what a killed process left half written
+        if parts - self._known:
+            self._known |= parts
+            self._nth -= 1
+            if self._nth == 0:
+                self.began = seconds
         return seconds >= self.began + self._delay
 
 
@@ -63,7 +68,7 @@ def train(arguments: list, run_dir: Path, *, kill=None) -> tuple[int, float]:
     return process.returncode, until_saving.began
 
 
-def train_and_kill(arguments: list, run_dir: Path, *, kills: int, start: float, seed: int) -> list[str]:
+def train_and_kill(arguments: list, run_dir: Path, *, kills: int, start: float, seed: int) -> list[tuple]:
     """Gives the same command again and again, killed so many times, then until its end.
 
     Args:
@@ -74,18 +79,19 @@ def train_and_kill(arguments: list, run_dir: Path, *, kills: int, start: float, 
         seed: of the moments.
 
     Returns:
-        A line for each kill.
+        (kind, step of the newest checkpoint, names of half written ones) of each kill.
     """
     chance, moments = random.Random(seed), []
     while len(moments) < kills:
         # Most of a short process is its start: a kill in the middle of it is as good a moment as any.
         anywhere = Anywhere(chance.uniform(0.05, 1.5) * start)
-        kill = WhileSaving(chance.uniform(0, 0.4)) if chance.random() < 0.5 else anywhere
+        saving = WhileSaving(chance.uniform(0, 0.6), nth=chance.randint(1, 3))
+        kill = saving if chance.random() < 0.5 else anywhere
         exit_code, _ = train(arguments, run_dir, kill=kill)
         if exit_code == 0:
             break
-        saved = [path.name for path in (run_dir / "checkpoints").glob("*")]
-        moments.append(f"{type(kill).__name__}: {', '.join(sorted(saved)) or 'nothing saved'}")
+        half_written = [path.name for path in (run_dir / "checkpoints").glob(".*")]
+        moments.append((type(kill).__name__, newest_step(run_dir), half_written))
     assert train(arguments, run_dir)[0] == 0
     return moments
 
