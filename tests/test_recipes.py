@@ -14,6 +14,7 @@ from keras_reid import train
 from keras_reid.data import write_synthetic
 from keras_reid.keras2 import keras
 from keras_reid.options import as_text, given, train_flags
+from keras_reid.training.cluster import Cluster
 from keras_reid.training.schedules import build_schedule
 from tests.conftest import TINY_RUN, train_arguments
 
@@ -76,7 +77,7 @@ def test_swa_ships_statistics_of_training_batches(synthetic_dir, tmp_path):
     """One epoch: its last step is the only snapshot, so that the weights are those of training, the statistics not."""
     recipe = ["--optimizer=tfa_swa", "--epochs=1", "--mixed_precision=float32", "--learning_rate=0.01"]
     flags = flags_of(train_arguments(synthetic_dir, tmp_path / "run", *recipe))
-    data = train.read_data(flags)
+    data = train.read_data(flags, Cluster())
     trainer = train.build_trainer(flags, data)
     trainer.fit(train.training_batches(flags, data, cache="none"), steps_per_epoch=data.steps_per_epoch, verbose=0)
     assert len(list(trainer.statistics_batches)) == data.steps_per_epoch  # 16 where the run has so many
