@@ -64,16 +64,17 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     run.lock()
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags, cluster)
-    if run.read_evaluation().get("epochs") in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs):
+    if is_finished(run, flags):
         card = read_card(run)
         if not card and cluster.is_chief:
-            begin_record(run, flags, data, 0)
+            begin_record(run, flags, data, 0, precision=flags.mixed_precision)
         if not card.get("finished"):  # it was killed between its scores and its card, or that was deleted
             keep_record(run)
         return report(run, early_stop=flags.early_stop)
 
     # --- The network, and where its run stopped.
     from keras_reid.evaluation import RetrievalEvaluation
+    from keras_reid.keras2 import keras
     from keras_reid.training import Checkpoints, CollapseDoctor
 
     team = prepare_tensorflow(flags, cluster)
@@ -92,7 +93,7 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     run.forget_after(step)
     checkpoints.prune()
     if team.is_chief:
-        begin_record(run, flags, data, step)
+        begin_record(run, flags, data, step, precision=keras.mixed_precision.global_policy().name)
     rules = options.given(flags, "missing_cameras", "batch_size")
     evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, team=team, **rules)
     evaluation.set_model(trainer)
@@ -114,6 +115,14 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     if team.is_chief:
         report(run, early_stop=flags.early_stop)
     team.wait()
+
+
+def is_finished(run: RunFolder, flags: options.Flags) -> bool:
+    """Whether the newest epoch is the last one that the flags ask for, and was shipped and scored."""
+    shipped = run.read_evaluation().get("epochs")
+    if run.last_row().get("epoch", shipped) != shipped:
+        return False  # it has gone on since
+    return shipped in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs)
 
 
 def read_data(flags: options.Flags, cluster: Cluster) -> TrainingData:
@@ -248,9 +257,8 @@ def make_steps(
     flags, data: TrainingData, run: RunFolder, trainer, checkpoints, doctor, evaluation, team, *, first_step: int
 ):
     """Trains from a step to the last one: progress, records, checkpoints, evaluations; stops on a signal."""
-    from keras_reid.data.images import raise_for_undecodable
-    from keras_reid.keras2 import tf
-    from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation, ShowEpoch
+    from keras_reid.data.images import FILE_ERRORS, raise_for_undecodable
+    from keras_reid.training.callbacks import DrawCurves, Progress, RecordEpoch, RecordEvaluation
     from keras_reid.training.checkpoints import GoOnInEpoch
     from keras_reid.training.layer_rates import FreezeBackbone
     from keras_reid.training.profiling import ProfileSteps
@@ -262,19 +270,18 @@ def make_steps(
     progress = Progress(first_step=first_step, **sizes, team=team)
     record = RecordEvaluation(run, early_stop=flags.early_stop, team=team)
     record.set_model(trainer)
+    histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
     callbacks = [
         *([FreezeBackbone(flags.freeze_backbone_epochs * steps)] if flags.freeze_backbone_epochs else []),
         doctor,
         progress,
-        RecordEpoch(run, checkpoints, progress, save_every_steps=flags.save_every_steps),
+        RecordEpoch(run, checkpoints, progress, histograms=histograms, save_every_steps=flags.save_every_steps),
         evaluation,
         record,
+        DrawCurves(run),
+        *([ProfileSteps(run.tensorboard, steps=flags.profile_steps)] if flags.profile_steps and team.is_chief else []),
     ]
     try:
-        histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
-        callbacks.append(ShowEpoch(run, progress, histograms))
-        if flags.profile_steps and team.is_chief:
-            callbacks.append(ProfileSteps(run.tensorboard, steps=flags.profile_steps))
         epoch, made = divmod(first_step, steps)
         due = epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row()
         if team.chiefs(bool(due)):
@@ -294,7 +301,7 @@ def make_steps(
             )
         if evaluation.scored_epoch != progress.step // steps:
             score_epoch(run, evaluation, record, progress.step // steps)
-    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.PermissionDeniedError) as error:
+    except FILE_ERRORS as error:
         raise_for_undecodable(list(data.images.image_path), error)
     except Interrupted:
         progress.close()
@@ -372,9 +379,8 @@ def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
     record.record(epoch, scores)
 
 
-def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step: int) -> None:
+def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step: int, *, precision: str) -> None:
     """Writes the run card as far as it is known, and says when a run goes on with other data."""
-    from keras_reid.keras2 import keras
     from keras_reid.training.environment import environment
 
     dataset = "+".join(dict.fromkeys(flags.dataset))
@@ -388,7 +394,7 @@ def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step:
         "started_from": started_from.get(flags.backbone_weights, f"from {flags.backbone_weights}"),
         "licence_notes": licence_notes(dataset),
     }
-    place = {**environment(), "precision": keras.mixed_precision.global_policy().name}
+    place = {**environment(), "precision": precision}
     images = fingerprint(data.catalog, options.data_sets(flags))
     change = begin_card(run, facts, step=step, data=images, environment=place)
     if change:

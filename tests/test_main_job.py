@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from keras_reid import evaluate, export, train
+from keras_reid.options import train_flags
+from keras_reid.training.run_folder import RunFolder
 from tests.conftest import train_arguments
 
 SCORES = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
@@ -95,6 +97,15 @@ def test_more_epochs_go_on_where_the_run_stopped(finished_run, synthetic_dir, tm
     assert json.loads((run_dir / "evaluation.json").read_text())["exports"]["savedmodel"] == "export/embedder/2"
     assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=1")) == 1
     assert "--epochs=1, but the run has made 3 epochs" in capsys.readouterr().err
+
+
+def test_a_run_that_has_gone_on_since_is_not_finished(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run")
+    run, flags = RunFolder(tmp_path / "run"), train_flags()
+    flags(["train", f"--flagfile={run.flags}"])
+    assert train.is_finished(run, flags)
+    run.record_epoch({"epoch": 3, "step": 18})
+    assert not train.is_finished(run, flags)
 
 
 @pytest.mark.parametrize("place", ["", "last.keras", "export/embedder", "export/embedder/1", "export/embedder.tflite"])

@@ -75,6 +75,18 @@ def undecodable_images(image_paths: Sequence[str]) -> list[str]:
         return [path for path, failed in zip(image_paths, pool.map(fails, image_paths)) if failed]
 
 
+# What TensorFlow makes of a file that is missing, forbidden, truncated, a folder, no image, or on a disk that fails. A
+# worker that cannot be reached is none of them.
+FILE_ERRORS = (
+    tf.errors.InvalidArgumentError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.DataLossError,
+    tf.errors.UnknownError,
+)
+
+
 def raise_for_undecodable(image_paths: Sequence[str], error: Exception) -> None:
     """Raises a ReidError that names the images behind a failed pipeline, or the error itself when they all decode."""
     broken = undecodable_images([str(path) for path in image_paths])  # NumPy's strings would print as np.str_('...')

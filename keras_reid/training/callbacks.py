@@ -130,11 +130,12 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.close()
+        self.let_go()
         release()
 
 
 class RecordEpoch(keras.callbacks.Callback):
-    """Writes the epoch: its rows of `metrics.csv` and `times.csv`, `last.keras` and its checkpoint.
+    """Writes the epoch: its rows of `metrics.csv` and `times.csv`, TensorBoard, its checkpoint and `last.keras`.
 
     Inside an epoch it writes the checkpoint of every n-th step. It comes before the evaluation.
 
@@ -142,13 +143,22 @@ class RecordEpoch(keras.callbacks.Callback):
         run: the run's folder.
         checkpoints: of the trainer.
         progress: counts the steps; precedes this in the list.
+        histograms: of what the network makes of some training images; None leaves them out.
         save_every_steps: n; 0 for none between epochs.
     """
 
-    def __init__(self, run: RunFolder, checkpoints: Checkpoints, progress: Progress, *, save_every_steps: int = 0):
+    def __init__(
+        self,
+        run: RunFolder,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        *,
+        histograms: EmbeddingHistograms | None = None,
+        save_every_steps: int = 0,
+    ):
         super().__init__()
         self._run, self._checkpoints, self._progress = run, checkpoints, progress
-        self._every = save_every_steps
+        self._histograms, self._every = histograms, save_every_steps
 
     def on_train_batch_end(self, batch, logs=None):
         inside_epoch = batch + 1 < self.params["steps"]  # the last step's is written with its epoch
@@ -157,16 +167,27 @@ class RecordEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = {name: float(value) for name, value in logs.items()}
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        # All before the checkpoint: a run that goes on from it lacks none of them.
         place = {"epoch": epoch + 1, "step": self._progress.step}
         self._run.record_epoch({**place, **{name: numbers[name] for name in numbers if name not in TIMES}})
         self._run.record_times({**place, **{name: numbers[name] for name in numbers if name in TIMES}})
+        if self._run.writes:
+            self._show(embedder, numbers)
         # Before the model: whoever finds one may expect that the run can go on.
         self._checkpoints.save(self._progress.step)
-        embedder = self.model.shipped_embedder()  # by all workers at once
         if self._run.writes:
             outside_scope(save_keras, embedder, self._run.last_model)
         self._progress.let_go()
         tqdm.write(_REPORT.format(epoch=epoch + 1, **numbers))
+
+    def _show(self, embedder: keras.Model, numbers: Mapping[str, float]) -> None:
+        histograms = {}
+        if self._histograms is not None:
+            metric = getattr(self.model.loss, "metric", "euclidean")
+            histograms = self._histograms.of(embedder, metric=metric)
+        scalars = {_tag(name): value for name, value in numbers.items()}
+        write_events(self._run.tensorboard, self._progress.step, "epoch", scalars, histograms)
 
 
 class RecordEvaluation(keras.callbacks.Callback):
@@ -200,40 +221,28 @@ class RecordEvaluation(keras.callbacks.Callback):
             return
         if scores[BEST_BY] > self._run.best_row().get(BEST_BY, float("-inf")):
             outside_scope(save_keras, embedder, self._run.best_model)
-        self._run.record_epoch({name: float(value) for name, value in {**row, **scores}.items()})
         tags = {f"scores/{name[4:]}": value for name, value in scores.items()}
         write_events(self._run.tensorboard, int(row["step"]), "scores", tags)
+        # Last: a run that goes on scores an epoch again whose row has none.
+        self._run.record_epoch({name: float(value) for name, value in {**row, **scores}.items()})
         tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")
 
 
-class ShowEpoch(keras.callbacks.Callback):
-    """Shows the epoch in TensorBoard and in `curves.png`. Comes after `RecordEvaluation`.
-
-    Epochs that take next to no time share a picture.
+class DrawCurves(keras.callbacks.Callback):
+    """Draws `curves.png` after each epoch; those that take next to no time share a picture. After `RecordEvaluation`.
 
     Args:
         run: the run's folder.
-        progress: counts the steps; precedes this in the list.
-        histograms: of what the network makes of some training images; None leaves them out.
     """
 
-    def __init__(self, run: RunFolder, progress: Progress, histograms: EmbeddingHistograms | None = None):
+    def __init__(self, run: RunFolder):
         super().__init__()
-        self._run, self._progress, self._histograms = run, progress, histograms
+        self._run = run
         self._next_picture = 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        embedder = self.model.shipped_embedder()  # by all workers at once
-        if not self._run.writes:
-            return
-        scalars = {_tag(name): float(value) for name, value in logs.items() if not name.startswith("val_")}
-        histograms = {}
-        if self._histograms is not None:
-            metric = getattr(self.model.loss, "metric", "euclidean")
-            histograms = self._histograms.of(embedder, metric=metric)
-        write_events(self._run.tensorboard, self._progress.step, "epoch", scalars, histograms)
         began = time.perf_counter()
-        if began >= self._next_picture:
+        if self._run.writes and began >= self._next_picture:
             draw_curves(self._run)
             ended = time.perf_counter()
             self._next_picture = ended + (ended - began) / _DRAWING_TAKES

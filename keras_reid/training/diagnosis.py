@@ -60,8 +60,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         super().__init__()
         self.step = first_step
         self._run = run
-        said = run.read_diagnosis() if run is not None else []
-        self.finding = next((line for line in said if _STOPPED not in line), None)
+        self.finding = None
         self._person_ids = np.repeat(np.arange(identities_per_batch, dtype=np.int32), images_per_identity)
         self._history, self._first_distance = deque(maxlen=WINDOW), None
         self._means, self._steps_in_epoch = {}, 0
@@ -71,6 +70,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         """Returns what it remembers of the steps so far, for a checkpoint."""
         return {
             "step": self.step,
+            "finding": self.finding,
             "history": list(self._history),
             "first_distance": self._first_distance,
             "means": self._means,
@@ -80,6 +80,7 @@ class CollapseDoctor(keras.callbacks.Callback):
     def set_state(self, state: Mapping) -> None:
         """Goes on with what `get_state` returned, inside the epoch if that is where it was."""
         self.step, self._first_distance = state["step"], state["first_distance"]
+        self.finding = state.get("finding")
         self._history = deque(state["history"], maxlen=WINDOW)
         self._means, self._steps_in_epoch = dict(state["means"]), state["steps_in_epoch"]
         self._goes_on = True

@@ -42,6 +42,8 @@ class ProfileSteps(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.close()
+        if self._made <= _FIRST:
+            tqdm.write(f"--profile_steps: no profile of {self._made} steps, of which the first {_FIRST} are left out")
 
     def close(self) -> None:
         """Writes the profile, also of fewer steps than were asked for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import weakref
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ FREE_FLAGS = frozenset(
 # A checkpoint holds the weights, two moments and perhaps an average, 0.3 to 0.4 GB; the newest two, the best and the
 # one that is being written are there at once. Beside them lie five copies of the weights.
 _BYTES_NEEDED = 2_000_000_000
+_STEP = re.compile(r"\bstep (\d+)")  # of a diagnosis
 BEST_BY = "val_mean_average_precision"
 
 
@@ -196,6 +198,10 @@ class RunFolder:
             number = path.name.split(".")[3]
             if number.isdecimal() and len(number) == 8 and int(number) > step:
                 path.unlink()
+        lines = self.read_diagnosis()
+        kept = [line for line in lines if int((_STEP.search(line) or ["", 0])[1]) <= step]
+        if kept != lines:
+            write_text(self.diagnosis, "".join(f"{line}\n" for line in kept))
 
     def read_metrics(self) -> pd.DataFrame:
         """Returns `metrics.csv`: a row an epoch, empty before the first."""
@@ -291,6 +297,8 @@ def _read_rows(path: Path) -> pd.DataFrame:
         rows = pd.read_csv(path, float_precision="round_trip")
     except ValueError as error:  # pandas' parser errors are of this kind
         raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it to go on without it.") from error
+    if rows.empty:  # all epochs were forgotten; its columns have no types
+        return pd.DataFrame(columns=["epoch", "step"])
     for column in ("epoch", "step"):
         if column not in rows or not pd.api.types.is_integer_dtype(rows[column]):
             reason = f"no column {column} of whole numbers"

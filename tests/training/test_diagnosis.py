@@ -1,5 +1,6 @@
 """The doctor: each planted fault is named within its number of steps, once; healthy runs pass in silence."""
 
+import json
 import math
 
 import numpy as np
@@ -239,11 +240,25 @@ def test_the_loss_on_pairs_is_judged_where_others_are_added():
 
 
 def test_a_resumed_run_does_not_say_it_again(tmp_path, capsys):
-    run = RunFolder(tmp_path)
-    assert Reports(doctor_of(run), BatchHardTripletLoss(0.3))(WINDOW, loss=0.3) is not None
-    Reports(doctor_of(run, first_step=WINDOW), BatchHardTripletLoss(0.3))(2 * WINDOW, loss=0.3)
+    run, doctor, resumed = RunFolder(tmp_path), doctor_of(RunFolder(tmp_path)), doctor_of(RunFolder(tmp_path))
+    assert Reports(doctor, BatchHardTripletLoss(0.3))(WINDOW, loss=0.3) is not None
+    run.forget_after(WINDOW)
+    resumed.set_state(json.loads(json.dumps(doctor.get_state())))
+    Reports(resumed, BatchHardTripletLoss(0.3))(2 * WINDOW, loss=0.3)
     assert capsys.readouterr().out.count("diagnosis at") == 1
-    assert len(run.read_diagnosis()) == 1
+    assert run.read_diagnosis() == [resumed.finding]
+    assert resumed.get_state()["finding"] == doctor.finding
+
+
+def test_a_run_that_goes_on_from_before_a_finding_finds_it_again(tmp_path):
+    run = RunFolder(tmp_path)
+    lines = []
+    for _ in range(2):
+        assert Reports(doctor_of(run), BatchHardTripletLoss(0.3))(WINDOW, loss=0.3) is not None
+        lines.append(run.read_diagnosis())
+        run.forget_after(WINDOW - 1)
+        assert run.read_diagnosis() == []
+    assert lines[0] == lines[1] and len(lines[0]) == 1
 
 
 def test_losses_that_are_plain_functions_are_watched_too():

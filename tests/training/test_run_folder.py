@@ -116,6 +116,17 @@ def test_what_lies_after_the_step_that_a_run_goes_on_from_is_forgotten(run):
     assert run.times.read_text().splitlines() == ["epoch,step,seconds", "1,10,1.5", "2,20,1.5"]
 
 
+def test_a_run_whose_only_epoch_is_forgotten_goes_on(run):
+    """Killed after the rows of the first epoch, before its checkpoint."""
+    for _ in range(2):
+        row = {"epoch": 1, "step": 10, "loss": 0.5}
+        run.record_epoch(row)
+        run.record_times({"epoch": 1, "step": 10, "seconds": 1.5})
+        assert run.read_metrics().to_dict("records") == [row]
+        run.forget_after(5)
+        assert run.best_step() is None and run.last_row() == {} and run.read_times().empty
+
+
 def test_evaluation_json_gains_keys(run):
     run.record_evaluation({"a": 1})
     run.record_evaluation({"b": [2]})
