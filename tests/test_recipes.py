@@ -101,6 +101,7 @@ def test_what_contradicts_is_refused_in_one_line(synthetic_dir, tmp_path, refuse
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is None, reason="minutes: on one stack is enough")
 def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     """Its sizes overridden, all else as it ships: the rate of each epoch, everything there, memory that stays."""
     write_synthetic(tmp_path / "data", identities=6, cameras=2, images_per_camera=2, seed=0)
@@ -124,7 +125,8 @@ def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
     assert all((run_dir / place).exists() for place in places)
     assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
-    # Median of neighbours: a checkpoint being written is 0.3 GB more or less.
+    # Median of neighbours: a checkpoint being written is 0.3 GB more or less. TensorFlow 2.15 itself loses 16 bytes for
+    # each operation that runs eagerly (2.21 does not), about 0.3 MB an epoch here.
     early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (10, 146))
     assert late <= 1.05 * early, f"{late / early:.3f}: {memory}"
 
