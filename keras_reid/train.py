@@ -270,18 +270,19 @@ def make_steps(
     progress = Progress(first_step=first_step, **sizes, team=team)
     record = RecordEvaluation(run, early_stop=flags.early_stop, team=team)
     record.set_model(trainer)
-    histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
-    callbacks = [
-        *([FreezeBackbone(flags.freeze_backbone_epochs * steps)] if flags.freeze_backbone_epochs else []),
-        doctor,
-        progress,
-        RecordEpoch(run, checkpoints, progress, histograms=histograms, save_every_steps=flags.save_every_steps),
-        evaluation,
-        record,
-        DrawCurves(run),
-        *([ProfileSteps(run.tensorboard, steps=flags.profile_steps)] if flags.profile_steps and team.is_chief else []),
-    ]
     try:
+        histograms = EmbeddingHistograms(data.images, image_size=(flags.image_height, flags.image_width))
+        callbacks = [
+            *([FreezeBackbone(flags.freeze_backbone_epochs * steps)] if flags.freeze_backbone_epochs else []),
+            doctor,
+            progress,
+            RecordEpoch(run, checkpoints, progress, histograms=histograms, save_every_steps=flags.save_every_steps),
+            evaluation,
+            record,
+            DrawCurves(run),
+        ]
+        if flags.profile_steps and team.is_chief:
+            callbacks.append(ProfileSteps(run.tensorboard, steps=flags.profile_steps))
         epoch, made = divmod(first_step, steps)
         due = epoch and not made and evaluation.is_due(epoch - 1) and "val_top1" not in run.last_row()
         if team.chiefs(bool(due)):
