@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test drill lint clean
+.PHONY: quickstart test quick drill lint clean
 
 # Renders people, trains on the CPU, evaluates, exports, scores the exports. Under 10 minutes on 2 cores.
 quickstart: $(VENV)/ready
@@ -11,9 +11,11 @@ quickstart: $(VENV)/ready
 
 # The quick tests first, so that a mistake shows early; then the slow ones. Two at a time, a file always in one process:
 # most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
-test: $(VENV)/ready lint
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
+test: quick
 	$(BIN)/python -m pytest -q -m "slow and not drill" -n 2 --dist loadfile
+
+quick: $(VENV)/ready lint
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile
 
 # A training run that is killed 20 times ends as one that was left alone: half an hour.
 drill: $(VENV)/ready
