@@ -31,10 +31,9 @@ def fit(batches, steps=6, **compile_options) -> dict:
 
 @pytest.mark.parametrize("run_eagerly", [True, False])
 def test_steps_that_wait_for_a_slow_input_say_so(run_eagerly):
-    times = fit(slow_batches(0.3), run_eagerly=run_eagerly)
-    # A bound from below alone: on a busy machine the step itself takes any time.
-    assert times["waiting_share"] * times["seconds_per_step"] > 0.25
-    assert times["waiting_share"] <= 1.0
+    times = fit(slow_batches(1.0), run_eagerly=run_eagerly)  # long beside a step, also on a busy machine
+    assert 0.6 < times["waiting_share"] <= 1.0
+    assert times["seconds_per_step"] > 0.25
 
 
 def test_steps_that_have_their_batch_at_once_do_not_wait():
@@ -45,8 +44,8 @@ def test_steps_that_have_their_batch_at_once_do_not_wait():
     progress = Progress(first_step=0, total_steps=6, steps_per_epoch=6, batch_size=12)
     batches = tf.data.Dataset.from_tensors((images(), PERSON_IDS)).cache().repeat()
     trainer.fit(batches, steps_per_epoch=6, verbose=0, callbacks=[progress])
-    assert 0 < trainer.seconds_waiting < 0.3  # of at least 0.6 s in all
-    assert trainer.history.history["waiting_share"][0] < 0.5
+    assert 0 < trainer.seconds_waiting < 0.1
+    assert trainer.history.history["waiting_share"][0] < 0.1
 
 
 def test_several_steps_in_one_execution_are_all_counted():
