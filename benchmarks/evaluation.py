@@ -12,9 +12,9 @@
     wrong image can be ruled out, and none of the bounds is meant for it.
 
 Each case runs in a process of its own; in it the baseline is run before and after each of the measured runs, and each
-ratio is that of a run to the mean of its two neighbours, so that the machine's noise falls on both. Memory is the peak
+ratio is that of a run to the mean of its two neighbors, so that the machine's noise falls on both. Memory is the peak
 of a process that runs nothing else, above what it held with its embeddings. People and cameras are those of Market-1501
-when MARKET1501_DIR names its folder, else drawn alike. Embeddings are a centre of each person plus normal noise; mAP is
+when MARKET1501_DIR names its folder, else drawn alike. Embeddings are a center of each person plus normal noise; mAP is
 printed, so that one sees how good a model they stand for.
 """
 
@@ -31,7 +31,7 @@ import time
 import numpy as np
 
 BLOCK = 512  # rows of the baseline's block
-# width, distractors, spread of the people's centres, what is measured, bounds of ratio and GB
+# width, distractors, spread of the people's centers, what is measured, bounds of ratio and GB
 CASES = {
     "a": (512, 0, 0.5, "evaluate", 2.5, None),
     "b": (128, 500_000, 0.9, "evaluate", 2.5, 1.5),
@@ -67,11 +67,11 @@ def people_and_cameras(distractors: int) -> dict[str, np.ndarray]:
 
 
 def embeddings_of(person_ids: np.ndarray, width: int, spread: float, seed: int) -> np.ndarray:
-    """Returns float32 `[N, width]`: a centre of each person plus noise; distractors, id 0, have each a centre."""
+    """Returns float32 `[N, width]`: a center of each person plus noise; distractors, id 0, have each a center."""
     rows = np.random.default_rng(seed).standard_normal((len(person_ids), width), dtype=np.float32)
-    centres = np.random.default_rng(2).standard_normal((person_ids.max() + 1, width), dtype=np.float32)
+    centers = np.random.default_rng(2).standard_normal((person_ids.max() + 1, width), dtype=np.float32)
     known = person_ids > 0
-    rows[known] += np.float32(spread) * centres[person_ids[known]]
+    rows[known] += np.float32(spread) * centers[person_ids[known]]
     strangers = np.random.default_rng(seed + 9).standard_normal((int((~known).sum()), width), dtype=np.float32)
     rows[~known] += np.float32(spread) * strangers
     return rows

@@ -152,7 +152,7 @@ def main() -> int:
     print(f"{len(paths)} {images}, {P} x {K} at {IMAGE_SIZE[0]} x {IMAGE_SIZE[1]}, {os.cpu_count()} cores")
     print(f"{'':16}{'images/s':>10}{'ratio':>8}{'bound':>7}{'first batch':>13}{'first epoch':>14}{'memory':>10}")
     medians = {name: float(np.median(values)) for name, values in measured.items()}
-    # Of the turns, not of the medians: neighbours in time share the machine's noise.
+    # Of the turns, not of the medians: neighbors in time share the machine's noise.
     ratios = {name: float(np.median(np.divide(values, measured["bare"]))) for name, values in measured.items()}
     for name in ("decode only", "bare"):
         print(f"{name:16}{medians[name]:10.0f}{ratios[name]:8.2f}")

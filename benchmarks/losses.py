@@ -5,7 +5,7 @@
 
 Each case runs in a process of its own: memory is the peak of that process above what it held after a step with 8 images
 of the same case. Theirs and ours take turns, step by step, so that the machine's noise falls on both. Batches of
-identities x 4 images, normalised random embeddings, margin 0.3; a case that is killed for memory says so.
+identities x 4 images, normalized random embeddings, margin 0.3; a case that is killed for memory says so.
 """
 
 from __future__ import annotations

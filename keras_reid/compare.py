@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.errors import ReidError
 
 
-def compare(flags: options.Flags) -> None:
-    options.required(flags, "artifact")
+def compare(flags: command.Flags) -> None:
+    command.required(flags, "artifact")
     images = flags.arguments
     if len(images) != 2:
         raise ReidError(f"expected two images, as in compare --artifact=PATH A.jpg B.jpg; got {len(images)}: {images}.")
@@ -68,13 +68,13 @@ def answer(distance: float, threshold: float, metadata: dict) -> str:
     rate = "an unknown false positive rate" if rate is None else f"a false positive rate of {rate:g}"
     return (
         f"{'same person' if same else 'different people'}: {'at most' if same else 'above'} the threshold of "
-        f"{threshold:.6g}, for {rate} on {dataset or 'an unknown data set'}\n"
+        f"{threshold:.6g}, for {rate} on {dataset or 'an unknown dataset'}\n"
         "this is a hint, never a proof of identity"
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(compare, options.compare_flags(), argv)
+    return command.run_command(compare, options.compare_flags(), argv)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""python -m keras_reid.doctor --dataset=NAME --data_dir=DIR: checks a data set before anyone trains on it.
+"""python -m keras_reid.doctor --dataset=NAME --data_dir=DIR: checks a dataset before anyone trains on it.
 
-It counts images per split, identity and camera, looks for identities that cannot be learnt or found, for images that
+It counts images per split, identity and camera, looks for identities that cannot be learned or found, for images that
 cannot be read or are odd, and for copies across splits and people; each problem comes with the way out. --pictures
 draws a training batch and people across cameras. Exit code: 0 clean, 2 warnings, 3 errors, at which training or
-evaluation would stop; 1 where the flags are wrong or the data set is not in its layout.
+evaluation would stop; 1 where the flags are wrong or the dataset is not in its layout.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data import describe, read_dataset
-from keras_reid.data.counts import counts_numbers, counts_tables
-from keras_reid.data.doctor import check_catalog
-from keras_reid.data.findings import LEVELS, Finding, exit_code, join_names, rank
+from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.counts import counts_numbers, counts_tables
+from keras_reid.data.checks.findings import LEVELS, Finding, exit_code, join_names, rank
 from keras_reid.files import write_text
 
 _NAMES_ON_SCREEN = 5
 
 
-def doctor(flags: options.Flags) -> int:
-    """Checks a data set; returns the exit code."""
+def doctor(flags: command.Flags) -> int:
+    """Checks a dataset; returns the exit code."""
     # --- The catalog: no file is opened, and TensorFlow is not loaded.
-    options.required(flags, "data_dir")
-    options.check_writable("json", flags.json)
-    options.check_folder("pictures", flags.pictures)
+    command.required(flags, "data_dir")
+    command.check_writable("json", flags.json)
+    command.check_folder("pictures", flags.pictures)
     start = time.monotonic()
     catalog = read_dataset(flags.dataset, flags.data_dir)
     print(f"{describe(catalog)}\n\n{counts_tables(catalog)}\n", flush=True)
-    rules = options.given(flags, "images_per_identity", "ignore", "missing_cameras")
+    rules = command.given(flags, "images_per_identity", "ignore", "missing_cameras")
     findings = check_catalog(catalog, **rules)
 
     # --- The files.
     from keras_reid.data.augmentation import Augmentation
-    from keras_reid.data.image_checks import check_images, unreadable_files
+    from keras_reid.data.checks.image_checks import check_images, unreadable_files
 
     augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     findings = rank([*findings, *check_images(catalog, ignore=flags.ignore)])
@@ -54,7 +54,7 @@ def doctor(flags: options.Flags) -> int:
         pictures = draw(flags, catalog[~catalog.image_path.isin(unreadable)], augmentation)
     if flags.json:
         content = {
-            **options.given(flags, "dataset", "data_dir"),
+            **command.given(flags, "dataset", "data_dir"),
             "rules": rules,
             "exit_code": exit_code(findings),
             "counts": counts_numbers(catalog),
@@ -78,9 +78,9 @@ def show(findings: Sequence[Finding], data_dir: str) -> None:
         print(f"   -> {finding.way_out}")
 
 
-def draw(flags: options.Flags, catalog: pd.DataFrame, augmentation) -> list[str]:
+def draw(flags: command.Flags, catalog: pd.DataFrame, augmentation) -> list[str]:
     """Draws the contact sheets of images that can be read; returns their paths."""
-    from keras_reid.data.contact_sheet import draw_across_cameras, draw_training_batch
+    from keras_reid.data.checks.contact_sheet import draw_across_cameras, draw_training_batch
 
     batch, cameras = (str(Path(flags.pictures, name)) for name in ("training_batch.png", "across_cameras.png"))
     paths, train = [], catalog[catalog.split == "train"]
@@ -106,10 +106,10 @@ def draw(flags: options.Flags, catalog: pd.DataFrame, augmentation) -> list[str]
 def main(argv: Sequence[str] | None = None) -> int:
     health = []
 
-    def run(flags: options.Flags) -> None:
+    def run(flags: command.Flags) -> None:
         health.append(doctor(flags))
 
-    return options.run_command(run, options.doctor_flags(), argv) or max(health, default=0)
+    return command.run_command(run, options.doctor_flags(), argv) or max(health, default=0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.artifacts.embeddings_file import check_writable_as, write_embeddings
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
@@ -22,21 +22,21 @@ from keras_reid.files import write_text
 _NAMES_ON_SCREEN = 20
 
 
-def embed(flags: options.Flags) -> None:
-    options.required(flags, "artifact", "images", "output")
-    options.check_writable("output", flags.output)
+def embed(flags: command.Flags) -> None:
+    command.required(flags, "artifact", "images", "output")
+    command.check_writable("output", flags.output)
     check_writable_as(flags.output, [])
     if os.path.exists(flags.output) and os.path.realpath(flags.output) == os.path.realpath(flags.images):
         raise ReidError(f"--output={flags.output} is the list of the images itself: give it another name.")
     frame = list_images(flags.images)
     check_writable_as(flags.output, list(frame))
     skipped_file, parts = f"{flags.output}.skipped.txt", f"{flags.output}.parts"
-    options.check_writable("output", skipped_file)
+    command.check_writable("output", skipped_file)
 
     from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts  # takes seconds: after the checks
 
     artifact = open_artifact(flags.artifact)
-    how = options.given(flags, "batch_size", "views", "on_error")
+    how = command.given(flags, "batch_size", "views", "on_error")
     embeddings, readable = embed_in_parts(artifact, frame.image_path, folder=parts, **how)
     _report_skipped(frame.image_path[~readable].tolist(), len(frame), skipped_file)
     write_embeddings(flags.output, frame[readable].reset_index(drop=True), embeddings, metric=artifact.metric)
@@ -58,7 +58,7 @@ def _report_skipped(paths: list[str], count: int, file: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(embed, options.embed_flags(), argv)
+    return command.run_command(embed, options.embed_flags(), argv)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data import describe, read_dataset
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 
 
-def evaluate(flags: options.Flags) -> None:
+def evaluate(flags: command.Flags) -> None:
     # --- All that is cheap to check, before TensorFlow is loaded and not after minutes of scoring.
     check(flags)
     against = read_scores(flags.against) if flags.against else None
@@ -66,7 +66,7 @@ def evaluate(flags: options.Flags) -> None:
             write(source, reports, flags)
 
 
-def write(source: str, reports: dict, flags: options.Flags) -> None:
+def write(source: str, reports: dict, flags: command.Flags) -> None:
     """Writes everything as JSON."""
     described = {name: {"dataset": dataset, "data_dir": folder} for name, dataset, folder in named_data_sets(flags)}
     scores = [{**described.get(name, {}), **scores} for name, scores in reports.items()]
@@ -75,22 +75,22 @@ def write(source: str, reports: dict, flags: options.Flags) -> None:
     print(f"written to {flags.json}")
 
 
-def check(flags: options.Flags) -> None:
+def check(flags: command.Flags) -> None:
     """Raises ReidError for flags that are missing or exclude each other, and places that cannot be written."""
     saved = [name for name in ("query_embeddings", "gallery_embeddings") if flags[name].value]
     if saved:
-        options.required(flags, "query_embeddings", "gallery_embeddings")
+        command.required(flags, "query_embeddings", "gallery_embeddings")
         for name in ("artifact", "data_dir", "calibrate_fpr", "views"):
             if flags[name].value != flags[name].default:
                 raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
     else:
-        options.required(flags, "artifact", "data_dir")
+        command.required(flags, "artifact", "data_dir")
     if flags.multi_query and flags.tracklets:
         raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
     several = len(options.data_sets(flags)) > 1
     for name in ("against", "calibrate_fpr", "pictures"):
         if several and flags[name].value is not None:
-            raise ReidError(f"--{name} is for one data set: give one --data_dir.")
+            raise ReidError(f"--{name} is for one dataset: give one --data_dir.")
     changed = [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
     if flags.calibrate_fpr is not None and changed:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
@@ -98,13 +98,13 @@ def check(flags: options.Flags) -> None:
         raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
     if flags.calibrate_fpr is not None and not flags.verification:
         raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
-    options.check_writable("json", flags.json)
+    command.check_writable("json", flags.json)
     for name in ("pictures", "save_embeddings"):
-        options.check_folder(name, flags[name].value)
+        command.check_folder(name, flags[name].value)
 
 
-def named_data_sets(flags: options.Flags) -> list[tuple[str, str, str]]:
-    """Returns name for the table, data set and folder of each --data_dir."""
+def named_data_sets(flags: command.Flags) -> list[tuple[str, str, str]]:
+    """Returns name for the table, dataset and folder of each --data_dir."""
     sets = options.data_sets(flags)
     datasets = [dataset for dataset, _ in sets]
     names = list(datasets)
@@ -116,8 +116,8 @@ def named_data_sets(flags: options.Flags) -> list[tuple[str, str, str]]:
     return [(name, *one) for name, one in zip(names, sets)]
 
 
-def report(embedded, flags: options.Flags) -> dict:
-    """Returns everything asked for about one data set; keys that begin with an underscore hold objects."""
+def report(embedded, flags: command.Flags) -> dict:
+    """Returns everything asked for about one dataset; keys that begin with an underscore hold objects."""
     from keras_reid.evaluation import confidence_intervals
     from keras_reid.evaluation.breakdown import camera_pairs, identities
     from keras_reid.evaluation.scoring import per_query
@@ -140,7 +140,7 @@ def report(embedded, flags: options.Flags) -> dict:
     intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
     scores = {**result.to_dict(), **scores, "verification": verification and verification.to_dict()}
     given = ("views", "multi_query", "tracklets", "expand_queries", "rerank", "k1", "k2", "lambda_value", "seed")
-    scores |= {"rules": {**rules, **options.given(flags, *given)}}
+    scores |= {"rules": {**rules, **command.given(flags, *given)}}
     queries = per_query(embedded.query, result)
     scores |= {"intervals": intervals, "per_query": queries}
     scores["skipped_query_names"] = [queries["query"][row] for row in result.skipped_queries]
@@ -150,7 +150,7 @@ def report(embedded, flags: options.Flags) -> dict:
     return {**scores, "_columns": columns, "_result": result, "_verification": verification}
 
 
-def pairs_of(embedded, flags: options.Flags, rules: dict):
+def pairs_of(embedded, flags: command.Flags, rules: dict):
     """Returns the verification, or None where it is not asked for, or there are no two people to compare."""
     if not flags.verification:
         return None
@@ -163,7 +163,7 @@ def pairs_of(embedded, flags: options.Flags, rules: dict):
         return None
 
 
-def show(reports: dict, kind: str, flags: options.Flags) -> None:
+def show(reports: dict, kind: str, flags: command.Flags) -> None:
     """Prints the tables, and draws the pictures."""
     from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
 
@@ -196,7 +196,7 @@ def show(reports: dict, kind: str, flags: options.Flags) -> None:
             print(f"drawn {path}")
 
 
-def show_differences(scores: dict, against: dict, flags: options.Flags) -> None:
+def show_differences(scores: dict, against: dict, flags: command.Flags) -> None:
     """Prints how this run differs from another, and adds it to the scores."""
     from keras_reid.evaluation import paired_differences
     from keras_reid.evaluation.tables import differences_table
@@ -207,7 +207,7 @@ def show_differences(scores: dict, against: dict, flags: options.Flags) -> None:
     scores["against"] = {"file": flags.against, **{name: vars(one) for name, one in differences.items()}}
 
 
-def calibrate(flags: options.Flags, reports: dict) -> None:
+def calibrate(flags: command.Flags, reports: dict) -> None:
     """Writes the threshold for a false positive rate into the artifact."""
     from keras_reid.artifacts import open_artifact, signature_outputs, update_metadata
 
@@ -250,7 +250,7 @@ def read_scores(path: str) -> dict:
         raise ReidError(f"--against={path} is no JSON ({error}): expected what evaluate --json wrote.") from error
     rows = scores.get("per_query") if isinstance(scores, dict) else None
     if not (isinstance(rows, dict) and all(isinstance(values, list) for values in rows.values())):
-        raise ReidError(f"--against={path} holds no scores per query: expected --json's file of one data set.")
+        raise ReidError(f"--against={path} holds no scores per query: expected --json's file of one dataset.")
     try:
         check_run(rows)
     except ReidError as error:
@@ -268,7 +268,7 @@ def without_objects(content: dict) -> dict:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(evaluate, options.evaluate_flags(), argv)
+    return command.run_command(evaluate, options.evaluate_flags(), argv)
 
 
 if __name__ == "__main__":

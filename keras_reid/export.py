@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data import read_dataset
 from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
@@ -19,9 +19,9 @@ from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
 
 
-def export(flags: options.Flags) -> None:
+def export(flags: command.Flags) -> None:
     # --- All that can be checked before TensorFlow is loaded.
-    options.required(flags, "run_dir")
+    command.required(flags, "run_dir")
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
@@ -65,7 +65,7 @@ def export(flags: options.Flags) -> None:
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
-    given = options.given(flags, "min_cosine", "max_map_drop", "neighbours")
+    given = command.given(flags, "min_cosine", "max_map_drop", "neighbors")
     paths, _ = ship(
         embedder,
         directory,
@@ -81,19 +81,19 @@ def export(flags: options.Flags) -> None:
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
 
 
-def data_sets(flags: options.Flags, held: Mapping[str, str]) -> list[tuple[str, str]]:
+def data_sets(flags: command.Flags, held: Mapping[str, str]) -> list[tuple[str, str]]:
     """Returns name and folder of what is scored on: as the flags say, else the sets of the run."""
     names, folders = held["dataset"].split("\n"), held["data_dir"].split("\n")
     if not (flags.dataset or flags.data_dir):
         return list(zip(names, folders))
     if len(names) > 1 and not (flags.dataset and flags.data_dir):
         raise ReidError(
-            f"the run was trained on {len(names)} data sets: give both --dataset and --data_dir, or neither."
+            f"the run was trained on {len(names)} datasets: give both --dataset and --data_dir, or neither."
         )
     return [(flags.dataset or names[0], flags.data_dir or folders[0])]
 
 
-def threshold_of(flags: options.Flags, live, known: dict, scored_on: str) -> dict:
+def threshold_of(flags: command.Flags, live, known: dict, scored_on: str) -> dict:
     """Returns what reid.json will hold of a threshold: a new one, or that of the same network in another format."""
     from keras_reid.artifacts import CALIBRATED
 
@@ -112,7 +112,7 @@ def threshold_of(flags: options.Flags, live, known: dict, scored_on: str) -> dic
     return {key: value for key, value in known.items() if key in CALIBRATED}
 
 
-def check(flags: options.Flags, formats: Sequence[str]) -> None:
+def check(flags: command.Flags, formats: Sequence[str]) -> None:
     """Raises ReidError for formats that are unknown, flags that exclude each other, and a folder not to be written."""
     check_formats(formats)
     if flags.gallery and "savedmodel" not in formats:
@@ -121,11 +121,11 @@ def check(flags: options.Flags, formats: Sequence[str]) -> None:
         raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
     if flags.calibrate_fpr is not None and flags.parity_images:
         raise ReidError("--calibrate_fpr counts the pairs of all images: leave out --parity_images.")
-    options.check_folder("export_dir", flags.export_dir or str(RunFolder(flags.run_dir).export))
+    command.check_folder("export_dir", flags.export_dir or str(RunFolder(flags.run_dir).export))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(export, options.export_flags(), argv)
+    return command.run_command(export, options.export_flags(), argv)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 
@@ -27,7 +27,7 @@ _GRACE = 10  # seconds that workers have to notice that one is gone: they say so
 _SAVING = 120  # seconds that they have to finish the step and save it after a signal; another signal ends the wait
 
 
-def launch(flags: options.Flags) -> None:
+def launch(flags: command.Flags) -> None:
     if not flags.arguments:
         raise ReidError("no flags of train: give them behind --, as in --workers=2 -- --flagfile=market.flags.")
     with started(flags.workers, flags.arguments) as workers:
@@ -156,7 +156,7 @@ def _end_with_parent(parent: int):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(launch, options.launch_flags(), argv)
+    return command.run_command(launch, options.launch_flags(), argv)
 
 
 if __name__ == "__main__":

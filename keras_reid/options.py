@@ -1,133 +1,23 @@
-"""Defines the flags of every command, finds their flagfiles, and turns bad input into one line and an exit code.
-
-Each command has a `FlagValues` of its own: nothing is added to the global `absl.flags.FLAGS` of a host program, and an
-entry point may be imported as often as one likes.
-"""
+"""Flags of every command: their names, defaults, bounds and help."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from absl import flags
 
-from keras_reid.data.places import absolute
-from keras_reid.data.sources import WITHDRAWN
+from keras_reid import choices
+from keras_reid.command import Flags
+from keras_reid.data.readers.sources import WITHDRAWN
 from keras_reid.errors import ReidError
-from keras_reid.interrupts import interruptible
-from keras_reid.serving.formats import DEFAULT_FORMATS, FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
-
-DATASETS = (  # those of keras_reid.data.read_dataset
-    "market1501",
-    "market1501_500k",
-    "msmt17",
-    "cuhk03",
-    "cuhk03_labeled",
-    "cuhk03_classic",
-    "mars",
-    "viper",
-    "csv",
-    "folder",
-    "synthetic",
-)
-VIEWS = ("none", "flip", "five_crops", "flip_five_crops")  # those of keras_reid.artifacts
-# Those of keras_reid.losses, which is not imported here: it takes TensorFlow, and --help should not.
-LOSSES = (
-    "batch_hard",
-    "class_hard",
-    "lifted",
-    "batch_all",
-    "semi_hard",
-    "contrastive",
-    "circle",
-    "weighted",
-    "tfa_triplet_hard",
-    "tfa_triplet_semi_hard",
-    "tfa_lifted_struct",
-)
-_PACKAGE = Path(__file__).resolve().parent
-# The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
-PATH_FLAGS = ("data_dir", "run_dir")
-# The flags that may be given several times. Where they are given again they replace those of a flagfile.
-REPEATED_FLAGS = ("dataset", "data_dir", "archive")
-# What one invocation asks for: a flagfile that kept it would ask again.
-_NOT_OF_THE_RUN = ("help", "h", "flagfile", "resume", "allow_flag_changes")
-
-
-class Flags(flags.FlagValues):
-    """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`.
-
-    Attributes:
-        arguments: what stood on the command line beside the flags, in order.
-        takes_arguments: whether anything may.
-    """
-
-    def __init__(self, *, takes_arguments: bool = False):
-        super().__init__()
-        # Past absl's own way of setting attributes, which knows flags alone.
-        self.__dict__.update(takes_arguments=takes_arguments, arguments=[])
-
-    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
-        path = find_flagfile(filename)
-        try:
-            lines = super()._get_flag_file_lines(str(path), parsed_file_stack)
-        except UnicodeDecodeError as error:
-            raise ReidError(f"{str(path)!r} is no flagfile: expected text, a --name=value on each line.") from error
-        lines = [_FromFile(line) for line in _latest(lines)]
-        for line in lines:
-            line.file = path
-        return lines
-
-    def read_flags_from_files(self, argv, force_gnu=True):
-        return _latest(super().read_flags_from_files(argv, force_gnu))
-
-
-class _FromFile(str):
-    """A line of a flagfile, which what is given beside the flagfile replaces, or in a later one.
-
-    Attributes:
-        file: the flagfile.
-    """
-
-
-def _latest(lines: Sequence[str]) -> list[str]:
-    """Returns arguments without those of a flagfile that are given again: absl would add repeated flags to them."""
-    kept = list(lines)
-    for name in REPEATED_FLAGS:
-        given = [line for line in kept if re.match(f"--?{name}(=|$)", line)]
-        files = [getattr(line, "file", None) for line in given]
-        latest = None if None in files else files[-1:] and files[-1]
-        replaced = {id(line) for line, file in zip(given, files) if file != latest}
-        kept = [line for line in kept if id(line) not in replaced]
-    return kept
-
-
-def find_flagfile(name: str) -> Path:
-    """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout.
-
-    Raises:
-        ReidError: there is none; names those that ship.
-    """
-    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
-    # Beside an installed package `configs` could be anybody's.
-    folders = [installed] if installed.is_dir() else [checkout] if (_PACKAGE.parent / "setup.py").exists() else []
-    for path in (Path(name), *(folder / name for folder in folders)):
-        if path.is_file():
-            return path
-    shipped = sorted(path.name for folder in folders for path in folder.glob("*.flags"))
-    raise ReidError(f"no flagfile {name!r}, neither as given nor among those that ship: {', '.join(shipped)}.")
+from keras_reid.serving.formats import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 
 
 def train_flags() -> Flags:
     """Returns the flags of `keras_reid.train`."""
     values = Flags()
-    _strings(values, "dataset", ["market1501"], DATASETS, "Data set, or several, one for each --data_dir.")
-    _strings(values, "data_dir", [], None, "Folder of the data set (of csv the file); given again for several at once.")
+    _strings(values, "dataset", ["market1501"], choices.DATASETS, "Dataset, or several, one for each --data_dir.")
+    _strings(values, "data_dir", [], None, "Folder of the dataset (of csv the file); given again for several at once.")
     _define_cameras(values)
     _missing_cameras(values, "distinct")
     _integer(values, "train_images", 0, "Train on that many images, drawn by --seed; 0 is all. The patent: 7000.", 0)
@@ -143,14 +33,14 @@ def train_flags() -> Flags:
         values,
         "sampler",
         "identity",
-        ("identity", "camera", "dataset"),
-        "camera: an anchor meets other cameras where it can; dataset: all data sets in equal parts in each batch.",
+        choices.SAMPLERS,
+        "camera: an anchor meets other cameras where it can; dataset: all datasets in equal parts in each batch.",
     )
     _enum(
         values,
         "cache",
         "auto",
-        ("auto", "memory", "none"),
+        choices.CACHES,
         "Keep decoded images in memory; auto: where half the free memory holds them. No effect on what is learned.",
     )
     _integer(values, "image_height", 256, "Pixels.", 1)
@@ -160,11 +50,17 @@ def train_flags() -> Flags:
     _float(values, "random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
     _float(values, "color_jitter", 0.0, "Strength of random brightness, contrast, saturation, hue; 0 is off.", 0, 1)
     _float(values, "rand_augment", 0.0, "Magnitude of RandAugment, without shifts and shears; 0 is off.", 0, 1)
-    _float(values, "random_grayscale", 0.0, "Probability that an image loses its colours; 0 is off.", 0, 1)
+    _float(values, "random_grayscale", 0.0, "Probability that an image loses its colors; 0 is off.", 0, 1)
     _float(values, "random_blur", 0.0, "Probability that an image is blurred; 0 is off.", 0, 1)
     _integer(values, "embedding_size", 128, "D, numbers in an embedding.", 1)
-    _enum(values, "head", "trinet", ("trinet", "bnneck", "linear"), "What turns features into an embedding.")
-    _enum(values, "last_stride", "2", ("1", "2"), "Stride of ResNet-50's last stage; 1 is finer and slower.")
+    _enum(values, "head", "trinet", choices.HEADS, "What turns features into an embedding.")
+    _enum(
+        values,
+        "last_stride",
+        "2",
+        [str(stride) for stride in choices.LAST_STRIDES],
+        "Stride of ResNet-50's last stage; 1 is finer and slower.",
+    )
     _boolean(values, "normalize_embedding", False, "Scale embeddings to length 1.")
     _string(
         values,
@@ -172,20 +68,26 @@ def train_flags() -> Flags:
         "imagenet",
         "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50.",
     )
-    _enum(values, "loss", "batch_hard", LOSSES, "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.")
+    _enum(
+        values,
+        "loss",
+        "batch_hard",
+        choices.LOSSES,
+        "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.",
+    )
     _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft (not contrastive, circle).")
     _enum(
         values,
         "mining_scope",
         "global",
-        ("global", "replica"),
+        choices.MINING_SCOPES,
         "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
     )
     _enum(
         values,
         "strategy",
         "auto",
-        ("auto", "one", "mirrored", "multi_worker"),
+        choices.STRATEGIES,
         "auto: multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one.",
     )
     _integer(
@@ -199,7 +101,7 @@ def train_flags() -> Flags:
         values,
         "optimizer",
         "adam",
-        ("adam", "adamw", "sgd", "tfa_radam", "tfa_lamb", "tfa_lookahead", "tfa_swa"),
+        choices.OPTIMIZERS,
         "sgd has Nesterov momentum 0.9. tfa_ ones are tensorflow-addons': RectifiedAdam, LAMB, and on Adam Lookahead "
         "and SWA, which ships the mean of the last quarter's epochs.",
     )
@@ -210,7 +112,7 @@ def train_flags() -> Flags:
         values,
         "schedule",
         "trinet",
-        ("trinet", "cosine", "step", "constant"),
+        choices.SCHEDULES,
         "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially; cosine: from the warm-up's "
         "end to 0; step: a tenth after each of --decay_epochs. All over --epochs: with more of them the rate differs.",
     )
@@ -228,7 +130,7 @@ def train_flags() -> Flags:
         values,
         "mixed_precision",
         "auto",
-        ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        choices.PRECISIONS,
         "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.",
     )
     _float(values, "ema", 0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
@@ -236,11 +138,11 @@ def train_flags() -> Flags:
     _integer(values, "profile_steps", 0, "Steps to profile for TensorBoard, after the first three; 0 is off.", 0)
     _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
     _integer(values, "early_stop", 0, "Evaluations without a better mAP after which training ends; 0 is off.", 0)
-    _boolean(values, "score_baselines", True, "Score the untrained network and the mean colour, for comparison.")
+    _boolean(values, "score_baselines", True, "Score the untrained network and the mean color, for comparison.")
     _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
     _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0, 2**32 - 1)
     _boolean(values, "deterministic", False, "Bit-equal runs, slower (TensorFlow's op determinism).")
-    _enum(values, "resume", "auto", ("auto", "never", "required"), "Whether to go on with a run in --run_dir.")
+    _enum(values, "resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
     _boolean(values, "allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
     return values
 
@@ -249,17 +151,17 @@ def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags()
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _strings(values, "dataset", ["market1501"], DATASETS, "Data set, or several, one for each --data_dir.")
-    _strings(values, "data_dir", [], None, "Folder of the data set (of csv the file); again for a cross-domain table.")
+    _strings(values, "dataset", ["market1501"], choices.DATASETS, "Dataset, or several, one for each --data_dir.")
+    _strings(values, "data_dir", [], None, "Folder of the dataset (of csv the file); again for a cross-domain table.")
     _define_cameras(values)
     _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     _string(values, "gallery_embeddings", None, "The same of the gallery.")
-    _enum(values, "metric", None, ("euclidean", "cosine"), "How to compare, in place of what artifact or files say.")
+    _enum(values, "metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
     _enum(
         values,
         "ignore",
         "same_camera",
-        ("same_camera", "same_tracklet", "same_file", "nothing"),
+        choices.IGNORE,
         "Gallery images of the query's person that do not count.",
     )
     _missing_cameras(values, "refuse")
@@ -267,18 +169,18 @@ def evaluate_flags() -> Flags:
         values,
         "protocol",
         "all_images",
-        ("all_images", "single_gallery_shot"),
+        choices.PROTOCOLS,
         "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws.",
     )
     _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
-    _enum(values, "multi_query", None, ("mean", "max"), "Pool all images of a query's person by its camera.")
-    _enum(values, "tracklets", None, ("mean", "max"), "Pool the frames of each track: video, by tracklet_id.")
+    _enum(values, "multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
+    _enum(values, "tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
     _define_views(values)
     _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
     _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
     _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
-    _integer(values, "k1", 20, "Neighbours, in re-ranking.", 1)
-    _integer(values, "k2", 6, "Neighbours that are averaged, in re-ranking.", 1)
+    _integer(values, "k1", 20, "Neighbors, in re-ranking.", 1)
+    _integer(values, "k2", 6, "Neighbors that are averaged, in re-ranking.", 1)
     _float(values, "lambda_value", 0.3, "Share of the original distance, in re-ranking.", 0, 1)
     _integer(values, "bootstrap", 2000, "Draws behind the 95 % intervals and the p-values; 0 is off.", 0)
     _integer(values, "seed", 0, "Of all draws.", 0, 2**32 - 1)
@@ -298,9 +200,9 @@ def export_flags() -> Flags:
     values = Flags()
     _string(values, "run_dir", None, "Folder of a trained run; its last.keras ships.")
     _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
-    _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(FORMATS)}.")
-    _enum(values, "dataset", None, DATASETS, "Data set to score on; the run's own by default.")
-    _string(values, "data_dir", None, "Folder of the data set (of csv the file); the run's own by default.")
+    _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(choices.FORMATS)}.")
+    _enum(values, "dataset", None, choices.DATASETS, "Dataset to score on; the run's own by default.")
+    _string(values, "data_dir", None, "Folder of the dataset (of csv the file); the run's own by default.")
     _define_cameras(values)
     _missing_cameras(values, None)
     _float(
@@ -317,7 +219,7 @@ def export_flags() -> Flags:
     _integer(values, "calibration_images", 200, "Training images that show int8 and int16 their ranges.", 1)
     _float(values, "calibrate_fpr", None, "Calibrate the threshold with this false positive rate before writing.", 0, 1)
     _string(values, "gallery", None, "Saved embeddings (.npz, .parquet, .csv) that the SavedModel's search searches.")
-    _integer(values, "neighbours", 10, "How many search finds.", 1)
+    _integer(values, "neighbors", 10, "How many search finds.", 1)
     _integer(values, "batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
     return values
 
@@ -330,7 +232,7 @@ def embed_flags() -> Flags:
     _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
     _define_views(values)
     _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
-    _enum(values, "on_error", "stop", ("stop", "skip"), "At an image that cannot be read: stop, or skip and list it.")
+    _enum(values, "on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
     return values
 
 
@@ -345,21 +247,21 @@ def compare_flags() -> Flags:
 def doctor_flags() -> Flags:
     """Returns the flags of `keras_reid.doctor`."""
     values = Flags()
-    _enum(values, "dataset", "market1501", DATASETS, "Data set.")
-    _string(values, "data_dir", None, "Folder of the data set, unpacked.")
+    _enum(values, "dataset", "market1501", choices.DATASETS, "Dataset.")
+    _string(values, "data_dir", None, "Folder of the dataset, unpacked.")
     _integer(values, "images_per_identity", 4, "K, images of each identity in a training batch.", 2)
     _enum(
         values,
         "ignore",
         "same_camera",
-        ("same_camera", "same_tracklet", "same_file", "nothing"),
+        choices.IGNORE,
         "Gallery images of the query's person that the evaluation will not count.",
     )
     _enum(
         values,
         "missing_cameras",
         "refuse",
-        ("refuse", "distinct", "leave_out"),
+        choices.MISSING_CAMERAS,
         "What a missing camera id will mean there: an error, a camera of its own, or an image that does not count.",
     )
     _string(values, "json", None, "File to write everything to: every count, every finding with all its names.")
@@ -385,7 +287,7 @@ def prepare_flags() -> Flags:
 def reproduce_flags() -> Flags:
     """Returns the flags of `keras_reid.reproduce`, which takes a run folder beside them."""
     values = Flags(takes_arguments=True)
-    _strings(values, "data_dir", [], None, "Where the run's data set lies now; again for each of several.")
+    _strings(values, "data_dir", [], None, "Where the run's dataset lies now; again for each of several.")
     _float(
         values,
         "tolerance",
@@ -400,7 +302,13 @@ def reproduce_flags() -> Flags:
 
 
 def _define_views(values: Flags) -> None:
-    _enum(values, "views", "none", VIEWS, "Views of each image whose embeddings are averaged: better, and slower.")
+    _enum(
+        values,
+        "views",
+        "none",
+        choices.TEST_TIME_AUGMENTATIONS,
+        "Views of each image whose embeddings are averaged: better, and slower.",
+    )
 
 
 def _define_cameras(values: Flags) -> None:
@@ -410,7 +318,7 @@ def _define_cameras(values: Flags) -> None:
 
 def _missing_cameras(values: Flags, default: str | None) -> None:
     text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
-    _enum(values, "missing_cameras", default, ("refuse", "distinct", "leave_out"), text)
+    _enum(values, "missing_cameras", default, choices.MISSING_CAMERAS, text)
 
 
 def launch_flags() -> Flags:
@@ -421,7 +329,7 @@ def launch_flags() -> Flags:
 
 
 def data_sets(values: Flags) -> list[tuple[str, str]]:
-    """Returns name and folder of each data set, from --dataset (once, or as often as --data_dir) and --data_dir.
+    """Returns name and folder of each dataset, from --dataset (once, or as often as --data_dir) and --data_dir.
 
     Raises:
         ReidError: they are given another number of times, or one is given twice.
@@ -435,150 +343,8 @@ def data_sets(values: Flags) -> list[tuple[str, str]]:
     sets = list(zip(names * len(folders) if len(names) == 1 else names, folders))
     twice = next((one for place, one in enumerate(sets) if one in sets[:place]), None)
     if twice:
-        raise ReidError(f"--data_dir={twice[1]} is given twice: expected different data sets.")
+        raise ReidError(f"--data_dir={twice[1]} is given twice: expected different datasets.")
     return sets
-
-
-def required(values: Flags, *names: str) -> None:
-    """Raises ReidError naming the first of the flags that has no value."""
-    for name in names:
-        value = values[name].value
-        if not value or (isinstance(value, list) and not all(value)):
-            raise ReidError(f"--{name} is not set: {values[name].help}")
-
-
-def check_writable(name: str, path: str | None) -> None:
-    """Raises ReidError when a flag's file could not be written: a folder, or in a place that is not there."""
-    folder = os.path.dirname(os.path.abspath(path or ""))
-    if path and os.path.isdir(path):
-        raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
-    if not path:
-        return
-    try:  # Who may write is not always what the permissions say.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ReidError(f"--{name}={path} cannot be written: no folder {folder!r}, or no permission there.") from error
-
-
-def check_folder(name: str, path: str | None) -> None:
-    """Raises ReidError when a flag's folder could not be made or written to."""
-    if not path:
-        return
-    try:
-        there = next(folder for folder in (Path(path), *Path(path).absolute().parents) if folder.exists())
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise ReidError(f"--{name}={path} cannot be written ({error}): expected a folder.") from error
-
-
-def given(values: Flags, *names: str) -> dict:
-    """Returns the values of some flags by name."""
-    return {name: values[name].value for name in names}
-
-
-def as_text(values: Flags, *, absolute_paths: bool = True) -> dict[str, str]:
-    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute or as given.
-
-    The values of a flag that is given several times are lines; one --dataset stands for each --data_dir.
-    """
-    text = {}
-    for name in values:
-        value = values[name].value
-        if value is None or name in _NOT_OF_THE_RUN:
-            continue
-        if name == "dataset":
-            value = value * max(1, len(values["data_dir"].value)) if len(value) == 1 else value
-        is_path = name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value))
-        if is_path and absolute_paths:
-            value = [absolute(path) for path in value] if isinstance(value, list) else absolute(value)
-        value = "\n".join(value) if isinstance(value, list) else value
-        text[name] = str(value).lower() if isinstance(value, bool) else str(value)
-    return text
-
-
-def as_command(module: str, values: Flags, defaults: Flags) -> str:
-    """Returns the command line that gives the same flags again: those that are not what they are by default.
-
-    Args:
-        module: that the command runs.
-        values: parsed.
-        defaults: the flags of the same command, as they are before anything is parsed.
-    """
-    text, usual = as_text(values, absolute_paths=False), as_text(defaults, absolute_paths=False)
-    given = [(name, line) for name in text if text[name] != usual.get(name) for line in text[name].split("\n")]
-    return " \\\n  ".join([f"python -m {module}", *(f"--{name}={shlex.quote(value)}" for name, value in given)])
-
-
-def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str] | None = None) -> int:
-    """Parses the flags and runs a command.
-
-    Args:
-        main: takes the parsed flags.
-        values: the command's flags.
-        argv: program name and arguments; `sys.argv` by default.
-
-    Returns:
-        The exit code: 0, 1 for bad input with one line on stderr, 130 or 143 when interrupted.
-    """
-    # TensorFlow's start-up messages would bury ours; set before its first import, and only if the user has no wish.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    argv = list(sys.argv if argv is None else argv)
-    flags.DEFINE_boolean("help", False, "Show the flags.", short_name="h", flag_values=values)
-    try:
-        with interruptible():
-            _parse(values, argv)
-            if values["help"].value:
-                print(_usage(main, values))
-            else:
-                main(values)
-            return 0
-    except KeyboardInterrupt as interrupt:
-        print("interrupted.", file=sys.stderr)
-        return getattr(interrupt, "exit_code", 130)
-    except Exception as error:
-        message = _message(error)
-        if message is None:
-            raise
-        # A value with line breaks must not make the message more than one line.
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
-        return 1
-
-
-def _parse(values: Flags, argv: Sequence[str]) -> None:
-    try:
-        positional = values(argv)[1:]
-    except ReidError:
-        raise
-    except ValueError as error:  # of absl, for --noflag=value
-        raise ReidError(str(error)) from error
-    values.arguments[:] = positional
-    if positional and not values.takes_arguments:
-        raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
-
-
-def _message(error: Exception) -> str | None:
-    """Returns what to tell about an error that the user or the machine caused; None for a bug.
-
-    TensorFlow and HDF5 have no exception of their own for a full disk or memory: their texts tell.
-    """
-    text = str(error)
-    if any(sign in text for sign in ("No space left", "File too large", "Disk quota", "errno = 28", "errno = 27")):
-        advice = "the disk is full: free some space and give the same command again; train and embed go on from there"
-        return f"{advice} ({text[:200]})"
-    if "OOM when allocating" in text or "failed to allocate memory" in text:
-        return "memory is full: lower --identities_per_batch, --image_height and --image_width, or --batch_size"
-    return text if isinstance(error, (ReidError, flags.Error, OSError)) else None
-
-
-def _usage(main: Callable, values: Flags) -> str:
-    lines = [main.__globals__["__doc__"].strip(), "", "Flags (--flagfile=FILE reads them from a file):"]
-    for name in sorted(values):
-        if name != "h":
-            default = values[name].default
-            lines.append(f"  --{name} [{'not set' if default is None else default}]\n      {values[name].help}")
-    return "\n".join(lines)
 
 
 def _string(values: Flags, name: str, default, text: str) -> None:
@@ -586,7 +352,7 @@ def _string(values: Flags, name: str, default, text: str) -> None:
 
 
 class _Names(flags.EnumParser):
-    """Takes the names of data sets, and says so of one that was withdrawn."""
+    """Takes the names of datasets, and says so of one that was withdrawn."""
 
     def parse(self, argument):
         if argument.lower() in WITHDRAWN:

@@ -1,7 +1,7 @@
-"""python -m keras_reid.prepare NAME --archive=FILE.zip --data_dir=DIR: unpacks and checks a downloaded data set.
+"""python -m keras_reid.prepare NAME --archive=FILE.zip --data_dir=DIR: unpacks and checks a downloaded dataset.
 
 NAME alone tells where its authors give it out and under which terms; without a NAME all are listed. --archive may be
-given several times. The data set is unpacked as a whole or not at all, read as train reads it, and its counts are
+given several times. The dataset is unpacked as a whole or not at all, read as train reads it, and its counts are
 compared with the official ones.
 """
 
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data.catalog import describe
-from keras_reid.data.datasets import check_name, read_dataset
 from keras_reid.data.places import is_remote
-from keras_reid.data.sources import SOURCES
+from keras_reid.data.readers.by_name import check_name, read_dataset
+from keras_reid.data.readers.sources import SOURCES
 from keras_reid.data.unpack import unpack
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
 
-def prepare(flags: options.Flags) -> None:
+def prepare(flags: command.Flags) -> None:
     if len(flags.arguments) > 1:
         raise ReidError(f"expected one name, got {' '.join(flags.arguments)}.")
     name = flags.arguments[0] if flags.arguments else None
@@ -38,7 +38,7 @@ def prepare(flags: options.Flags) -> None:
             f"{name or 'no name'}: expected one of {', '.join(SOURCES)}. Images of your own need no preparation: "
             "--dataset=csv or folder reads them where they are."
         )
-    options.required(flags, "archive", "data_dir")
+    command.required(flags, "archive", "data_dir")
     data_dir = check_places(flags.archive, flags.data_dir)
     with whole_or_not_at_all(data_dir) as temporary:
         temporary.mkdir()
@@ -54,7 +54,7 @@ def prepare(flags: options.Flags) -> None:
 
 
 def tell(name: str | None) -> None:
-    """Prints where a data set is to be had and under which terms; those of all without a name."""
+    """Prints where a dataset is to be had and under which terms; those of all without a name."""
     if name is not None and name not in SOURCES:
         print(f"{name}: nothing to download. See the README, 'Your own data'.")
         return
@@ -76,12 +76,12 @@ def check_places(archives: Sequence[str], data_dir: str) -> Path:
         raise ReidError(f"--data_dir={data_dir} is a file, expected a new or empty folder.")
     if path.is_dir() and any(path.iterdir()):
         raise ReidError(f"--data_dir={data_dir} is not empty, and nothing there is overwritten. Set a new folder.")
-    options.check_folder("data_dir", str(path))
+    command.check_folder("data_dir", str(path))
     return path
 
 
 def read_unpacked(name: str, folder: Path, data_dir: Path) -> tuple[Path, pd.DataFrame]:
-    """Returns the folder that holds the data set, the unpacked one or one in it, and the catalog."""
+    """Returns the folder that holds the dataset, the unpacked one or one in it, and the catalog."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     refusals = {}
     for place in (folder, *inside):
@@ -132,7 +132,7 @@ class Progress:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(prepare, options.prepare_flags(), argv)
+    return command.run_command(prepare, options.prepare_flags(), argv)
 
 
 if __name__ == "__main__":

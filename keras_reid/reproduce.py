@@ -1,7 +1,7 @@
 """python -m keras_reid.reproduce RUN_DIR: scores what a finished run shipped again, and compares with its record.
 
 Each artifact that evaluation.json names is opened as its users open it and scored on the query and gallery images of
-the run's data set, which must be those of its run card. --data_dir tells where they lie now. It ends in 0 when no
+the run's dataset, which must be those of its run card. --data_dir tells where they lie now. It ends in 0 when no
 score differs by more than --tolerance points, else in 1.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data import read_dataset
 from keras_reid.data.fingerprint import changed_splits, fingerprint
 from keras_reid.data.training_sets import read_training_sets
@@ -26,11 +26,11 @@ from keras_reid.training.run_card import read_card
 from keras_reid.training.run_folder import RunFolder
 
 
-def reproduce(flags: options.Flags) -> None:
+def reproduce(flags: command.Flags) -> None:
     # --- All that can be checked before TensorFlow is loaded.
     if len(flags.arguments) != 1:
         raise ReidError(f"expected one run folder, got {' '.join(flags.arguments) or 'none'}.")
-    options.check_writable("json", flags.json)
+    command.check_writable("json", flags.json)
     if not math.isfinite(flags.tolerance):
         raise ReidError(f"--tolerance={flags.tolerance}, expected a number of points.")
     run = RunFolder(flags.arguments[0])
@@ -38,7 +38,7 @@ def reproduce(flags: options.Flags) -> None:
     artifacts = recorded(run)
     names, folders = held["dataset"].split("\n"), flags.data_dir or held["data_dir"].split("\n")
     if len(names) != len(folders):
-        raise ReidError(f"the run has {len(names)} data sets: give --data_dir as often, in their order, or not at all.")
+        raise ReidError(f"the run has {len(names)} datasets: give --data_dir as often, in their order, or not at all.")
     sets = list(zip(names, folders))
     catalog = read_catalog(sets, held.get("camera_pattern"))
     check_data(run, catalog, sets)
@@ -93,7 +93,7 @@ def recorded(run: RunFolder) -> dict[str, tuple[Path, dict]]:
 
 
 def read_catalog(sets: Sequence[tuple[str, str]], camera_pattern: str | None) -> pd.DataFrame:
-    """Returns the catalog of a run's data sets; a single one may have lost its training images."""
+    """Returns the catalog of a run's datasets; a single one may have lost its training images."""
     if len(sets) == 1:
         return read_dataset(*sets[0], camera_pattern=camera_pattern)
     return read_training_sets(sets, camera_pattern=camera_pattern)
@@ -103,12 +103,12 @@ def check_data(run: RunFolder, catalog: pd.DataFrame, sets: Sequence[tuple[str, 
     """Raises ReidError where query and gallery are not those that the run was last scored on."""
     data = read_card(run).get("data")
     if not data:
-        print("the run has no run card: whether the data set is the same is not known")
+        print("the run has no run card: whether the dataset is the same is not known")
         return
     changes = changed_splits(data[-1], fingerprint(catalog, sets), only=("query", "gallery"))
     if changes:
         raise ReidError(
-            f"the data set is not the one that the run was scored on: {'; '.join(changes)}. Set --data_dir to that one."
+            f"the dataset is not the one that the run was scored on: {'; '.join(changes)}. Set --data_dir to that one."
         )
     print("query and gallery are those that the run was scored on")
 
@@ -137,7 +137,7 @@ def as_table(rows: Sequence[Mapping]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(reproduce, options.reproduce_flags(), argv)
+    return command.run_command(reproduce, options.reproduce_flags(), argv)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from keras_reid import options
+from keras_reid import command, options
 from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
-from keras_reid.data.doctor import check_catalog
-from keras_reid.data.findings import warnings_or_refusal
+from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.findings import warnings_or_refusal
 from keras_reid.data.fingerprint import fingerprint
 from keras_reid.data.places import is_remote, list_folder
-from keras_reid.data.sources import licence_notes
+from keras_reid.data.readers.sources import license_notes
 from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
@@ -49,18 +49,18 @@ class TrainingData(NamedTuple):
     steps_per_epoch: int
 
 
-def train(flags: options.Flags) -> None:
+def train(flags: command.Flags) -> None:
     """Runs one worker of the run, mostly the only one."""
     cluster = read_cluster(flags.strategy)
     with cluster.one_voice(), cluster.missing_named():
-        options.required(flags, "data_dir", "run_dir")
+        command.required(flags, "data_dir", "run_dir")
         with contextlib.closing(RunFolder(flags.run_dir, writes=cluster.is_chief)) as run:
             make_run(flags, run, cluster)
 
 
-def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
+def make_run(flags: command.Flags, run: RunFolder, cluster: Cluster) -> None:
     # --- Run folder and data: all that can be checked before TensorFlow is loaded.
-    text, defaults = options.as_text(flags), options.as_text(options.train_flags())
+    text, defaults = command.as_text(flags), command.as_text(options.train_flags())
     run.lock()
     run.check(text, resume=flags.resume, allow_flag_changes=flags.allow_flag_changes, defaults=defaults)
     data = read_data(flags, cluster)
@@ -81,7 +81,7 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     pipeline_augmentation(flags)  # refused here, not when the folder is a run's
     with team.scope():
         trainer = build_trainer(flags, data)
-    batch = options.given(flags, "identities_per_batch", "images_per_identity")
+    batch = command.given(flags, "identities_per_batch", "images_per_identity")
     doctor = CollapseDoctor(**batch, run=run)
     watchers = {"doctor": doctor}
     with team.scope():
@@ -94,7 +94,7 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     checkpoints.prune()
     if team.is_chief:
         begin_record(run, flags, data, step, precision=keras.mixed_precision.global_policy().name)
-    rules = options.given(flags, "missing_cameras", "batch_size")
+    rules = command.given(flags, "missing_cameras", "batch_size")
     evaluation = RetrievalEvaluation(data.catalog, every=flags.evaluate_every, team=team, **rules)
     evaluation.set_model(trainer)
     if team.replicas > 1:
@@ -117,7 +117,7 @@ def make_run(flags: options.Flags, run: RunFolder, cluster: Cluster) -> None:
     team.wait()
 
 
-def is_finished(run: RunFolder, flags: options.Flags) -> bool:
+def is_finished(run: RunFolder, flags: command.Flags) -> bool:
     """Whether the newest epoch is the last one that the flags ask for, and was shipped and scored."""
     shipped = run.read_evaluation().get("epochs")
     if run.last_row().get("epoch", shipped) != shipped:
@@ -125,8 +125,8 @@ def is_finished(run: RunFolder, flags: options.Flags) -> bool:
     return shipped in (flags.epochs, run.stopped_after(flags.early_stop) or flags.epochs)
 
 
-def read_data(flags: options.Flags, cluster: Cluster) -> TrainingData:
-    """Reads and checks the data sets, and says what they are; renders synthetic ones that are not there yet."""
+def read_data(flags: command.Flags, cluster: Cluster) -> TrainingData:
+    """Reads and checks the datasets, and says what they are; renders synthetic ones that are not there yet."""
     sets = options.data_sets(flags)
     render_synthetic(sets, flags, cluster)
     catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
@@ -145,7 +145,7 @@ def read_data(flags: options.Flags, cluster: Cluster) -> TrainingData:
     return TrainingData(catalog, images, labels, steps)
 
 
-def prepare_tensorflow(flags: options.Flags, cluster: Cluster):
+def prepare_tensorflow(flags: command.Flags, cluster: Cluster):
     """Sets seeds, determinism and precision of the process, and returns the `Team` of replicas."""
     from keras_reid.keras2 import keras, tf
     from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
@@ -168,7 +168,7 @@ def prepare_tensorflow(flags: options.Flags, cluster: Cluster):
     return team
 
 
-def build_trainer(flags: options.Flags, data: TrainingData):
+def build_trainer(flags: command.Flags, data: TrainingData):
     """Returns the compiled `TripletTrainer`."""
     from keras_reid.losses import build_loss
     from keras_reid.models import build_embedder
@@ -178,23 +178,23 @@ def build_trainer(flags: options.Flags, data: TrainingData):
 
     loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
     length = {"epochs": flags.epochs, "steps_per_epoch": data.steps_per_epoch}
-    decay = options.given(flags, "warmup_epochs", "decay_epochs")
+    decay = command.given(flags, "warmup_epochs", "decay_epochs")
     schedule = build_schedule(flags.schedule, flags.learning_rate, **length, **decay)
-    regularization = options.given(flags, "weight_decay", "clip_norm")
+    regularization = command.given(flags, "weight_decay", "clip_norm")
     optimizer = build_optimizer(flags.optimizer, schedule, **length, **regularization)
     embedder = build_embedder(
-        **options.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding", "sync_batch_norm"),
+        **command.given(flags, "embedding_size", "head", "backbone_weights", "normalize_embedding", "sync_batch_norm"),
         image_size=(flags.image_height, flags.image_width),
         last_stride=int(flags.last_stride),
     )
     trainer = TripletTrainer(
         embedder,
         person_ids=data.images.person_id,
-        **options.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
+        **command.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
         layer_learning_rates=read_layer_learning_rates(flags.layer_learning_rates),
         sync_batch_norm=flags.sync_batch_norm,
         augmentation=build_augmentation(
-            **options.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
+            **command.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
         ),
     )
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=flags.jit_compile)
@@ -209,21 +209,21 @@ def build_trainer(flags: options.Flags, data: TrainingData):
     return trainer
 
 
-def pipeline_augmentation(flags: options.Flags):
+def pipeline_augmentation(flags: command.Flags):
     """Returns what happens to images before they reach the network; ReidError for strengths that make no sense."""
     from keras_reid.data.augmentation import Augmentation
 
     return Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
 
 
-def training_batches(flags: options.Flags, data: TrainingData, *, start_step: int = 0, cache: str, team=None):
+def training_batches(flags: command.Flags, data: TrainingData, *, start_step: int = 0, cache: str, team=None):
     """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
     from keras_reid.data.pipeline import training_dataset
 
     return training_dataset(
         data.images.image_path,
         data.images.person_id,
-        **options.given(flags, "identities_per_batch", "images_per_identity", "epochs", "seed"),
+        **command.given(flags, "identities_per_batch", "images_per_identity", "epochs", "seed"),
         image_size=(flags.image_height, flags.image_width),
         augmentation=pipeline_augmentation(flags),
         start_step=start_step,
@@ -234,7 +234,7 @@ def training_batches(flags: options.Flags, data: TrainingData, *, start_step: in
     )
 
 
-def where_it_stopped(flags: options.Flags, run: RunFolder, checkpoints, steps_per_epoch: int) -> int:
+def where_it_stopped(flags: command.Flags, run: RunFolder, checkpoints, steps_per_epoch: int) -> int:
     """Restores the newest checkpoint and returns its step, 0 for a run that begins."""
     step, total = checkpoints.restore_newest(), steps_per_epoch * flags.epochs
     if step == 0 and (run.last_model.exists() or flags.resume == "required"):
@@ -314,8 +314,8 @@ def make_steps(
         progress.close()
 
 
-def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags, cluster: Cluster) -> None:
-    """Renders each synthetic data set that is not there yet; workers beside the chief wait until it has."""
+def render_synthetic(sets: Sequence[tuple[str, str]], flags: command.Flags, cluster: Cluster) -> None:
+    """Renders each synthetic dataset that is not there yet; workers beside the chief wait until it has."""
     for dataset, folder in sets:
         if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
             continue
@@ -333,15 +333,15 @@ def render_synthetic(sets: Sequence[tuple[str, str]], flags: options.Flags, clus
 
 
 def wait_for_folder(folder: str, seconds: float = 600) -> None:
-    """Waits until the chief has rendered a data set, which is there whole or not at all."""
+    """Waits until the chief has rendered a dataset, which is there whole or not at all."""
     end = time.monotonic() + seconds
     while not list_folder(folder):
         if time.monotonic() > end:
-            raise ReidError(f"no data set at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
+            raise ReidError(f"no dataset at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
         time.sleep(0.2)
 
 
-def about_cameras(catalog: pd.DataFrame, flags: options.Flags) -> str:
+def about_cameras(catalog: pd.DataFrame, flags: command.Flags) -> str:
     """Returns what is done about camera ids that are missing in query and gallery; ReidError for "refuse"."""
     scored = catalog[catalog.split.isin(["query", "gallery"])]
     missing = int(scored.camera_id.isna().sum())
@@ -363,13 +363,13 @@ def about_cameras(catalog: pd.DataFrame, flags: options.Flags) -> str:
 
 
 def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame, *, missing_cameras: str) -> None:
-    """Scores the network as it is before training, and the mean colour of an image."""
-    from keras_reid.evaluation import evaluate_artifact, mean_colour_artifact
+    """Scores the network as it is before training, and the mean color of an image."""
+    from keras_reid.evaluation import evaluate_artifact, mean_color_artifact
 
-    print("scoring the baselines: untrained network, mean colour", flush=True)
+    print("scoring the baselines: untrained network, mean color", flush=True)
     evaluation.evaluate()
-    mean_colour = evaluate_artifact(mean_colour_artifact(), catalog, missing_cameras=missing_cameras)
-    scores = {"untrained": evaluation.result.to_dict(), "mean colour": mean_colour.to_dict()}
+    mean_color = evaluate_artifact(mean_color_artifact(), catalog, missing_cameras=missing_cameras)
+    scores = {"untrained": evaluation.result.to_dict(), "mean colour": mean_color.to_dict()}
     run.record_evaluation({"baselines": scores})
 
 
@@ -380,7 +380,7 @@ def score_epoch(run: RunFolder, evaluation, record, epoch: int) -> None:
     record.record(epoch, scores)
 
 
-def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step: int, *, precision: str) -> None:
+def begin_record(run: RunFolder, flags: command.Flags, data: TrainingData, step: int, *, precision: str) -> None:
     """Writes the run card as far as it is known, and says when a run goes on with other data."""
     from keras_reid.training.environment import environment
 
@@ -388,12 +388,12 @@ def begin_record(run: RunFolder, flags: options.Flags, data: TrainingData, step:
     started_from = {"none": "from scratch", "imagenet": "from ImageNet weights (keras-cv's)"}
     facts = {
         "dataset": dataset,
-        "command": options.as_command("keras_reid.train", flags, options.train_flags()),
-        "flags": options.as_text(flags, absolute_paths=False),
+        "command": command.as_command("keras_reid.train", flags, options.train_flags()),
+        "flags": command.as_text(flags, absolute_paths=False),
         "seed": flags.seed,
         "steps_per_epoch": data.steps_per_epoch,
         "started_from": started_from.get(flags.backbone_weights, f"from {flags.backbone_weights}"),
-        "licence_notes": licence_notes(dataset),
+        "licence_notes": license_notes(dataset),
     }
     place = {**environment(), "precision": precision}
     images = fingerprint(data.catalog, options.data_sets(flags))
@@ -411,7 +411,7 @@ def keep_record(run: RunFolder) -> None:
         update_card(run)
 
 
-def finish(run: RunFolder, flags: options.Flags, embedder, evaluation, catalog: pd.DataFrame) -> None:
+def finish(run: RunFolder, flags: command.Flags, embedder, evaluation, catalog: pd.DataFrame) -> None:
     """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
     from keras_reid.artifacts import describe_embedder
     from keras_reid.evaluation import confidence_intervals
@@ -455,7 +455,7 @@ def report(run: RunFolder, *, early_stop: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return options.run_command(train, options.train_flags(), argv)
+    return command.run_command(train, options.train_flags(), argv)
 
 
 if __name__ == "__main__":

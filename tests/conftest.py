@@ -1,4 +1,4 @@
-"""What every test starts from: fixed seeds, float32, and one small rendered data set."""
+"""What every test starts from: fixed seeds, float32, and one small rendered dataset."""
 
 import os
 import random

@@ -18,7 +18,7 @@ from tests.conftest import tiny_embedder, train_arguments
 
 @pytest.fixture
 def data_dir(synthetic_dir, tmp_path) -> Path:
-    """A data set that a test may damage."""
+    """A dataset that a test may damage."""
     return Path(shutil.copytree(synthetic_dir, tmp_path / "data"))
 
 

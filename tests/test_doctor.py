@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from keras_reid import doctor, options, train
-from keras_reid.data.catalog import MARKET1501_FOLDERS
+from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
 from tests.conftest import train_arguments
 
 
 @pytest.fixture
 def data_dir(synthetic_dir, tmp_path) -> Path:
-    """A data set that a test may damage: people 1 to 6 train, 7 to 12 are for the test, 3 images by camera."""
+    """A dataset that a test may damage: people 1 to 6 train, 7 to 12 are for the test, 3 images by camera."""
     return Path(shutil.copytree(synthetic_dir, tmp_path / "data"))
 
 
@@ -73,7 +73,7 @@ FILE_FAULTS = {
     "huge": (2, lambda path: change(path, lambda image: image.resize((1500, 3000)))),
     "odd_aspect": (2, lambda path: change(path, lambda image: image.resize((128, 64)))),
     "blank": (2, lambda path: change(path, lambda image: Image.new("RGB", image.size, (90, 40, 40)))),
-    "grey": (2, lambda path: change(path, lambda image: image.convert("L"))),
+    "gray": (2, lambda path: change(path, lambda image: image.convert("L"))),
     "wrong_suffix": (0, png_called_jpg),
 }
 
@@ -167,14 +167,14 @@ def test_a_fault_of_the_catalog_is_named_and_nothing_else(data_dir, capsys, kind
 
 def test_the_gravest_comes_first_and_the_first_names_stand_for_the_rest(data_dir, capsys):
     for path in images(data_dir, "gallery", "*")[:7]:
-        FILE_FAULTS["grey"][1](path)
+        FILE_FAULTS["gray"][1](path)
     FILE_FAULTS["wrong_suffix"][1](images(data_dir, "train", "0001")[0])
     FILE_FAULTS["empty"][1](images(data_dir, "train", "0002")[0])
     copy = data_dir / "bounding_box_train" / "0003_c1s1_099999_01.jpg"
     shutil.copy(images(data_dir, "train", "0005")[0], copy)
     code, report = examine(data_dir)
     kinds = [one["kind"] for one in report["findings"]]
-    assert (code, kinds) == (3, ["empty", "copies_several_people", "grey", "wrong_suffix"])
+    assert (code, kinds) == (3, ["empty", "copies_several_people", "gray", "wrong_suffix"])
     output = capsys.readouterr().out
     assert "1 error, 2 warnings, 1 note\n1. error: " in output and " and 2 more\n   -> Clothes" in output
 
@@ -215,7 +215,7 @@ def test_pictures_leave_out_what_cannot_be_read(data_dir):
         ("--dataset=market", "--dataset"),
         ("--images_per_identity=1", "--images_per_identity"),
         ("--ignore=everything", "--ignore"),
-        ("--ignore=same_tracklet", "the data set has no tracklet_id"),
+        ("--ignore=same_tracklet", "the dataset has no tracklet_id"),
         ("--json=/no/such/folder/report.json", "--json=/no/such/folder/report.json cannot be written"),
         ("--pictures=/proc/pictures", "--pictures=/proc/pictures cannot be written"),
         ("--random_flip=2 --pictures=pictures", "--random_flip=2.0, expected a probability"),
@@ -255,7 +255,7 @@ def test_the_catalog_part_loads_no_tensorflow_opens_no_file_and_does_not_loop_ov
 import sys
 import numpy as np, pandas as pd
 import keras_reid.doctor, keras_reid.train
-from keras_reid.data.doctor import check_catalog
+from keras_reid.data.checks.catalog_checks import check_catalog
 
 def catalog(count):
     index = np.arange(count)

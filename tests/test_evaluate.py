@@ -29,7 +29,7 @@ def artifact(tmp_path_factory):
 def sides(artifact, synthetic_dir):
     """Query and gallery as NumPy arrays, embedded by hand; with the ids that every evaluation needs."""
     catalog = read_market1501(synthetic_dir)
-    catalog = catalog[catalog.person_id != -1]  # Junk is nobody's neighbour either.
+    catalog = catalog[catalog.person_id != -1]  # Junk is nobody's neighbor either.
     query, gallery = (catalog[catalog.split == split] for split in ("query", "gallery"))
     embedder = open_artifact(artifact)
     people = {
@@ -92,7 +92,7 @@ def test_metric_and_ranks_are_what_the_flags_say(run, sides):
 def test_expanded_queries_and_the_single_shot_protocol(run, sides):
     query, gallery, people = sides
     scores = run("--expand_queries=2", "--protocol=single_gallery_shot", "--draws=7", "--seed=3")
-    expanded = expand_queries(query, gallery, neighbours=2)
+    expanded = expand_queries(query, gallery, neighbors=2)
     whole = evaluate_retrieval(expanded, gallery, **people)
     drawn = evaluate_single_gallery_shot(expanded, gallery, draws=7, seed=3, **people)
     assert scores["mean_average_precision"] == pytest.approx(whole.mean_average_precision)
@@ -249,7 +249,7 @@ def saved(tmp_path, query: dict, gallery: dict, width=2) -> list[str]:
     return [f"--{side}_embeddings={tmp_path / side}.npz" for side in ("query", "gallery")]
 
 
-def test_junk_in_saved_embeddings_is_nobodys_neighbour(tmp_path):
+def test_junk_in_saved_embeddings_is_nobodys_neighbor(tmp_path):
     """With and without the rows of id -1, as numbers or as text, every score is the same."""
     people, cameras = [1, 2, 3] * 6, [1, 2] * 9
     results = []
@@ -314,12 +314,12 @@ def test_what_was_scored_is_kept_when_it_does_not_compare(run, tmp_path, artifac
         (["--query_embeddings=q.npz", "--gallery_embeddings=g.npz"], "--artifact and --query_embeddings exclude"),
         (["--dataset=market1501", "--dataset=cuhk03", "--dataset=synthetic"], "--dataset is given 4 times"),
         (["--dataset=duke"], "--dataset"),
-        (["--data_dir=elsewhere", "--against=a.json"], "--against is for one data set"),
+        (["--data_dir=elsewhere", "--against=a.json"], "--against is for one dataset"),
         (["--calibrate_fpr=0"], "--calibrate_fpr=0.0, expected a rate between 0 and 1"),
         (["--calibrate_fpr=1e-9"], "a false positive rate of 1e-09 is wanted, but"),
         (["--calibrate_fpr=0.1", "--multi_query=mean"], "--calibrate_fpr is for images and distances as compare"),
         (["--multi_query=mean", "--tracklets=mean"], "exclude each other"),
-        (["--tracklets=mean"], "pooled by tracklet_id, which the data set does not give"),
+        (["--tracklets=mean"], "pooled by tracklet_id, which the dataset does not give"),
         (["--ignore=same_tracklet"], "query_tracklet_ids is None"),
         (["--against=/no/such.json"], "/no/such.json"),
         (["--pictures=/proc/pictures"], "--pictures=/proc/pictures cannot be written"),

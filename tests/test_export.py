@@ -22,7 +22,7 @@ def exported(finished_run, synthetic_dir, tiny_catalog, tmp_path_factory):
     arguments = [f"--artifact={finished_run}", f"--images={folder / 'gallery.csv'}", f"--output={folder / 'g.npz'}"]
     assert embed.main(["embed", *arguments]) == 0
     arguments = [f"--run_dir={finished_run}", f"--export_dir={folder / 'out'}", "--formats=savedmodel,keras"]
-    arguments += ["--calibrate_fpr=0.05", f"--gallery={folder / 'g.npz'}", "--neighbours=3"]
+    arguments += ["--calibrate_fpr=0.05", f"--gallery={folder / 'g.npz'}", "--neighbors=3"]
     assert export.main(["export", *arguments]) == 0
     return folder / "out"
 
@@ -113,7 +113,7 @@ def refused_flags(refused, finished_run, tmp_path):
         ({"parity_images": 5}, "--parity_images=5, expected at least 1000"),
         ({"gallery": "nothing.npz"}, "no file of embeddings at 'nothing.npz'"),
         ({"gallery": "g.npz", "formats": "tflite"}, "add savedmodel to --formats"),
-        ({"neighbours": 0}, "--neighbours"),
+        ({"neighbors": 0}, "--neighbors"),
         ({"calibration_images": 0}, "--calibration_images"),
     ],
 )

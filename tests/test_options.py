@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from keras_reid import compare, embed, evaluate, export, launch, options, prepare, reproduce, train
+from keras_reid import command, compare, embed, evaluate, export, launch, options, prepare, reproduce, train
 from keras_reid.errors import ReidError
 
 
-def parsed(*arguments: str) -> options.Flags:
+def parsed(*arguments: str) -> command.Flags:
     values = options.train_flags()
     values(["train", *arguments])
     return values
@@ -43,7 +43,7 @@ def test_an_unknown_flagfile_names_those_that_ship():
 
 
 def test_every_shipped_flagfile_parses_and_opens_with_source_command_and_cost():
-    folder = options.find_flagfile("market.flags").parent
+    folder = command.find_flagfile("market.flags").parent
     for path in folder.glob("*.flags"):
         parsed(f"--flagfile={path.name}")
         comment = path.read_text().split("\n--")[0]
@@ -54,21 +54,21 @@ def test_every_shipped_flagfile_parses_and_opens_with_source_command_and_cost():
 def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = parsed("--data_dir=data", "--run_dir=run", "--normalize_embedding", "--margin=soft", "--nodeterministic")
-    text = options.as_text(given)
+    text = command.as_text(given)
     assert text["data_dir"] == str(tmp_path / "data")
     assert text["normalize_embedding"] == "true" and text["deterministic"] == "false"
     again = parsed(*(f"--{name}={value}" for name, value in text.items()))
-    assert options.as_text(again) == text
+    assert command.as_text(again) == text
 
 
 def test_a_command_gives_the_same_flags_again_with_paths_as_they_were_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["--dataset=mars", "--data_dir=my data", "--data_dir=b", "--run_dir=run", "--margin=soft", "--epochs=150"]
-    command = options.as_command("keras_reid.train", parsed(*given), options.train_flags())
-    words = shlex.split(command.replace("\\\n", ""))
+    line = command.as_command("keras_reid.train", parsed(*given), options.train_flags())
+    words = shlex.split(line.replace("\\\n", ""))
     assert words[:3] == ["python", "-m", "keras_reid.train"]
     assert "--data_dir=my data" in words and "--epochs=150" not in words  # the default
-    assert options.as_text(parsed(*words[3:])) == options.as_text(parsed(*given))
+    assert command.as_text(parsed(*words[3:])) == command.as_text(parsed(*given))
 
 
 def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_pa
 def test_several_data_sets_are_kept_one_by_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = parsed("--dataset=mars", "--data_dir=a", "--data_dir=gs://bucket/b")
-    text = options.as_text(flags)
+    text = command.as_text(flags)
     assert text["data_dir"] == f"{tmp_path}/a\ngs://bucket/b" and text["dataset"] == "mars\nmars"
     assert options.data_sets(flags) == [("mars", "a"), ("mars", "gs://bucket/b")]
     assert "camera_pattern" not in text and text["train_images"] == "0"
@@ -109,7 +109,7 @@ def test_data_sets_that_do_not_pair_up_are_refused(given, text):
 
 
 def test_the_choices_are_those_of_the_library():
-    from keras_reid.data.datasets import READERS
+    from keras_reid.data.readers.by_name import READERS
     from keras_reid.losses.batch_loss import MINING_SCOPES
     from keras_reid.losses.by_name import ADDONS_LOSSES, LOSSES
     from keras_reid.models.embedder import HEADS
@@ -131,7 +131,7 @@ def test_the_choices_are_those_of_the_library():
 def test_the_choices_of_evaluate_are_those_of_the_library():
     from keras_reid.artifacts.metadata import METRICS
     from keras_reid.artifacts.views import VIEWS
-    from keras_reid.data.datasets import READERS
+    from keras_reid.data.readers.by_name import READERS
     from keras_reid.evaluation.inputs import IGNORE_RULES, MISSING_CAMERAS
     from keras_reid.evaluation.pooling import POOLINGS
 
@@ -149,7 +149,7 @@ def test_the_choices_of_evaluate_are_those_of_the_library():
 
 
 def test_what_one_call_asks_for_is_not_kept():
-    assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(options.as_text(parsed("--allow_flag_changes")))
+    assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(command.as_text(parsed("--allow_flag_changes")))
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_a_bug_keeps_its_traceback():
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        options.run_command(main, options.evaluate_flags(), ["evaluate"])
+        command.run_command(main, options.evaluate_flags(), ["evaluate"])
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_errors_of_the_machine_are_one_line(error, text, capsys):
     def main(flags):
         raise error
 
-    assert options.run_command(main, options.evaluate_flags(), ["evaluate"]) == 1
+    assert command.run_command(main, options.evaluate_flags(), ["evaluate"]) == 1
     message = capsys.readouterr().err
     assert text in message and message.count("\n") == 1
 
@@ -203,7 +203,7 @@ def test_ctrl_c_before_the_training_ends_in_130(capsys):
     def main(flags):
         raise KeyboardInterrupt
 
-    assert options.run_command(main, options.evaluate_flags(), ["evaluate"]) == 130
+    assert command.run_command(main, options.evaluate_flags(), ["evaluate"]) == 130
 
 
 def test_an_entry_point_may_be_main_and_imported_again():

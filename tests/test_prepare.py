@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_reid import prepare
 from keras_reid.data import read_market1501, unpack
-from keras_reid.data.sources import SOURCES, licence_notes
+from keras_reid.data.readers.sources import SOURCES, license_notes
 
 NAMES = ["bounding_box_train/0002_c1s1_000451_03.jpg", "query/0001_c1s1_001051_00.jpg"]
 NAMES += ["bounding_box_test/0001_c2s1_001976_01.jpg"]
@@ -234,14 +234,14 @@ def test_it_tells_where_to_get_each_set_and_under_which_terms(capsys):
     everything = capsys.readouterr().out
     for name, source in SOURCES.items():
         assert f"{name}\n" in everything and source.where in everything and source.terms in everything
-        assert licence_notes(name)
+        assert license_notes(name)
     assert run(name="msmt17") == 0
     one = capsys.readouterr().out
     assert "release agreement" in one and "VIPeR" not in one
     assert run(name="csv") == 0
 
 
-def test_licence_notes_of_several_sets_are_said_once():
-    assert licence_notes("market1501+market1501_500k") == licence_notes("market1501")
-    assert licence_notes("market1501+viper").count("Trained on") == 2
-    assert licence_notes("of somebody") == ""
+def test_license_notes_of_several_sets_are_said_once():
+    assert license_notes("market1501+market1501_500k") == license_notes("market1501")
+    assert license_notes("market1501+viper").count("Trained on") == 2
+    assert license_notes("of somebody") == ""

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from keras_reid import train
+from keras_reid.command import as_text, given
 from keras_reid.data import write_synthetic
 from keras_reid.keras2 import keras
-from keras_reid.options import as_text, given, train_flags
+from keras_reid.options import train_flags
 from keras_reid.training.cluster import Cluster
 from keras_reid.training.schedules import build_schedule
 from tests.conftest import TINY_RUN, train_arguments
@@ -125,7 +126,7 @@ def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
     assert all((run_dir / place).exists() for place in places)
     assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
-    # Median of neighbours: a checkpoint being written is 0.3 GB more or less. TensorFlow 2.15 itself loses 16 bytes for
+    # Median of neighbors: a checkpoint being written is 0.3 GB more or less. TensorFlow 2.15 itself loses 16 bytes for
     # each operation that runs eagerly (2.21 does not), about 0.3 MB an epoch here.
     early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (10, 146))
     assert late <= 1.05 * early, f"{late / early:.3f}: {memory}"

@@ -65,7 +65,7 @@ def test_what_is_missing_or_damaged_is_named(run_dir, refused, tmp_path):
     assert "holds no run" in refused(reproduce.main, ["reproduce", tmp_path])
     assert "expected one run folder, got none" in refused(reproduce.main, ["reproduce"])
     assert "does not exist" in refused(reproduce.main, ["reproduce", run_dir, f"--data_dir={tmp_path / 'none'}"])
-    assert "has 1 data sets" in refused(reproduce.main, ["reproduce", run_dir, "--data_dir=a", "--data_dir=b"])
+    assert "has 1 datasets" in refused(reproduce.main, ["reproduce", run_dir, "--data_dir=a", "--data_dir=b"])
 
 
 def test_a_changed_data_set_is_named_unless_only_training_images_changed(run_dir, synthetic_dir, refused, tmp_path):

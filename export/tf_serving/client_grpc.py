@@ -55,7 +55,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
     return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
 
 

@@ -66,7 +66,7 @@ def read_bytes(path: str) -> dict:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
     return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
 
 
@@ -77,8 +77,8 @@ def read_image(path: str) -> list:
             pixels, width = eight_bits(image).convert("RGB").tobytes(), image.width
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
-    colours = [list(pixels[start : start + 3]) for start in range(0, len(pixels), 3)]
-    return [[colours[start : start + width] for start in range(0, len(colours), width)]]
+    colors = [list(pixels[start : start + 3]) for start in range(0, len(pixels), 3)]
+    return [[colors[start : start + width] for start in range(0, len(colors), width)]]
 
 
 def embed(url: str, image_files: list, **options) -> list:

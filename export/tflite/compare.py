@@ -39,7 +39,7 @@ def read_metadata(path: str) -> dict:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a grey image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
+    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
     return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
 
 
@@ -90,7 +90,7 @@ def main() -> int:
         same = distance <= metadata["threshold"]
         print(f"{'same person' if same else 'different people'}: the threshold is {metadata['threshold']:.6g}")
         rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
-        print(f"at it {rate} of pairs of two people were called the same, on {dataset or 'an unknown data set'}")
+        print(f"at it {rate} of pairs of two people were called the same, on {dataset or 'an unknown dataset'}")
         views = metadata.get("threshold_views") or "none"
         if views != "none":
             print(f"(measured with --views={views}, which this program has not: the rate may be another)")

@@ -288,7 +288,7 @@ def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: 
     with open(path, "w", encoding="utf-8", newline="") as file:
         for start in range(0, len(frame), _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            # Nine digits tell every float32 from its neighbours.
+            # Nine digits tell every float32 from its neighbors.
             text = pd.DataFrame(np.char.mod("%.9g", embeddings[rows]), columns=names, index=frame.index[rows])
             frame.iloc[rows].join(text).to_csv(file, index=False, header=start == 0)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras_reid
-from keras_reid.data.sources import licence_notes
+from keras_reid.data.readers.sources import license_notes
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
 
@@ -23,9 +23,7 @@ CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshol
 _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
 
-def describe_embedder(
-    embedder, *, dataset: str = "", scores: Mapping | None = None, metric: str = "euclidean"
-) -> dict:
+def describe_embedder(embedder, *, dataset: str = "", scores: Mapping | None = None, metric: str = "euclidean") -> dict:
     """Returns the content of `reid.json` for an embedder.
 
     Args:
@@ -46,7 +44,7 @@ def describe_embedder(
         "threshold": None,
         "false_positive_rate": None,
         "threshold_dataset": None,
-        "licence_notes": licence_notes(dataset),
+        "licence_notes": license_notes(dataset),
         "packages": {"keras_reid": keras_reid.__version__, **installed_versions(_PACKAGES)},
     }
 
@@ -73,7 +71,7 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
     Args:
         path: as for `open_artifact`. Of a run folder its `last.keras` is changed, of a folder of versions the one
             that `open_artifact` opens; what was exported of a run earlier keeps the `reid.json` it has.
-        changes: JSON-serialisable values by key, such as threshold, false_positive_rate and threshold_dataset. A
+        changes: JSON-serializable values by key, such as threshold, false_positive_rate and threshold_dataset. A
             `.keras` file that has no `reid.json` gets one.
 
     Returns:

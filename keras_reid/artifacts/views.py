@@ -10,7 +10,7 @@ from keras_reid.errors import ReidError
 
 VIEWS = ("none", "flip", "five_crops", "flip_five_crops")
 _CROP = 8 / 9  # TriNet: 256x128 of 288x144
-UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalise in float16 or int8 too
+UNIT_LENGTH_TOLERANCE = 1e-3  # of networks that normalize in float16 or int8 too
 
 
 def check_views(views: str) -> None:
@@ -25,7 +25,7 @@ def image_views(images: np.ndarray, views: str) -> list[np.ndarray]:
     Args:
         images: uint8 `[N, H, W, 3]`, H and W at least 1.
         views: "none", the images themselves; "flip", and their mirror image, left and right exchanged; "five_crops",
-            the four corners and the centre, each 8/9 of height and width, rounded; "flip_five_crops", those and the
+            the four corners and the center, each 8/9 of height and width, rounded; "flip_five_crops", those and the
             mirror image of each.
 
     Returns:

@@ -13,8 +13,8 @@ import numbers
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# What erased pixels are filled with: the mean colour of ImageNet, as in Zhong et al. and the baselines after it.
-ERASED_COLOUR = (124, 116, 104)
+# What erased pixels are filled with: the mean color of ImageNet, as in Zhong et al. and the baselines after it.
+ERASED_COLOR = (124, 116, 104)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +115,13 @@ def _erase(
     offset = tf.range(padded_width) - left[:, None]
     columns = tf.gather(erased_columns, tf.clip_by_value(offset, 0, width - 1), batch_dims=1)
     erased = tf.repeat(tf.cast(columns, tf.uint8) * 255, 3, axis=1)
-    colour = tf.bitwise.bitwise_and(erased, tf.constant(ERASED_COLOUR * padded_width, tf.uint8))
+    color = tf.bitwise.bitwise_and(erased, tf.constant(ERASED_COLOR * padded_width, tf.uint8))
     where = tf.where(erased_rows)
     image = where[:, 0]
     copies = tf.bitwise.bitwise_and(
         tf.gather(table, tf.gather_nd(rows, where)), tf.gather(tf.bitwise.invert(erased), image)
     )
-    copies = tf.bitwise.bitwise_or(copies, tf.gather(colour, image))
+    copies = tf.bitwise.bitwise_or(copies, tf.gather(color, image))
     flat = tf.cast(tf.reshape(erased_rows, [-1]), tf.int32)
     appended = tf.reshape(tf.cumsum(flat, exclusive=True), rows.shape) + tf.shape(table)[0]
     return tf.concat([table, copies], axis=0), tf.where(erased_rows, appended, rows)

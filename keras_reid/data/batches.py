@@ -26,7 +26,7 @@ def steps_per_epoch(
         person_ids: integer `[N]`, one identity for each training image.
         identities_per_batch: P, from 2 to the number of identities: with one identity there is no negative.
         images_per_identity: K, at least 2: with one image there is no positive.
-        dataset_ids: integer `[N]`, where each batch holds identities of all data sets in equal parts.
+        dataset_ids: integer `[N]`, where each batch holds identities of all datasets in equal parts.
 
     Raises:
         ReidError: P or K does not fit the training set.
@@ -53,7 +53,7 @@ def steps_per_epoch(
 
 
 def equal_parts(identities: np.ndarray, identities_per_batch: int) -> tuple[np.ndarray, int]:
-    """Shares the P places of a batch among data sets `[D]` of so many identities, as equally as these allow.
+    """Shares the P places of a batch among datasets `[D]` of so many identities, as equally as these allow.
 
     Returns:
         Bool `[D]`, the sets that are smaller than their part, all of whose identities are in each batch; and the
@@ -147,7 +147,7 @@ def place_identities(slots: np.ndarray, places: np.ndarray, random: np.random.Ge
     """Places each identity's slots into as many different batches.
 
     Each identity takes the emptiest batches, among equally full ones at random: no batch is ever more than one ahead of
-    another, so each ends up full. The order is random: neighbours in it meet rarely or never, and in a fixed order,
+    another, so each ends up full. The order is random: neighbors in it meet rarely or never, and in a fixed order,
     such as by slots, that would be the same identities in every epoch.
 
     Args:

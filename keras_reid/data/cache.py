@@ -64,7 +64,7 @@ class ImageCache:
     """
 
     def __init__(self, images: int, image_size: tuple[int, int]):
-        # On a GPU they would take the network's memory. Not initialised: zeros would be as much work as the images.
+        # On a GPU they would take the network's memory. Not initialized: zeros would be as much work as the images.
         with tf.device("CPU:0"):
             self._images = tf.Variable(
                 tf.raw_ops.Empty(shape=[images, *image_size, 3], dtype=tf.uint8, init=False), trainable=False

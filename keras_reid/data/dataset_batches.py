@@ -1,4 +1,4 @@
-"""Decides which images meet where several data sets train together: each batch holds all sets in equal parts."""
+"""Decides which images meet where several datasets train together: each batch holds all sets in equal parts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dataset_batches(
     seed: int,
     epoch: int,
 ) -> np.ndarray:
-    """Draws the batches of one epoch, whose P identities come from the data sets in equal parts.
+    """Draws the batches of one epoch, whose P identities come from the datasets in equal parts.
 
     A set with fewer identities than its part has all of them in each batch, and the others share what is left. Where
     P cannot be shared evenly the sets take turns at the places that are over. Within a set slots are shared as in
@@ -33,7 +33,7 @@ def dataset_batches(
 
     Args:
         person_ids: integer `[N]`, one identity for each training image.
-        dataset_ids: integer `[N]`, one data set for each identity.
+        dataset_ids: integer `[N]`, one dataset for each identity.
         identities_per_batch: P.
         images_per_identity: K.
         seed: of the run, at least 0.
@@ -43,7 +43,7 @@ def dataset_batches(
         int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
 
     Raises:
-        ReidError: P or K does not fit the training set, or an identity is in two data sets.
+        ReidError: P or K does not fit the training set, or an identity is in two datasets.
     """
     person_ids, dataset_ids = np.asarray(person_ids), np.asarray(dataset_ids)
     if len(dataset_ids) != len(person_ids):
@@ -73,17 +73,17 @@ def dataset_batches(
 
 
 def _set_of_each(images_of: list[np.ndarray], dataset_ids: np.ndarray) -> np.ndarray:
-    """Returns the data set of each identity, coded from 0."""
+    """Returns the dataset of each identity, coded from 0."""
     codes = np.unique(dataset_ids, return_inverse=True)[1]
     sets = [np.unique(codes[images]) for images in images_of]
     shared = sum(len(of_one) > 1 for of_one in sets)
     if shared:
-        raise ReidError(f"{shared} person_ids are in more than one data set: code each set's people apart.")
+        raise ReidError(f"{shared} person_ids are in more than one dataset: code each set's people apart.")
     return np.array([of_one[0] for of_one in sets])
 
 
 def _places(identities: np.ndarray, P: int, steps: int, random: np.random.Generator) -> np.ndarray:
-    """Returns how many places of each batch each data set has: int `[D, steps]`."""
+    """Returns how many places of each batch each dataset has: int `[D, steps]`."""
     whole, left = equal_parts(identities, P)
     places = np.repeat(identities[:, None], steps, axis=1)
     others = np.flatnonzero(~whole)

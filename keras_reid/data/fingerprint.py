@@ -1,4 +1,4 @@
-"""Decides by what a data set is known again: a hash over its files, people, cameras and splits."""
+"""Decides by what a dataset is known again: a hash over its files, people, cameras and splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
 
     Args:
         catalog: of `read_training_sets` or `read_dataset`.
-        sets: (name, folder) of each data set in it.
+        sets: (name, folder) of each dataset in it.
 
     Returns:
         `covers`, what the hashes are over; `splits`: name of a split -> `images`, `people` (distractors and junk left
@@ -98,6 +98,6 @@ def _below(folder: str, path: str) -> str:
 
 
 def _names(catalog: pd.DataFrame, column: str) -> pd.Series:
-    """Returns ids as text: as the data set gives them, empty where they are missing."""
+    """Returns ids as text: as the dataset gives them, empty where they are missing."""
     given = f"{column}{NAME_SUFFIX}"
     return catalog[given if given in catalog else column].astype("string").fillna("")

@@ -24,7 +24,7 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 
 
 def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Resizes as every part of the package does: bilinear, half-pixel centres, no antialiasing, no rounding.
+    """Resizes as every part of the package does: bilinear, half-pixel centers, no antialiasing, no rounding.
 
     Args:
         images: `[N, H, W, 3]` or `[H, W, 3]`, uint8 or float, values 0..255.

@@ -49,7 +49,7 @@ def training_dataset(
         augmentation: random changes; None for the default strengths.
         start_step: steps of the run that are left out at the beginning, to go on where a run stopped.
         camera_ids: `[N]`, for batches balanced by camera, see `camera_batches`; missing ones may be among them.
-        dataset_ids: integer `[N]`, for batches balanced by data set, see `dataset_batches`.
+        dataset_ids: integer `[N]`, for batches balanced by dataset, see `dataset_batches`.
         cache: "memory" keeps each image, decoded and resized, from its first use on: N * height * width * 3 bytes.
             "auto" does so where half the free memory holds them. The batches are the same, bit by bit.
         parts: of each batch only these of its P identities, (first, last + 1) side by side, for the replicas that train

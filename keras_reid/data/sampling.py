@@ -1,4 +1,4 @@
-"""Decides which sampler draws a run's batches: by identity alone, by camera too, or by data set."""
+"""Decides which sampler draws a run's batches: by identity alone, by camera too, or by dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sampler_labels(sampler: str, images: pd.DataFrame) -> dict[str, np.ndarray |
 
     Args:
         sampler: identity, camera or dataset.
-        images: the training part of a catalog; `dataset_id` is there where several data sets were read.
+        images: the training part of a catalog; `dataset_id` is there where several datasets were read.
 
     Returns:
         `camera_ids` or `dataset_ids` of `draw_batches` and `training_dataset`, or nothing.
@@ -32,13 +32,13 @@ def sampler_labels(sampler: str, images: pd.DataFrame) -> dict[str, np.ndarray |
         return {"camera_ids": images.camera_id}
     if sampler == "dataset":
         if "dataset_id" not in images or images.dataset_id.nunique() < 2:
-            raise ReidError("--sampler=dataset, but there is one data set: give more --data_dir or take identity.")
+            raise ReidError("--sampler=dataset, but there is one dataset: give more --data_dir or take identity.")
         return {"dataset_ids": images.dataset_id.to_numpy(int)}
     raise ReidError(f"--sampler={sampler}, expected identity, camera or dataset.")
 
 
 def draw_batches(person_ids: np.ndarray, *, camera_ids=None, dataset_ids=None, **arguments) -> np.ndarray:
-    """Draws the batches of one epoch by camera or by data set where their ids are given, else by identity alone.
+    """Draws the batches of one epoch by camera or by dataset where their ids are given, else by identity alone.
 
     Args:
         person_ids: integer `[N]`.

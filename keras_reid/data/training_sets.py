@@ -1,4 +1,4 @@
-"""Decides how several data sets become one catalog, and which part of the training images is used."""
+"""Decides how several datasets become one catalog, and which part of the training images is used."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.datasets import read_dataset
 from keras_reid.data.ids import NAME_SUFFIX
+from keras_reid.data.readers.by_name import read_dataset
 from keras_reid.errors import ReidError
 
 _SCORED = ("query", "gallery")
 
 
 def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
-    """Reads data sets to train on, one or several at once.
+    """Reads datasets to train on, one or several at once.
 
     Args:
         sets: (name, folder) of each, as for `read_dataset`.
@@ -32,7 +32,7 @@ def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str |
 
 
 def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Joins the catalogs of several data sets: the training images of all, query and gallery of one.
+    """Joins the catalogs of several datasets: the training images of all, query and gallery of one.
 
     Scored is the first one that has query and gallery. A run that is never scored is refused: nobody would see that it
     fails, and nothing that ships could be compared with it.
@@ -52,7 +52,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     if scored is None:
         raise ReidError(
             f"{' and '.join(name for name, _ in catalogs)}: no query and gallery images, so that nothing could be "
-            "scored. Give some people the splits query and gallery, or name a data set to score on by another "
+            "scored. Give some people the splits query and gallery, or name a dataset to score on by another "
             "--dataset and --data_dir."
         )
     for number, (name, frame) in enumerate(catalogs):
@@ -61,7 +61,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     if len(catalogs) == 1:
         return catalogs[0][1]
     if not any((frame.split == "train").any() for _, frame in catalogs):
-        raise ReidError("no data set has training images: expected the split train in one of them.")
+        raise ReidError("no dataset has training images: expected the split train in one of them.")
     parts, people, cameras = [], 0, 0
     columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
     for number, (name, frame) in enumerate(catalogs):

@@ -1,6 +1,6 @@
 """Decides what of a downloaded archive is written: plain files inside one folder, within limits, or nothing.
 
-An archive of a data set comes from strangers. Names that lead out of the folder, links and devices are refused, and so
+An archive of a dataset comes from strangers. Names that lead out of the folder, links and devices are refused, and so
 is what unpacks to more than the disk, or the size of the archive, gives reason to expect.
 """
 
@@ -80,7 +80,7 @@ def _write(members: Iterator[Member], archive: str, folder: Path, progress: Call
     for count, member in enumerate(members, 1):
         unpacked += member.size
         if count > MAX_MEMBERS:
-            raise ReidError(f"{archive!r} holds more than {MAX_MEMBERS:,} files, more than any data set: refused.")
+            raise ReidError(f"{archive!r} holds more than {MAX_MEMBERS:,} files, more than any dataset: refused.")
         if unpacked > max(_ALWAYS_ALLOWED, MAX_RATIO * size):
             raise ReidError(
                 f"{archive!r} has {size:,} bytes and unpacks to more than {MAX_RATIO} times as many: no archive of "

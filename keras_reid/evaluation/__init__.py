@@ -14,7 +14,7 @@ _WHERE = {
     "evaluate_retrieval": ".ranking",
     "evaluate_single_gallery_shot": ".single_shot",
     "expand_queries": ".reranking",
-    "mean_colour_artifact": ".scoring",
+    "mean_color_artifact": ".scoring",
     "paired_differences": ".uncertainty",
     "pool_embeddings": ".pooling",
     "rerank": ".reranking",

@@ -26,7 +26,7 @@ def threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores())
 
 
-def centre_of(rows: np.ndarray) -> np.ndarray:
+def center_of(rows: np.ndarray) -> np.ndarray:
     """Returns a point amid the rows, float64 `[D]`: what all embeddings share eats the digits of a product.
 
     The median of some, not the mean of all: a single row far away must not take everybody's digits. Rounded to float32,
@@ -37,7 +37,7 @@ def centre_of(rows: np.ndarray) -> np.ndarray:
 
 
 def scale_of(query: np.ndarray, gallery: np.ndarray) -> float:
-    """Returns what centred rows are multiplied by to have a length of 1 at most.
+    """Returns what centered rows are multiplied by to have a length of 1 at most.
 
     A power of two, which rounds nothing: no square overflows float32 or, where it could matter, vanishes.
     """

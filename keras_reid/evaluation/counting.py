@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_reid.evaluation.blocks import centre_of, cores, scale_of, slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import center_of, cores, scale_of, slices, squared_lengths, threads, unit_rows
 
 _ROUNDING = 2.0**-24  # of float32
 # A wider product is summed from several: the error bound grows with the length of one sum.
@@ -82,15 +82,15 @@ def preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Callable
     """Returns the map of embeddings to float64 rows of length 1 at most whose distance gives the metric's order."""
     if metric == "cosine":  # |a - b|^2 = 2 - 2 cos for unit vectors.
         return unit_rows
-    offset, scale = centre_of(gallery), scale_of(query, gallery)
+    offset, scale = center_of(gallery), scale_of(query, gallery)
 
-    def centred(embeddings: np.ndarray) -> np.ndarray:
+    def centered(embeddings: np.ndarray) -> np.ndarray:
         rows = embeddings.astype(np.float64)
         rows -= offset
         rows *= scale
         return rows
 
-    return centred
+    return centered
 
 
 def _limits(

@@ -1,4 +1,4 @@
-"""Decides what an evaluation works on: query and gallery of a data set, embedded, and pooled where a protocol asks."""
+"""Decides what an evaluation works on: query and gallery of a dataset, embedded, and pooled where a protocol asks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Embedded:
     """Query and gallery, embedded.
 
     Attributes:
-      query: a row for each query: person_id; where the data set has them camera_id, tracklet_id, image_path.
+      query: a row for each query: person_id; where the dataset has them camera_id, tracklet_id, image_path.
       query_embeddings: float `[Q, D]`.
       gallery: the same of the gallery.
       gallery_embeddings: float `[G, D]`.
@@ -61,9 +61,9 @@ class Embedded:
         """Counts genuine and impostor pairs by `verify`."""
         return verify(self.query_embeddings, self.gallery_embeddings, **self._people(), **self._with(rules))
 
-    def with_expanded_queries(self, neighbours: int) -> Embedded:
+    def with_expanded_queries(self, neighbors: int) -> Embedded:
         """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
-        options = {"neighbours": neighbours, "metric": self.metric}
+        options = {"neighbors": neighbors, "metric": self.metric}
         expanded = expand_queries(self.query_embeddings, self.gallery_embeddings, **options)
         return dataclasses.replace(self, query_embeddings=expanded)
 
@@ -103,7 +103,7 @@ class Embedded:
             first = self.query.iloc[rows.index(-1)]
             raise ReidError(
                 f"{missing} of {len(rows)} queries have no multi_query image of their person and camera, the first is "
-                f"person {first.person_id}, camera {first.camera_id}: expected one or more. Check the data set."
+                f"person {first.person_id}, camera {first.camera_id}: expected one or more. Check the dataset."
             )
         return dataclasses.replace(self, query_embeddings=pooled[rows])
 

@@ -14,7 +14,7 @@ from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.verification import FALSE_POSITIVE_RATES, VerificationResult
 from keras_reid.files import whole_or_not_at_all
 
-_ONE, _TWO = "#0072B2", "#D55E00"  # blue and vermilion of Okabe and Ito: apart for colour-blind eyes, too
+_ONE, _TWO = "#0072B2", "#D55E00"  # blue and vermilion of Okabe and Ito: apart for color-blind eyes, too
 _BINS = 120
 
 
@@ -58,7 +58,7 @@ def _paint_roc(axes: Axes, verification: VerificationResult) -> None:
     rates = np.maximum(curve["false_positive_rate"], 1 / verification.impostor_pairs)  # 0 has no place on the axis
     axes.plot(rates, 100 * np.array(curve["true_positive_rate"]), color=_ONE)
     for rate in FALSE_POSITIVE_RATES:
-        axes.axvline(rate, color="grey", linewidth=0.8, linestyle=":")
+        axes.axvline(rate, color="gray", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_title(f"ROC: equal error rate {verification.equal_error_rate:.2%}")
     axes.set_xlabel("pairs of two people called the same")
@@ -74,8 +74,8 @@ def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
     first = min(np.searchsorted(rate, 0.0005) for rate, _ in rates.values())
     edges = np.linspace(verification.thresholds[first], verification.thresholds[last], _BINS)
     at = np.searchsorted(verification.thresholds, edges).clip(max=len(verification.thresholds) - 1)
-    for name, (rate, colour) in rates.items():
-        axes.stairs(100 * np.diff(rate[at]), edges, fill=True, alpha=0.55, color=colour, label=name)
+    for name, (rate, color) in rates.items():
+        axes.stairs(100 * np.diff(rate[at]), edges, fill=True, alpha=0.55, color=color, label=name)
     point = verification.equal_error()
     axes.axvline(point.threshold, color="black", linewidth=1, linestyle="--", label="equal error")
     axes.set_title("distances of pairs")

@@ -78,7 +78,7 @@ def pool_rows(
     """
     for column in by:
         if column not in frame or frame[column].isna().any():
-            raise ReidError(f"images are pooled by {column}, which the data set does not give for every image.")
+            raise ReidError(f"images are pooled by {column}, which the dataset does not give for every image.")
     groups = list(frame[by].itertuples(index=False, name=None))
     for column in {"person_id", "camera_id"} & set(frame) - set(by):
         mixed = frame[column].groupby(pd.Series(groups, index=frame.index)).nunique(dropna=False) > 1

@@ -1,6 +1,6 @@
-"""Decides distances after the first ranking: by shared neighbours (k-reciprocal re-ranking), or from averaged queries.
+"""Decides distances after the first ranking: by shared neighbors (k-reciprocal re-ranking), or from averaged queries.
 
-Re-ranking sees N = Q + G images but few neighbours of each, so everything between the embeddings and the result is
+Re-ranking sees N = Q + G images but few neighbors of each, so everything between the embeddings and the result is
 sparse: memory grows with N, and with Q * G only for the result.
 """
 
@@ -17,10 +17,10 @@ from keras_reid.artifacts.views import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
-from keras_reid.evaluation.neighbours import (
+from keras_reid.evaluation.neighbors import (
     BLOCK_BYTES,
     GalleryProducts,
-    nearest_neighbours,
+    nearest_neighbors,
     progress_bar,
     squared_distances,
 )
@@ -39,7 +39,7 @@ def rerank(
     metric: str = "euclidean",
     block_bytes: int = BLOCK_BYTES,
 ) -> np.ndarray:
-    """Returns distances that are small for images with the same neighbours: k-reciprocal encoding.
+    """Returns distances that are small for images with the same neighbors: k-reciprocal encoding.
 
     Zhong et al., "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017, with what the authors'
     program adds to the paper. Over all N = Q + G images, queries first:
@@ -53,14 +53,14 @@ def rerank(
     5. The Jaccard distance is 1 - sum min(V(q), V(g)) / sum max(V(q), V(g)), and the result
        (1 - lambda_value) * Jaccard + lambda_value * d(q, g).
 
-    Neighbours are those that float64 gives; at equal distance the image with the lower index comes first. So where more
-    than k1 images coincide, as from a collapsed network, the order of the images decides which are neighbours.
+    Neighbors are those that float64 gives; at equal distance the image with the lower index comes first. So where more
+    than k1 images coincide, as from a collapsed network, the order of the images decides which are neighbors.
     The distances of one query depend on the other queries too.
 
     Args:
       query_embeddings: `[Q, D]`, an array or list of float16, float32, float64 or integers.
       gallery_embeddings: `[G, D]`, the same.
-      k1: size of the neighbourhoods; with N images or more, everything is everybody's neighbour.
+      k1: size of the neighborhoods; with N images or more, everything is everybody's neighbor.
       k2: over how many images V is averaged, the image itself included; 1 averages nothing.
       lambda_value: share of the original distance, 0 to 1.
       metric: "euclidean", or "cosine": the same on embeddings scaled to unit length.
@@ -81,9 +81,7 @@ def rerank(
     query, gallery = images[: len(query)], images[len(query) :]
     # `around`, as the authors: a half goes to the even number, so that 5 gives 2 and 7 gives 4.
     sizes = [min(size, len(images)) for size in (k1 + 1, int(np.around(k1 / 2)) + 1, k2)]
-    found = nearest_neighbours(
-        images, images, max(sizes), block_bytes=block_bytes, description="re-ranking: neighbours"
-    )
+    found = nearest_neighbors(images, images, max(sizes), block_bytes=block_bytes, description="re-ranking: neighbors")
     lists = _itself_first(found.indices)
     weights = _weights(images, found.largest, lists[:, : sizes[0]], lists[:, : sizes[1]], block_bytes)
     if k2 > 1:
@@ -98,7 +96,7 @@ def expand_queries(
     query_embeddings: Any,
     gallery_embeddings: Any,
     *,
-    neighbours: int = 5,
+    neighbors: int = 5,
     metric: str = "euclidean",
     block_bytes: int = BLOCK_BYTES,
 ) -> np.ndarray:
@@ -107,12 +105,12 @@ def expand_queries(
     Chum et al., "Total Recall: Automatic Query Expansion with a Generative Feature Model for Object Retrieval",
     ICCV 2007. The mean is scaled to unit length where lengths mean nothing: under "cosine", which averages embeddings
     of unit length, and when all embeddings, queries and gallery, have unit length to within 1e-3. A query that its
-    neighbours cancel to zero, so that the mean has no direction, stays as it is.
+    neighbors cancel to zero, so that the mean has no direction, stays as it is.
 
     Args:
       query_embeddings: `[Q, D]`, an array or list of float16, float32, float64 or integers.
       gallery_embeddings: `[G, D]`, the same.
-      neighbours: how many gallery embeddings to average with the query; all of them if the gallery holds fewer.
+      neighbors: how many gallery embeddings to average with the query; all of them if the gallery holds fewer.
       metric: by which they are nearest, "euclidean" or "cosine".
       block_bytes: size of one working block.
 
@@ -122,11 +120,11 @@ def expand_queries(
     Raises:
       ReidError: as `rerank`.
     """
-    check_positive("neighbours", neighbours)
+    check_positive("neighbors", neighbors)
     query, gallery = _read_sides(query_embeddings, gallery_embeddings, metric, block_bytes)
-    count = min(neighbours, len(gallery))
-    nearest = nearest_neighbours(
-        query, gallery, count, block_bytes=block_bytes, description="query expansion: neighbours"
+    count = min(neighbors, len(gallery))
+    nearest = nearest_neighbors(
+        query, gallery, count, block_bytes=block_bytes, description="query expansion: neighbors"
     ).indices
     of_unit_length = metric == "cosine" or _have_unit_length(query) and _have_unit_length(gallery)
     expanded = np.empty(query.shape, np.float32)
@@ -162,7 +160,7 @@ def _have_unit_length(rows: np.ndarray) -> bool:
     return bool((np.abs(_lengths(rows) - 1) <= UNIT_LENGTH_TOLERANCE).all())
 
 
-# --- Who is whose neighbour ---
+# --- Who is whose neighbor ---
 
 
 def _itself_first(indices: np.ndarray) -> np.ndarray:

@@ -66,12 +66,12 @@ def embed_catalog(
         ReidError: a split is empty, an image cannot be read, or what is pooled has no ids to pool by.
     """
     if tracklets and "tracklet_id" not in catalog:  # before anything is embedded
-        raise ReidError("images are pooled by tracklet_id, which the data set does not give for every image.")
+        raise ReidError("images are pooled by tracklet_id, which the dataset does not give for every image.")
     splits = {name: catalog[catalog.split == name].reset_index(drop=True) for name in ("query", "gallery")}
     splits["gallery"] = splits["gallery"][splits["gallery"].person_id != JUNK_ID].reset_index(drop=True)
     for name, split in splits.items():
         if not len(split):
-            raise ReidError(f"the {name} split is empty: nothing to score. Check the data set.")
+            raise ReidError(f"the {name} split is empty: nothing to score. Check the dataset.")
     more = catalog[catalog.split == "multi_query"]
     if multi_query and len(more):
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
@@ -131,7 +131,7 @@ def embedded_of_files(
     frames = [query.frame.reset_index(drop=True), gallery.frame.reset_index(drop=True)]
     coded = _coded(frames, "person_id")
     coded = _coded(coded, "camera_id") if all("camera_id" in frame for frame in coded) else coded
-    known = (coded[1].person_id != JUNK_ID).to_numpy(bool)  # as in a catalog: junk is nobody's neighbour
+    known = (coded[1].person_id != JUNK_ID).to_numpy(bool)  # as in a catalog: junk is nobody's neighbor
     sides = (coded[0], query.embeddings, coded[1][known].reset_index(drop=True), gallery.embeddings[known])
     embedded = Embedded(*sides, metric or named.pop())
     return _pooled(embedded, coded[0], query.embeddings, multi_query, tracklets)
@@ -152,7 +152,7 @@ def _coded(frames: list[pd.DataFrame], column: str) -> list[pd.DataFrame]:
     ]
 
 
-def mean_colour_artifact() -> Artifact:
+def mean_color_artifact() -> Artifact:
     """Returns the baseline that every network must beat: an image's mean red, green and blue as its embedding."""
     metadata = {"metric": "euclidean", "embedding_size": 3}
     return Artifact("mean colour", "mean colour", metadata, lambda images: images.mean(axis=(1, 2)))

@@ -20,7 +20,7 @@ SCORE_ROWS = {
 
 
 def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] | None = None) -> str:
-    """Returns a table on which each of several artifacts or data sets has a column, in percent.
+    """Returns a table on which each of several artifacts or datasets has a column, in percent.
 
     Args:
         scores: name -> `to_dict()` of a result; what a result does not have is left out.
@@ -36,11 +36,11 @@ def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] |
 
 
 def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
-    """Returns a table of equal error rates and true positive rates, a column for each data set.
+    """Returns a table of equal error rates and true positive rates, a column for each dataset.
 
     Args:
         scores: name -> scores with the key "verification", as `VerificationResult.to_dict()` gives it.
-        kind: name of the column where there is one data set.
+        kind: name of the column where there is one dataset.
     """
     columns = {}
     for name, score in scores.items():

@@ -123,7 +123,7 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
         raise ReidError(
             f"the runs have other queries: {len(missing)} of {len(here['query'])} here are not there"
             f"{f', the first is {missing[0]!r}' if missing else ''}, and {surplus} there are not here. "
-            "Evaluate both on the same data set."
+            "Evaluate both on the same dataset."
         )
     order = [positions[name] for name in here["query"]]
     if "person_id" in here and "person_id" in there and here["person_id"] != [there["person_id"][i] for i in order]:

@@ -11,7 +11,7 @@ import numpy as np
 from keras_reid.artifacts.metadata import CALIBRATED
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import centre_of, slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import center_of, slices, squared_lengths, threads, unit_rows
 from keras_reid.evaluation.counting import Matches
 from keras_reid.evaluation.inputs import read_embeddings, read_people
 from keras_reid.evaluation.ranking import find_matches
@@ -171,7 +171,7 @@ class _Pairs:
     def __init__(self, query: np.ndarray, gallery: np.ndarray, matches: Matches, counted: np.ndarray, metric: str):
         self._query, self._gallery, self._matches, self._metric = query, gallery, matches, metric
         self._counted = counted
-        self._offset = centre_of(gallery)
+        self._offset = center_of(gallery)
         largest = 2.0
         if metric == "euclidean":
             blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))

@@ -12,7 +12,7 @@ ABSENT = -1e30  # the logit of a pair that is none; -inf would make NaN gradient
 def lifted_triplet_loss(
     person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
 ) -> tf.Tensor:
-    """Lifted, generalised: mean over anchors of [log sum_{p != a} exp D(a,p) + log sum_n exp(margin - D(a,n))]+.
+    """Lifted, generalized: mean over anchors of [log sum_{p != a} exp D(a,p) + log sum_n exp(margin - D(a,n))]+.
 
     The margin leaves the second sum as a summand; "soft" therefore takes the softplus in place of [. + margin]+.
 

@@ -82,7 +82,7 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: 
         The exact distances of the chosen pairs, with gradients; ties go to the first image of the batch.
 
     Raises:
-        ValueError: the ids are not integers (in bfloat16 every id above 256 would merge with its neighbours), or not
+        ValueError: the ids are not integers (in bfloat16 every id above 256 would merge with its neighbors), or not
             one for each embedding.
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.

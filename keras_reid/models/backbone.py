@@ -14,18 +14,16 @@ BATCH_NORMALIZATION_EPSILON = 1.001e-5  # keras-cv and keras.applications agree,
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
 
-def resnet50_features(
-    images, *, last_stride: int = 2, explicit_padding: bool = False, sync_batch_norm: bool = False
-):
+def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = False, sync_batch_norm: bool = False):
     """Replays keras-cv's ResNet-50 on a tensor.
 
     Args:
-        images: Keras tensor `[B, H, W, 3]`, already normalised.
+        images: Keras tensor `[B, H, W, 3]`, already normalized.
         last_stride: stride of the last stage, 1 or 2; 1 doubles the height and the width of the feature map.
         explicit_padding: pad the stem on both sides (3 and 1 pixels), as Caffe, PyTorch and keras.applications do.
             keras-cv's `same` pads even sizes at the end only, which looks at the image 3 pixels further on: weights
             give the features that they were trained for only with their own padding.
-        sync_batch_norm: normalise by statistics of all replicas in training.
+        sync_batch_norm: normalize by statistics of all replicas in training.
 
     Returns:
         Keras tensor `[B, H / 32, W / 32, 2048]` (`/ 16` when `last_stride` is 1; rounded up), in the compute dtype of

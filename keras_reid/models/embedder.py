@@ -1,4 +1,4 @@
-"""Decides what the embedder is: input normalisation, ResNet-50, pooling and one of three heads, in one flat graph."""
+"""Decides what the embedder is: input normalization, ResNet-50, pooling and one of three heads, in one flat graph."""
 
 import numbers
 
@@ -25,7 +25,7 @@ def build_embedder(
 ) -> keras.Model:
     """Builds the network that turns images of people into embeddings: one flat functional model of stock layers.
 
-    Keras's global dtype policy decides the precision of the backbone; normalisation, pooling and head are float32
+    Keras's global dtype policy decides the precision of the backbone; normalization, pooling and head are float32
     under every policy. The last layer is named `embedding`, the pooled backbone features `pooled_features`.
 
     Args:
@@ -38,11 +38,11 @@ def build_embedder(
         backbone_weights: `none` (random), `imagenet` (keras-cv's preset, downloaded) or a path: a run folder, a
             `.keras` file, or `.h5` weights of keras-cv's or keras.applications' ResNet-50. What matched is printed.
         normalize_embedding: scale every embedding to Euclidean length 1.
-        sync_batch_norm: under tf.distribute, normalise by statistics of all replicas in training. A copy, or what is
+        sync_batch_norm: under tf.distribute, normalize by statistics of all replicas in training. A copy, or what is
             saved, is plain again.
 
     Returns:
-        A model from `[B, height, width, 3]` RGB, 0..255, to float32 `[B, D]`. The normalisation of the input belongs
+        A model from `[B, height, width, 3]` RGB, 0..255, to float32 `[B, D]`. The normalization of the input belongs
         to the loaded weights and is stored inside.
 
     Raises:
@@ -100,7 +100,7 @@ def _batch_normalization(**arguments):
 
 
 def _named_output(embedding, normalize_embedding):
-    # A layer of its own, so that the weights of the head have the same names with and without normalisation.
+    # A layer of its own, so that the weights of the head have the same names with and without normalization.
     if normalize_embedding:
         return keras.layers.UnitNormalization(dtype="float32", name="embedding")(embedding)
     return keras.layers.Activation("linear", dtype="float32", name="embedding")(embedding)

@@ -32,7 +32,7 @@ def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional
     Args:
         model: functional model; its weights are written as they are.
         path: file name ending in `.keras`; missing folders are made.
-        metadata: JSON-serialisable content of `reid.json`, stored inside; `read_metadata` returns it.
+        metadata: JSON-serializable content of `reid.json`, stored inside; `read_metadata` returns it.
 
     Returns:
         `path` as a `Path`.

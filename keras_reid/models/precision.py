@@ -29,7 +29,7 @@ def rebuild_in_float32(model: keras.Model, *, into: Optional[keras.Model] = None
 def with_float32_policies(config):
     """Copies a layer's or a model's configuration with each low-precision dtype in it replaced by float32.
 
-    A policy is written as a plain string ("mixed_bfloat16") or as a serialised object; input dtypes such as uint8
+    A policy is written as a plain string ("mixed_bfloat16") or as a serialized object; input dtypes such as uint8
     stay as they are.
     """
     if isinstance(config, dict):

@@ -208,7 +208,7 @@ def _interpret(layers, names, rescaling: Optional[dict], origin):
     if is_ours and rescaling is None:
         raise ReidError(
             f"backbone_weights={origin}: weights of an embedder without its configuration do not say which input "
-            "normalisation they were trained with. Use the run folder or its .keras file."
+            "normalization they were trained with. Use the run folder or its .keras file."
         )
     layers = {_our_name(name): dict(variables) for name, variables in layers.items()}
     _fold_biases(layers)

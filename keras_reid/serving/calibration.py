@@ -48,7 +48,7 @@ def calibration_images(catalog: pd.DataFrame, image_size: tuple[int, int], *, co
     """
     training = catalog[catalog.split == "train"]
     if not len(training):
-        raise ReidError("int8 and int16 are calibrated on training images, but the data set has none.")
+        raise ReidError("int8 and int16 are calibrated on training images, but the dataset has none.")
     paths = list(spread_over_people_and_cameras(training.reset_index(drop=True), count).image_path)
     try:
         pixels = [resize_images(decode_image(tf.io.read_file(path)), image_size) for path in paths]

@@ -13,7 +13,7 @@ from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# Beyond the k that are wanted: float32 products may exchange neighbours, explicit differences put them right.
+# Beyond the k that are wanted: float32 products may exchange neighbors, explicit differences put them right.
 _SPARE = 32
 
 
@@ -34,13 +34,13 @@ class Gallery:
     def as_variables(self, metric: str) -> tf.Module:
         """Returns what the graph holds: rows that the metric compares, moved so that their mean is 0."""
         rows = comparable(self.embeddings.astype(np.float64), metric).numpy()
-        centre = rows.mean(axis=0)  # far from 0, float32 products could not tell neighbours apart
+        center = rows.mean(axis=0)  # far from 0, float32 products could not tell neighbors apart
         module = tf.Module()
         module.ids = tf.Variable(tf.convert_to_tensor(self.ids), trainable=False, name="gallery_ids")
         module.rows = tf.Variable(self.rows, trainable=False, name="gallery_rows")
-        module.centre = tf.Variable(centre.astype(np.float32), trainable=False, name="gallery_centre")
-        centred = (rows - module.centre.numpy()).astype(np.float32)
-        module.embeddings = tf.Variable(centred, trainable=False, name="gallery_embeddings")
+        module.center = tf.Variable(center.astype(np.float32), trainable=False, name="gallery_center")
+        centered = (rows - module.center.numpy()).astype(np.float32)
+        module.embeddings = tf.Variable(centered, trainable=False, name="gallery_embeddings")
         return module
 
 
@@ -101,25 +101,25 @@ def distances_of(first: tf.Tensor, second: tf.Tensor, metric: str) -> tf.Tensor:
     return squared / 2 if metric == "cosine" else tf.sqrt(squared)
 
 
-def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbours: int) -> dict[str, tf.Tensor]:
+def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbors: int) -> dict[str, tf.Tensor]:
     """Finds the nearest of a gallery.
 
     Args:
         queries: float32 `[N, D]`, embeddings as the network gives them.
         gallery: of `Gallery.as_variables`.
         metric: "euclidean" or "cosine".
-        neighbours: k; all where the gallery has fewer.
+        neighbors: k; all where the gallery has fewer.
 
     Returns:
         `ids` `[N, k]`, `distances` float32 `[N, k]`, ascending, and `rows` int32 `[N, k]`.
     """
-    queries = comparable(queries, metric) - gallery.centre
+    queries = comparable(queries, metric) - gallery.center
     embeddings = gallery.embeddings.read_value()
     size = gallery.embeddings.shape[0]
     closeness = tf.matmul(queries, embeddings, transpose_b=True) - tf.reduce_sum(embeddings**2, axis=1) / 2
-    found = tf.math.top_k(closeness, min(size, neighbours + _SPARE)).indices
+    found = tf.math.top_k(closeness, min(size, neighbors + _SPARE)).indices
     distances = distances_of(tf.gather(embeddings, found), queries[:, None], metric)
-    order = tf.argsort(distances, axis=1, stable=True)[:, : min(size, neighbours)]
+    order = tf.argsort(distances, axis=1, stable=True)[:, : min(size, neighbors)]
     found = tf.gather(found, order, batch_dims=1)
     return {
         "ids": tf.gather(gallery.ids, found),

@@ -35,7 +35,7 @@ def write_savedmodel(
     metadata: Mapping,
     *,
     gallery: Gallery | None = None,
-    neighbours: int = 10,
+    neighbors: int = 10,
 ) -> None:
     """Writes a SavedModel, whole or not at all.
 
@@ -47,12 +47,12 @@ def write_savedmodel(
         path: the folder, which must not exist.
         metadata: the content of `reid.json`.
         gallery: what the signature `search` searches; None leaves it out.
-        neighbours: k, how many `search` finds.
+        neighbors: k, how many `search` finds.
     """
     with whole_or_not_at_all(path) as temporary, tempfile.TemporaryDirectory() as folder:
         metadata_file = Path(folder, reid_json.FILE_NAME)
         metadata_file.write_text(reid_json.as_text(metadata), encoding="utf-8")
-        module = serving_module(embedder, metadata, metadata_file, gallery=gallery, neighbours=neighbours)
+        module = serving_module(embedder, metadata, metadata_file, gallery=gallery, neighbors=neighbors)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
         write_warmup(temporary, module.signatures_by_name, embedder.input_shape[1:3])
 

@@ -38,7 +38,7 @@ def ship(
     max_map_drop: float = MAX_MAP_DROP,
     calibration_count: int = 200,
     gallery: Gallery | None = None,
-    neighbours: int = 10,
+    neighbors: int = 10,
     of_images: int | None = None,
     batch_size: int = 64,
 ) -> tuple[dict[str, Path], dict[str, dict]]:
@@ -58,8 +58,8 @@ def ship(
         max_map_drop: most points of mAP that a format may lose.
         calibration_count: training images behind int8 and int16.
         gallery: what the SavedModel's `search` searches.
-        neighbours: k, how many `search` finds.
-        of_images: how many query and gallery images the whole data set has, where the catalog is a part of it.
+        neighbors: k, how many `search` finds.
+        of_images: how many query and gallery images the whole dataset has, where the catalog is a part of it.
         batch_size: images at once.
 
     Returns:
@@ -83,7 +83,7 @@ def ship(
 
     def write(name: str, path: Path) -> None:
         if name == "savedmodel":
-            write_savedmodel(embedder, path, metadata, gallery=gallery, neighbours=neighbours)
+            write_savedmodel(embedder, path, metadata, gallery=gallery, neighbors=neighbors)
         elif name == "keras":
             save_keras(embedder, path, metadata=dict(metadata))
         elif name == "onnx":

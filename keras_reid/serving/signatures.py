@@ -29,7 +29,7 @@ def serving_module(
     metadata_file: str | os.PathLike,
     *,
     gallery: Gallery | None = None,
-    neighbours: int = 10,
+    neighbors: int = 10,
 ) -> tf.Module:
     """Returns what `tf.saved_model.save` writes; its `signatures` are functions by name.
 
@@ -38,7 +38,7 @@ def serving_module(
         metadata: the content of `reid.json`.
         metadata_file: a file of that content named `reid.json`, as `metadata.write` writes it; becomes an asset.
         gallery: what `search` searches; None leaves that signature out.
-        neighbours: k of `search`.
+        neighbors: k of `search`.
     """
     module = tf.Module()
     # The variables and no Keras object: whoever loads it needs no Keras.
@@ -99,7 +99,7 @@ def serving_module(
 
         @tf.function(input_signature=[tf.TensorSpec(_ANY_IMAGES, tf.uint8, name=INPUT)])
         def search(images):
-            return nearest(embedding_of(images), module.gallery, metric, neighbours)
+            return nearest(embedding_of(images), module.gallery, metric, neighbors)
 
         module.signatures_by_name["search"] = search
     return module

@@ -8,7 +8,7 @@
 | `int8` | int8, a scale for each channel | int8, calibrated | uint8 |
 | `int16` | int8, a scale for each channel | int16, calibrated; slow on CPUs | float32, 0..255 |
 
-Under every kind the output is float32, and so is the division by its length, where the network normalises embeddings:
+Under every kind the output is float32, and so is the division by its length, where the network normalizes embeddings:
 in int8 that would leave a unit vector of 128 numbers about 20 levels for each.
 """
 

@@ -1,7 +1,7 @@
-"""Decides how a batch is changed on the device in training: colour jitter, RandAugment, grey-scale, Gaussian blur.
+"""Decides how a batch is changed on the device in training: color jitter, RandAugment, gray-scale, Gaussian blur.
 
 The pixels are changed by keras-cv's layers, the random numbers come from here. keras-cv 0.9 draws magnitudes from
-TensorFlow's stateful ops, whose state is no variable: with its generators restored from a checkpoint, its colour jitter
+TensorFlow's stateful ops, whose state is no variable: with its generators restored from a checkpoint, its color jitter
 went on with other draws. Here all draws of a batch are one stateless op, seeded by a variable that counts the batches.
 """
 
@@ -30,7 +30,7 @@ class DeviceAugmentation(keras.layers.Layer):
     Args:
         color_jitter: 0 to 1, strength of brightness, contrast, saturation and hue.
         rand_augment: 0 to 1, magnitude of RandAugment, without what makes no sense for crops of people.
-        random_grayscale: probability that an image loses its colours.
+        random_grayscale: probability that an image loses its colors.
         random_blur: probability of a Gaussian blur.
         seed: of the draws.
         **kwargs: of `keras.layers.Layer`.

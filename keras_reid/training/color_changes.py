@@ -22,7 +22,7 @@ _VALUES = {"value_range": (0, 255), **_PIXELS_ONLY}
 def color_jitter(strength: float) -> Callable:
     """Returns brightness by up to 102 s levels, contrast and saturation by up to 1 -+ 0.8 s, hue by up to 36 s degrees.
 
-    Contrast and saturation as in SimCLR (Chen et al. 2020, arXiv 2002.05709); hue half as far, since the colour of
+    Contrast and saturation as in SimCLR (Chen et al. 2020, arXiv 2002.05709); hue half as far, since the color of
     clothes is most of what tells people apart; keras-cv's brightness is a shift, where theirs is a factor.
     """
     import keras_cv  # here and below: slow, and prints its backend on import
@@ -47,7 +47,7 @@ def rand_augment(magnitude: float) -> Callable:
     """Returns RandAugment (Cubuk et al. 2019, arXiv 1909.13719) for crops of people.
 
     Each of two rounds makes one change to an image: none, auto-contrast, brightness by up to 128 m levels, or contrast,
-    colour or sharpness by a factor of up to 1 -+ 0.9 m. Of the paper's other changes, shifts and shears would move a
+    color or sharpness by a factor of up to 1 -+ 0.9 m. Of the paper's other changes, shifts and shears would move a
     person out of a crop this tight, and the input pipeline shifts already; no camera gives the negative of solarize;
     equalize cannot be compiled by XLA (keras-cv's needs HistogramFixedWidth); posterize is not in keras-cv's either.
     """
@@ -76,7 +76,7 @@ def rand_augment(magnitude: float) -> Callable:
 
 
 def random_grayscale(probability: float) -> Callable:
-    """Returns the loss of all colour, with a probability."""
+    """Returns the loss of all color, with a probability."""
     return lambda images, uniform: _where(uniform[0] < probability, _gray(images), images)
 
 

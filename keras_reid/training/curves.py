@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.training.run_folder import RunFolder
 
-# Of Okabe and Ito: apart for colour-blind eyes, too.
+# Of Okabe and Ito: apart for color-blind eyes, too.
 _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _MARKED = 30  # points of a curve up to which each is marked: a single one would not show
 _WIDE = 20  # largest / smallest number of a panel from which on its axis is logarithmic
@@ -35,7 +35,7 @@ _SCORES = {
 }
 _SHARES = {
     "active_triplets": ("triplets that are active", _BLUE, "-"),
-    "identity_accuracy": ("training people recognised", _GREEN, "-"),
+    "identity_accuracy": ("training people recognized", _GREEN, "-"),
 }
 
 
@@ -78,7 +78,7 @@ def _paint(
     Args:
         axes: to paint on.
         rows: of `metrics.csv` or `times.csv`.
-        lines: name of a column -> label (may be empty), colour, style; columns that are not there are left out.
+        lines: name of a column -> label (may be empty), color, style; columns that are not there are left out.
         title: of the panel; it names the quantity and its unit.
         percent: the columns are fractions.
         may_be_logarithmic: the axis is, where numbers lie far apart.
@@ -86,13 +86,13 @@ def _paint(
     axes.set_title(title, loc="left")
     shown = {name: rows[["epoch", name]].dropna() for name in lines if name in rows and rows[name].notna().any()}
     for name, points in shown.items():
-        label, colour, style = lines[name]
+        label, color, style = lines[name]
         marker = {"marker": "o", "markersize": 4} if len(points) <= _MARKED else {}
         marker |= {"markerfacecolor": "white"} if marker and style != "-" else {}
         values = 100 * points[name] if percent else points[name]
-        axes.plot(points.epoch, values, color=colour, linestyle=style, label=label or None, **marker)
+        axes.plot(points.epoch, values, color=color, linestyle=style, label=label or None, **marker)
     if not shown:
-        axes.text(0.5, 0.5, "nothing yet", transform=axes.transAxes, ha="center", color="grey")
+        axes.text(0.5, 0.5, "nothing yet", transform=axes.transAxes, ha="center", color="gray")
         return
     numbers = pd.concat([points[name] for name, points in shown.items()])
     if may_be_logarithmic and numbers.min() > 0 and numbers.max() > _WIDE * numbers.min():

@@ -1,4 +1,4 @@
-"""Decides what is learned of the training identities beside the loss on pairs: who it is, and where its centre is."""
+"""Decides what is learned of the training identities beside the loss on pairs: who it is, and where its center is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_reid.keras2 import keras, tf
 from keras_reid.losses.mining import flat_person_ids
 from keras_reid.losses.replicas import replica_context, sum_over_replicas
 
-CENTER_RATE = 0.5  # alpha of the paper: the share of the way to its identity's mean that a centre goes in a step
+CENTER_RATE = 0.5  # alpha of the paper: the share of the way to its identity's mean that a center goes in a step
 _CLASSIFIER_DEVIATION = 1e-3  # as in the BNNeck paper's code: at first every identity is as likely as any other
 
 
@@ -45,7 +45,7 @@ class IdentityLoss(keras.layers.Layer):
     Args:
         person_ids: integer, those of the training set.
         label_smoothing: from 0 to below 1, the share of the label that is spread over all identities.
-        own_neck: normalise the features here.
+        own_neck: normalize the features here.
         sync_batch_norm: by statistics of all replicas.
 
     Source: Luo et al. 2019 (arXiv 1903.07071), sections 3.4 and 3.5.
@@ -77,7 +77,7 @@ class IdentityLoss(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, person_ids: tf.Tensor, training: bool = False) -> tuple:
-        """Returns the cross-entropy of each image, float32 `[B]`, and whether it was recognised, bool `[B]`."""
+        """Returns the cross-entropy of each image, float32 `[B]`, and whether it was recognized, bool `[B]`."""
         if self._neck is not None:
             features = self._neck(features, training=training)
         logits, numbers = self._classifier(features), self._identities.number(person_ids)
@@ -91,13 +91,13 @@ class IdentityLoss(keras.layers.Layer):
 
 
 class CenterLoss(keras.layers.Layer):
-    """Half the squared distance of each feature to the centre of its identity; the centres follow the features.
+    """Half the squared distance of each feature to the center of its identity; the centers follow the features.
 
     Args:
         person_ids: integer, those of the training set.
 
     Source: Wen et al. 2016 ("A Discriminative Feature Learning Approach for Deep Face Recognition"), equations 2 to 4;
-    the mean over the batch stands for their sum. The centres begin at 0.
+    the mean over the batch stands for their sum. The centers begin at 0.
     """
 
     def __init__(self, person_ids: Sequence[int]):
@@ -122,7 +122,7 @@ class CenterLoss(keras.layers.Layer):
         return tf.reduce_sum(tf.math.squared_difference(features, tf.stop_gradient(centers)), axis=1) / 2
 
     def update(self, features: tf.Tensor, person_ids: tf.Tensor) -> None:
-        """Moves the centres of the batch's identities towards their features, by 0.5 * n / (1 + n) of the way."""
+        """Moves the centers of the batch's identities towards their features, by 0.5 * n / (1 + n) of the way."""
         numbers, count = self._identities.number(person_ids), self._identities.count
         sums = tf.math.unsorted_segment_sum(tf.stop_gradient(features), numbers, count)
         images = tf.math.unsorted_segment_sum(tf.ones_like(features[:, :1]), numbers, count)

@@ -23,7 +23,7 @@ def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, envi
 
     Args:
         run: the run's folder.
-        facts: what stays: command, flags, seed, steps_per_epoch, started_from, licence_notes.
+        facts: what stays: command, flags, seed, steps_per_epoch, started_from, license_notes.
         step: that the run goes on from, 0 at its beginning.
         data: of `keras_reid.data.fingerprint`.
         environment: of `keras_reid.training.environment`, and the precision.
@@ -46,7 +46,7 @@ def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, envi
     _write(run, card)
     if not changes:
         return None
-    return f"the data set is not the one that the run was trained on up to step {step}: {'; '.join(changes)}"
+    return f"the dataset is not the one that the run was trained on up to step {step}: {'; '.join(changes)}"
 
 
 def update_card(run: RunFolder) -> None:

@@ -22,7 +22,7 @@ def as_markdown(card: Mapping) -> str:
         _training(card),
         _environment(card),
         _diagnosis(card),
-        f"## Licence\n\n{card['licence_notes']}" if card["licence_notes"] else "",
+        f"## License\n\n{card['licence_notes']}" if card["licence_notes"] else "",
         _flags(card),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
@@ -71,7 +71,7 @@ def _data(card: Mapping) -> str:
     ]
     table = _table(["split", "images", "people", "cameras", "MB", "SHA-256 begins"], rows)
     changes = [entry["from_step"] for entry in card["data"][1:]]
-    changed = f"\n\n**The data set was another one before step {_listed(changes)}.**" if changes else ""
+    changed = f"\n\n**The dataset was another one before step {_listed(changes)}.**" if changes else ""
     return f"## Data\n\n{table}\n\nEach hash covers {newest['covers']}.{changed}"
 
 

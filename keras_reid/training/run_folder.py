@@ -119,7 +119,7 @@ class RunFolder:
         for name, value in (line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line):
             held[name] = f"{held[name]}\n{value}" if name in held else value
         if not {"dataset", "data_dir"} <= held.keys():
-            raise ReidError(f"{str(self.flags)!r} is damaged: it names no data set. Give a new --run_dir.")
+            raise ReidError(f"{str(self.flags)!r} is damaged: it names no dataset. Give a new --run_dir.")
         return held
 
     def lock(self) -> None:

@@ -49,7 +49,7 @@ class TripletTrainer(keras.Model):
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
     gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
-    the neck's), whose statistics in training are of each replica's part unless it is synchronised.
+    the neck's), whose statistics in training are of each replica's part unless it is synchronized.
 
     Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
     loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
@@ -68,7 +68,7 @@ class TripletTrainer(keras.Model):
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
             head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
             beside the embedder (a neck, a classifier) keeps the rate.
-        sync_batch_norm: let the trainer's own BNNeck normalise by statistics of all replicas.
+        sync_batch_norm: let the trainer's own BNNeck normalize by statistics of all replicas.
         **kwargs: of `keras.Model`.
 
     Attributes:
@@ -166,7 +166,7 @@ class TripletTrainer(keras.Model):
         """Freezes all but the head for the first steps of the run, and frees it once they are made.
 
         To be called inside `fit` before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone
-        normalises by its moving statistics, which do not move, and no backward pass runs through it. What the trainer
+        normalizes by its moving statistics, which do not move, and no backward pass runs through it. What the trainer
         has beside the embedder learns from the first step. Freed, Adam counts the steps of these weights from there.
 
         Args:
@@ -213,16 +213,14 @@ class TripletTrainer(keras.Model):
             features, neck_features = self._both_features(images)
             terms = {"metric_loss": self.compute_loss(images, person_ids, features)}
             if self.identity_loss is not None:
-                losses, recognised = self.identity_loss(neck_features, person_ids, training=True)
+                losses, recognized = self.identity_loss(neck_features, person_ids, training=True)
                 terms["identity_loss"] = _share_of_mean(losses)
-                self._means["identity_accuracy"].update_state(recognised)
+                self._means["identity_accuracy"].update_state(recognized)
             if self.center_loss is not None:
                 terms["center_loss"] = _share_of_mean(self.center_loss(features, person_ids))
             loss = terms["metric_loss"] + sum(weight * terms[name] for name, weight in self._weights.items())
         # `minimize` scales the loss and unscales the gradient where the optimizer is a LossScaleOptimizer.
-        scale_update(
-            self._update_factors(), lambda: self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        )
+        scale_update(self._update_factors(), lambda: self.optimizer.minimize(loss, self.trainable_variables, tape=tape))
         if self.center_loss is not None:
             self.center_loss.update(features, person_ids)
         if self.average is not None:
@@ -265,7 +263,7 @@ class TripletTrainer(keras.Model):
 
     @property
     def learned_variables(self) -> list:
-        """The variables of `learned_parts`: weights, moving statistics, centres, random state, averages."""
+        """The variables of `learned_parts`: weights, moving statistics, centers, random state, averages."""
         return [variable for part in self.learned_parts.values() for variable in part.variables]
 
     @property

@@ -20,7 +20,7 @@ def by_pixels(embed_batch, metric: str = "euclidean") -> Artifact:
 
 
 def test_the_five_crops_of_288x144_are_256x128_as_in_the_paper():
-    """8/9 of 288 and 144; 32 rows and 16 columns are left, so the centre begins at 16 and 8."""
+    """8/9 of 288 and 144; 32 rows and 16 columns are left, so the center begins at 16 and 8."""
     batch = images(288, 144)
     expected = [
         batch[:, :256, :128],
@@ -104,7 +104,7 @@ def test_no_views_are_the_networks_own_answer_bit_by_bit():
     np.testing.assert_array_equal(artifact.embed(images(9, 9), views="none"), artifact.embed(images(9, 9)))
 
 
-def test_a_normalising_network_gives_length_1_with_views_too():
+def test_a_normalizing_network_gives_length_1_with_views_too():
     artifact = artifact_of(tiny_embedder(normalize=True))
     lengths = np.linalg.norm(artifact.embed(images(27, 18), views="flip_five_crops"), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-6)

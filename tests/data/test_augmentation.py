@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_reid.data.augmentation import ERASED_COLOUR, Augmentation, augment_images
+from keras_reid.data.augmentation import ERASED_COLOR, Augmentation, augment_images
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -47,7 +47,7 @@ def slowly(images, strengths, seed):
             for row in range(height):
                 for column in range(width):
                     if top <= row < top + tall and left <= column < left + wide:
-                        image[row, column] = ERASED_COLOUR
+                        image[row, column] = ERASED_COLOR
         changed.append(image)
     return np.stack(changed)
 
@@ -119,16 +119,16 @@ def test_crop_is_a_window_of_the_padded_image():
     assert len(windows) == len(found) == 25
 
 
-def test_erased_pixels_are_a_rectangle_of_one_colour():
+def test_erased_pixels_are_a_rectangle_of_one_color():
     """2 to 40 % of 64 x 32 pixels, each side rounded to whole pixels; all other pixels stay as they were."""
-    image = pixels(64, 32, highest=100)  # never of the erased colour
+    image = pixels(64, 32, highest=100)  # never of the erased color
     shares, ratios = [], []
     for changed in augmented(image, 200, erasing=1.0):
         erased = (changed != image).any(axis=-1)
         rows, columns = np.flatnonzero(erased.any(axis=1)), np.flatnonzero(erased.any(axis=0))
         height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
         assert erased.sum() == height * width
-        assert np.all(changed[erased] == ERASED_COLOUR)
+        assert np.all(changed[erased] == ERASED_COLOR)
         assert (height - 1) * (width - 1) <= 0.4 * 64 * 32 and (height + 1) * (width + 1) >= 0.02 * 64 * 32
         shares.append(height * width / (64 * 32))
         ratios.append(height / width)
@@ -148,7 +148,7 @@ def test_changes_are_drawn_apart():
     """Whether an image is flipped says nothing on whether it is erased: of 300, about a quarter are both."""
     image = pixels(16, 8, highest=100)
     images = augmented(image, 300, flip=0.5, erasing=0.5)
-    erased = (images == ERASED_COLOUR).all(axis=-1)
+    erased = (images == ERASED_COLOR).all(axis=-1)
     flipped = ((images == image[:, ::-1]).all(axis=-1) | erased).all(axis=(1, 2))
     assert 0.15 < (flipped & erased.any(axis=(1, 2))).mean() < 0.35
 

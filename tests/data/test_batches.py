@@ -9,7 +9,7 @@ import pytest
 from keras_reid.data.batches import identity_batches, steps_per_epoch
 from keras_reid.errors import ReidError
 
-real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no data set")
+real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no dataset")
 
 
 def people(images_of_each, seed=0):
@@ -192,7 +192,7 @@ def test_no_training_set_is_refused():
 
 @pytest.fixture(scope="module")
 def market_ids():
-    from keras_reid.data.catalog import read_market1501
+    from keras_reid.data.readers.market1501 import read_market1501
 
     frame = read_market1501(os.environ["MARKET1501_DIR"])
     return frame[frame.split == "train"].person_id.to_numpy()

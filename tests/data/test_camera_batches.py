@@ -11,7 +11,7 @@ from keras_reid.data.batches import identity_batches
 from keras_reid.data.camera_batches import camera_batches
 from keras_reid.errors import ReidError
 
-real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no data set")
+real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no dataset")
 
 
 def seen_by(*cameras_of_each):
@@ -98,7 +98,7 @@ def test_one_camera_for_each_image():
 @real_data
 def test_market1501_epoch():
     """Everyone, 95 % of the images, and no slot of one camera where its person has two: in every epoch."""
-    from keras_reid.data.catalog import read_market1501
+    from keras_reid.data.readers.market1501 import read_market1501
 
     frame = read_market1501(os.environ["MARKET1501_DIR"])
     frame = frame[frame.split == "train"]

@@ -6,7 +6,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from keras_reid.data.catalog import describe, read_market1501
+from keras_reid.data.catalog import describe
+from keras_reid.data.readers.market1501 import read_market1501
 from keras_reid.errors import ReidError
 
 TREE = {
@@ -20,7 +21,7 @@ TREE = {
     ],
 }
 
-real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no data set")
+real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no dataset")
 
 
 def add_image(folder, name):
@@ -122,7 +123,7 @@ def test_junk_and_distractors_belong_in_the_gallery(root, folder, name):
 
 @real_data
 def test_market1501_itself():
-    """The counts that the data set's paper and every later one report."""
+    """The counts that the dataset's paper and every later one report."""
     frame = read_market1501(os.environ["MARKET1501_DIR"])
     train, query, gallery = (frame[frame.split == split] for split in ("train", "query", "gallery"))
     assert (len(train), train.person_id.nunique()) == (12_936, 751)

@@ -1,4 +1,4 @@
-"""Fixes batches of several data sets: equal parts, or as equal as identities allow, everyone in every epoch."""
+"""Fixes batches of several datasets: equal parts, or as equal as identities allow, everyone in every epoch."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from keras_reid.errors import ReidError
 
 
 def sets_of(*images_of_each):
-    """Ids and data sets, shuffled, of sets with people of so many images."""
+    """Ids and datasets, shuffled, of sets with people of so many images."""
     images = np.concatenate(images_of_each)
     ids = np.repeat(np.arange(len(images)), images)
     sets = np.repeat(10 * np.arange(len(images_of_each)), [len(people) for people in images_of_each])[ids]
@@ -78,7 +78,7 @@ def test_a_pure_function_of_its_arguments():
 
 
 def test_a_person_is_of_one_set():
-    with pytest.raises(ReidError, match="1 person_ids are in more than one data set"):
+    with pytest.raises(ReidError, match="1 person_ids are in more than one dataset"):
         draw(np.array([1, 1, 2, 2, 3, 3]), np.array([0, 1, 1, 1, 0, 0]), 2, 2)
     with pytest.raises(ReidError, match="3 dataset_ids but 4 person_ids"):
         draw(np.array([1, 1, 2, 2]), np.array([0, 1, 1]), 2, 2)

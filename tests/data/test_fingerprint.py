@@ -1,4 +1,4 @@
-"""By what a data set is known again."""
+"""By what a dataset is known again."""
 
 import os
 import shutil

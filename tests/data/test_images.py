@@ -48,7 +48,7 @@ def test_jpeg_decodes_as_pillow_does():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_grey_files_have_three_equal_channels(kind):
+def test_gray_files_have_three_equal_channels(kind):
     decoded = decode_image(encoded(pixels(16, 8)[..., 0], kind)).numpy()
     assert decoded.shape == (16, 8, 3)
     assert np.array_equal(decoded[..., 0], decoded[..., 1]) and np.array_equal(decoded[..., 0], decoded[..., 2])
@@ -66,7 +66,7 @@ def test_decoding_in_a_pipeline_is_the_same():
 
 
 def bilinear(image, height, width):
-    """Half-pixel centres: output pixel i lies at (i + 0.5) * from / to - 0.5 of the input, whose edge goes on."""
+    """Half-pixel centers: output pixel i lies at (i + 0.5) * from / to - 0.5 of the input, whose edge goes on."""
     result = np.zeros((height, width, image.shape[2]))
     for row in range(height):
         for column in range(width):
@@ -82,7 +82,7 @@ def bilinear(image, height, width):
 
 @pytest.mark.parametrize("size", [(24, 12), (11, 9), (5, 3), (8, 13), (1, 1), (8, 6)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_resize_is_bilinear_with_half_pixel_centres(size, dtype):
+def test_resize_is_bilinear_with_half_pixel_centers(size, dtype):
     image = pixels(8, 6).astype(dtype)
     resized = resize_images(tf.constant(image), size)
     assert resized.dtype == tf.float32
@@ -91,7 +91,7 @@ def test_resize_is_bilinear_with_half_pixel_centres(size, dtype):
 
 def test_resize_by_hand():
     """0 and 100 side by side, made 4 wide: at -0.25, 0.25, 0.75, 1.25 of the input, so 0, 25, 75, 100. And 4 to 2 wide
-    takes 0.5 and 2.5, the means of neighbours; an antialiased resize would look further."""
+    takes 0.5 and 2.5, the means of neighbors; an antialiased resize would look further."""
     pair = tf.constant([[[0.0] * 3, [100.0] * 3]])
     np.testing.assert_array_equal(resize_images(pair, (1, 4))[0, :, 0], [0, 25, 75, 100])
     four = tf.reshape(tf.constant([0.0, 100.0, 0.0, 0.0]), [1, 4, 1]) * tf.ones(3)

@@ -57,8 +57,8 @@ def test_the_pipeline_draws_by_it_and_goes_on_anywhere(tmp_path, sampler):
     "sampler,images,problem",
     [
         ("camera", IMAGES.assign(camera_id=pd.NA), "no training image has a camera id"),
-        ("dataset", IMAGES.drop(columns="dataset_id"), "there is one data set"),
-        ("dataset", IMAGES.assign(dataset_id=0), "there is one data set"),
+        ("dataset", IMAGES.drop(columns="dataset_id"), "there is one dataset"),
+        ("dataset", IMAGES.assign(dataset_id=0), "there is one dataset"),
         ("random", IMAGES, "expected identity, camera or dataset"),
     ],
 )

@@ -12,7 +12,7 @@ def as_compared(embeddings, metric):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True) if metric == "cosine" else rows
 
 
-def ranked_neighbours(distances):
+def ranked_neighbors(distances):
     """For each image all images, the nearest first; itself before everything, then the lower index of equals."""
     everyone = range(len(distances))
     return [sorted(everyone, key=lambda j: (j != i, distances[i][j], j)) for i in everyone]
@@ -36,7 +36,7 @@ def expanded_set(ranking, image, k1):
 def rerank(query, gallery, k1=20, k2=6, lambda_value=0.3, metric="euclidean"):
     images = np.concatenate([as_compared(query, metric), as_compared(gallery, metric)])
     distances = squared_distances(images, images)
-    ranking = ranked_neighbours(distances)
+    ranking = ranked_neighbors(distances)
     for row in distances:
         row /= row.max() or 1
     weights = np.zeros_like(distances)

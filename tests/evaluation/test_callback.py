@@ -6,7 +6,7 @@ import pytest
 from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation, evaluate_artifact, mean_colour_artifact, scores_table
+from keras_reid.evaluation import RetrievalEvaluation, evaluate_artifact, mean_color_artifact, scores_table
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import rebuild_in_float32
@@ -101,13 +101,13 @@ def test_without_a_model_it_says_what_to_do(tiny_catalog):
 
 def test_junk_is_never_embedded_and_distractors_are(tiny_catalog):
     seen = []
-    mean_colour = mean_colour_artifact()
+    mean_color = mean_color_artifact()
 
     def embed(images):
         seen.append(len(images))
-        return mean_colour.embed_batch(images)
+        return mean_color.embed_batch(images)
 
-    result = evaluate_artifact(type(mean_colour)("spy", "spy", mean_colour.metadata, embed), tiny_catalog)
+    result = evaluate_artifact(type(mean_color)("spy", "spy", mean_color.metadata, embed), tiny_catalog)
     tested = tiny_catalog[tiny_catalog.split != "train"]
     assert (tested.person_id == 0).any() and (tested.person_id == -1).any()
     assert sum(seen) == (tested.person_id != -1).sum()
@@ -116,11 +116,11 @@ def test_junk_is_never_embedded_and_distractors_are(tiny_catalog):
 
 def test_an_empty_split_is_named(tiny_catalog):
     with pytest.raises(ReidError, match="the query split is empty"):
-        evaluate_artifact(mean_colour_artifact(), tiny_catalog[tiny_catalog.split != "query"])
+        evaluate_artifact(mean_color_artifact(), tiny_catalog[tiny_catalog.split != "query"])
 
 
 def test_the_table_shows_percent_side_by_side(tiny_catalog):
-    score = evaluate_artifact(mean_colour_artifact(), tiny_catalog).to_dict()
+    score = evaluate_artifact(mean_color_artifact(), tiny_catalog).to_dict()
     table = scores_table({"one": score, "two": {**score, "top1": 0.12345}})
     header, *rows = table.splitlines()
     assert header.split() == ["one", "two"]

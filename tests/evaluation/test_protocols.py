@@ -72,7 +72,7 @@ def test_tracks_are_one_query_and_one_gallery_entry():
 def test_a_track_of_two_people_or_without_an_id_is_refused():
     with pytest.raises(ReidError, match="tracklet_id a holds images of more than one person_id"):
         embedded(person_id=[7, 8, 8, 8]).with_tracklets("mean")
-    with pytest.raises(ReidError, match="pooled by tracklet_id, which the data set does not give for every image"):
+    with pytest.raises(ReidError, match="pooled by tracklet_id, which the dataset does not give for every image"):
         embedded(tracklet_id=["a", None, "b", "b"]).with_tracklets("mean")
 
 

@@ -114,7 +114,7 @@ def test_wrong_image_at_the_same_distance_counts_as_closer(metric):
 def test_collapsed_network_gets_the_worst_score(width, metric, block_bytes, exact):
     """One embedding for everything: every wrong image stands before a match.
 
-    Random values, so that products are rounded; ones under "euclidean" centre to exact zeros.
+    Random values, so that products are rounded; ones under "euclidean" center to exact zeros.
     """
     (_, *query_ids), (_, *gallery_ids) = small_integers(seed=0)
     row = np.ones(width) if exact else np.random.default_rng(1).uniform(0.1, 10, width)
@@ -271,9 +271,9 @@ def counted_in_float64(query, gallery, metric):
 def test_ranks_are_those_of_float64_whatever_the_model(spread, width, metric):
     random = np.random.default_rng(21)
     query, gallery = normal_numbers(seed=20, width=width, queries=60, images=2000)
-    centres = random.normal(size=(8, width)).astype(np.float32) * spread
-    query[0][:] += centres[query[1]]
-    gallery[0][:] += centres[gallery[1]]
+    centers = random.normal(size=(8, width)).astype(np.float32) * spread
+    query[0][:] += centers[query[1]]
+    gallery[0][:] += centers[gallery[1]]
     for block_bytes in (1 << 25, 1 << 18):
         result = evaluate(query, gallery, metric=metric, block_bytes=block_bytes)
         np.testing.assert_allclose(result.average_precision, counted_in_float64(query, gallery, metric), atol=1e-12)

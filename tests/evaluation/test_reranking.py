@@ -4,10 +4,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from keras_reid.evaluation.neighbors import nearest_neighbors
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import neighbours
-from keras_reid.evaluation.neighbours import nearest_neighbours
+from keras_reid.evaluation import neighbors
 from keras_reid.evaluation.reranking import expand_queries, rerank
 from tests.evaluation import reranking_oracle
 
@@ -19,8 +19,8 @@ def normal_numbers(seed, queries=9, images=60, width=8):
 
 def clusters(seed, queries=12, images=70, width=16, people=8):
     random = np.random.default_rng(seed)
-    centres = random.normal(size=(people, width))
-    sides = (centres[random.integers(0, people, count)] for count in (queries, images))
+    centers = random.normal(size=(people, width))
+    sides = (centers[random.integers(0, people, count)] for count in (queries, images))
     return tuple(side + 0.3 * random.normal(size=side.shape) for side in sides)
 
 
@@ -55,7 +55,7 @@ def test_jaccard_distance_of_three_points():
     np.testing.assert_allclose(mixed, [[0.7 * jaccard + 0.3 / 9, 1]], atol=1e-6)
 
 
-def test_averaging_over_two_neighbours():
+def test_averaging_over_two_neighbors():
     """The points above with k2 = 2: 0 and 1 average the same two rows, so their Jaccard distance is 0.
 
     3 averages with 1, to ((1 - b) / 2, b / 2, 1 / 2); 0 has ((a + 1 - b) / 2, (1 - a + b) / 2, 0), more of the first
@@ -64,7 +64,7 @@ def test_averaging_over_two_neighbours():
     np.testing.assert_allclose(rerank([[0]], [[1], [3]], k1=1, k2=2, lambda_value=0), [[0, 2 / 3]], atol=1e-6)
 
 
-def test_a_wrong_image_that_is_nearer_but_has_other_neighbours_falls_behind():
+def test_a_wrong_image_that_is_nearer_but_has_other_neighbors_falls_behind():
     """The match (1, 0) shares the two images halfway with the query; the wrong one, (-0.9, 0), has its own crowd."""
     between, wrong, match = [[0.5, 0.1], [0.5, -0.11]], [[-0.9, 0]], [[1, 0]]
     crowd = [[-1.2, 0], [-1.2, 0.1], [-1.2, -0.1]]
@@ -79,7 +79,7 @@ def test_all_images_in_one_point_are_at_distance_zero():
 
 
 def test_more_images_in_one_point_than_a_list_holds():
-    """Then the order of the images decides who is a neighbour, in the reference as well."""
+    """Then the order of the images decides who is a neighbor, in the reference as well."""
     assert_as_by_the_book(np.full((3, 4), 0.1), np.full((50, 4), 0.1))
 
 
@@ -140,7 +140,7 @@ def test_an_offset_and_the_scale_change_nothing(offset, scale):
 def test_blocks_change_nothing(draw, block_bytes, monkeypatch):
     query, gallery = draw(7)
     expected = rerank(query, gallery)
-    monkeypatch.setattr(neighbours, "CACHE_BYTES", 3 * block_bytes)
+    monkeypatch.setattr(neighbors, "CACHE_BYTES", 3 * block_bytes)
     np.testing.assert_allclose(rerank(query, gallery, block_bytes=block_bytes), expected, rtol=0, atol=1e-6)
 
 
@@ -159,67 +159,67 @@ def test_no_matrix_of_all_pairs_is_held():
 
 def test_mean_of_a_query_and_its_nearest_images():
     gallery = [[1.0, 0.0], [0.0, 2.0], [10.0, 0.0]]
-    expanded = expand_queries([[0.0, 0.0], [11.0, 0.0]], gallery, neighbours=2)
+    expanded = expand_queries([[0.0, 0.0], [11.0, 0.0]], gallery, neighbors=2)
     assert expanded.dtype == np.float32
     np.testing.assert_allclose(expanded, [[1 / 3, 2 / 3], [22 / 3, 0]], rtol=1e-6)
 
 
-def test_more_neighbours_than_images_average_all():
-    np.testing.assert_allclose(expand_queries([[0.0]], [[1.0], [5.0]], neighbours=9), [[2.0]])
+def test_more_neighbors_than_images_average_all():
+    np.testing.assert_allclose(expand_queries([[0.0]], [[1.0], [5.0]], neighbors=9), [[2.0]])
 
 
 def test_unit_vectors_stay_unit_vectors():
     """(1, 0) and its nearest (0.6, 0.8) sum to (1.6, 0.8), the direction of (2, 1); one longer row, and it is kept."""
     expected = np.array([[2, 1]]) / np.sqrt(5)
     gallery = [[0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]]
-    np.testing.assert_allclose(expand_queries([[1, 0]], gallery, neighbours=1), expected, atol=1e-6)
-    np.testing.assert_allclose(expand_queries([[1, 0]], [*gallery, [9, 9]], neighbours=1), [[0.8, 0.4]], atol=1e-6)
+    np.testing.assert_allclose(expand_queries([[1, 0]], gallery, neighbors=1), expected, atol=1e-6)
+    np.testing.assert_allclose(expand_queries([[1, 0]], [*gallery, [9, 9]], neighbors=1), [[0.8, 0.4]], atol=1e-6)
 
 
 def test_cosine_averages_directions():
     """Of (0, 5), (3, 0), (-1, 0) the last is the farthest from (2, 0); (1, 0) + (1, 0) + (0, 1) points to (2, 1)."""
     gallery = [[0, 5], [3, 0], [-1, 0]]
-    expanded = expand_queries([[2, 0]], gallery, neighbours=2, metric="cosine")
+    expanded = expand_queries([[2, 0]], gallery, neighbors=2, metric="cosine")
     np.testing.assert_allclose(expanded, np.array([[2, 1]]) / np.sqrt(5), atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_a_query_that_its_neighbours_cancel_stays(metric):
+def test_a_query_that_its_neighbors_cancel_stays(metric):
     np.testing.assert_allclose(expand_queries([[0, 1]], [[0, -1]], metric=metric), [[0, 1]])
 
 
 def test_very_small_rows_have_a_direction():
-    result = expand_queries(np.array([[1e-200, 0]]), [[0, 1e-200], [1, 0]], neighbours=1, metric="cosine")
+    result = expand_queries(np.array([[1e-200, 0]]), [[0, 1e-200], [1, 0]], neighbors=1, metric="cosine")
     np.testing.assert_allclose(result, [[1, 0]])
 
 
-# --- The nearest neighbours of both ---
+# --- The nearest neighbors of both ---
 
 
 @pytest.mark.parametrize("count", [1, 7, 60])
 @pytest.mark.parametrize("images", [60, 1500])
 @pytest.mark.parametrize("draw", [normal_numbers, clusters, small_integers])
-def test_neighbours_are_those_of_a_stable_sort(draw, images, count):
+def test_neighbors_are_those_of_a_stable_sort(draw, images, count):
     query, gallery = draw(1, images=images)
     distances = reranking_oracle.squared_distances(query, gallery)
-    found = nearest_neighbours(query, gallery, count, block_bytes=40000)
+    found = nearest_neighbors(query, gallery, count, block_bytes=40000)
     np.testing.assert_array_equal(found.indices, np.argsort(distances, axis=1, kind="stable")[:, :count])
     np.testing.assert_allclose(found.squared_distances, np.sort(distances, axis=1)[:, :count])
     np.testing.assert_allclose(found.largest, distances.max(axis=1), rtol=1e-6)
 
 
-def test_neighbours_that_float32_cannot_tell_apart():
+def test_neighbors_that_float32_cannot_tell_apart():
     """1,500 images within 1e-6 of each other, and one far off that keeps the scale large."""
     random = np.random.default_rng(0)
     gallery = np.concatenate([1e-6 * random.normal(size=(1500, 8)), [[1e3] * 8]])
     query = gallery[::100] + 1e-7
     expected = np.argsort(reranking_oracle.squared_distances(query, gallery), axis=1, kind="stable")
-    np.testing.assert_array_equal(nearest_neighbours(query, gallery, 10).indices, expected[:, :10])
+    np.testing.assert_array_equal(nearest_neighbors(query, gallery, 10).indices, expected[:, :10])
 
 
-def test_more_neighbours_than_rows_are_refused():
+def test_more_neighbors_than_rows_are_refused():
     with pytest.raises(ReidError, match="count=4: expected 1 to 3"):
-        nearest_neighbours(np.ones((2, 2)), np.ones((3, 2)), 4)
+        nearest_neighbors(np.ones((2, 2)), np.ones((3, 2)), 4)
 
 
 # --- What is refused ---
@@ -264,6 +264,6 @@ def test_bad_options_are_refused(options, message):
         rerank([[1.0]], [[1.0]], **options)
 
 
-def test_no_neighbours_are_refused():
-    with pytest.raises(ReidError, match="neighbours=0: expected an integer of at least 1"):
-        expand_queries([[1.0]], [[1.0]], neighbours=0)
+def test_no_neighbors_are_refused():
+    with pytest.raises(ReidError, match="neighbors=0: expected an integer of at least 1"):
+        expand_queries([[1.0]], [[1.0]], neighbors=0)

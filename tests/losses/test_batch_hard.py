@@ -104,7 +104,7 @@ def test_labels_of_any_integer_type_and_either_shape(loss, dtype):
 
 
 @BOTH
-def test_neighbouring_large_ids_stay_apart(loss):
+def test_neighboring_large_ids_stay_apart(loss):
     """2^24 + 1 and 2^24 are one number in float32, as are 2^53 + 1 and 2^53 in float64."""
     for base in (2**24, 2**53):
         large = np.array([base, base, base + 1, base + 1])
@@ -159,10 +159,10 @@ def test_softplus_does_not_overflow(loss):
 def test_choice_among_near_duplicates_is_off_by_little(scale):
     """Two tight groups far apart: a wrong choice within a group may cost 2e-3 of the vectors' length, never more."""
     random = np.random.default_rng(0)
-    centres = random.normal(size=(2, 2048))
-    centres *= scale / np.linalg.norm(centres, axis=1, keepdims=True)
+    centers = random.normal(size=(2, 2048))
+    centers *= scale / np.linalg.norm(centers, axis=1, keepdims=True)
     spread = random.normal(size=(12, 2048)) * np.geomspace(1e-5, 1e-3, 12)[:, None] * scale / np.sqrt(2048)
-    embeddings = (np.repeat(centres, 6, axis=0) + spread).astype(np.float32)
+    embeddings = (np.repeat(centers, 6, axis=0) + spread).astype(np.float32)
     person_ids = np.tile([1, 1, 2], 4)
     pairs = mine_hardest_pairs(person_ids, embeddings)
     distances = np.linalg.norm(embeddings[:, None].astype(np.float64) - embeddings[None].astype(np.float64), axis=-1)

@@ -60,7 +60,7 @@ def value_and_gradient(function, person_ids, embeddings):
 
 
 def drawn_batch(seed=0, identities=4, size=10, width=3):
-    """Shuffled ids, some of them alone in the batch, neighbours in no order."""
+    """Shuffled ids, some of them alone in the batch, neighbors in no order."""
     random = np.random.default_rng(seed)
     return random.integers(0, identities, size) * 7 - 5, random.normal(size=(size, width)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The embedder's graph: normalisation, backbone, pooling, heads, dtypes, and what it refuses."""
+"""The embedder's graph: normalization, backbone, pooling, heads, dtypes, and what it refuses."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def _normalized(features, moving_mean, moving_variance, gamma, beta=0.0):
     return (features - moving_mean) / np.sqrt(moving_variance + 1.001e-5) * gamma + beta
 
 
-def test_input_is_normalised_by_imagenet_mean_and_standard_deviation(trinet, images):
+def test_input_is_normalized_by_imagenet_mean_and_standard_deviation(trinet, images):
     expected = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(_value_at(trinet, "input_normalization", images), expected, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_backbone_computes_what_keras_cv_computes(request, images, name, stride,
     np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
-def test_trinet_head_is_dense_normalised_rectified_dense(trinet, images):
+def test_trinet_head_is_dense_normalized_rectified_dense(trinet, images):
     hidden = _value_at(trinet, "pooled_features", images) @ _arrays(trinet, "head_hidden")["kernel"]
     hidden = np.maximum(_normalized(hidden, **_arrays(trinet, "head_hidden_bn")), 0)
     last = _arrays(trinet, "head_embedding")
@@ -86,7 +86,7 @@ def test_trinet_head_is_dense_normalised_rectified_dense(trinet, images):
     np.testing.assert_allclose(trinet(images), expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_bnneck_feature_is_after_a_normalisation_without_shift(bnneck, images):
+def test_bnneck_feature_is_after_a_normalization_without_shift(bnneck, images):
     features = _value_at(bnneck, "pooled_features", images) @ _arrays(bnneck, "head_embedding")["kernel"]
     neck = _arrays(bnneck, "head_neck_bn")
     assert set(neck) == {"gamma", "moving_mean", "moving_variance"}

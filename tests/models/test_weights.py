@@ -10,7 +10,7 @@ from keras_reid.models import assign_weights, build_embedder, read_backbone_weig
 from keras_reid.models.backbone import keras_cv_resnet50
 
 SIZE = (64, 32)
-CONVOLUTIONS_AND_NORMALISATIONS = 2 * 53  # ResNet-50: the stem, 16 blocks of 3, and 4 shortcuts.
+CONVOLUTIONS_AND_NORMALIZATIONS = 2 * 53  # ResNet-50: the stem, 16 blocks of 3, and 4 shortcuts.
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def images():
     return np.random.default_rng(0).uniform(0, 255, (2, *SIZE, 3)).astype("float32")
 
 
-def _randomised(model):
+def _randomized(model):
     """Random biases, scales, shifts and statistics: fresh ones are zeros and ones, and hide what goes astray."""
     random = np.random.default_rng(1)
     for variable in model.weights:
@@ -32,7 +32,7 @@ def _randomised(model):
 
 @pytest.fixture(scope="module")
 def applications():
-    return _randomised(keras.applications.ResNet50(weights=None, include_top=False, input_shape=(*SIZE, 3)))
+    return _randomized(keras.applications.ResNet50(weights=None, include_top=False, input_shape=(*SIZE, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def applications_file(applications, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def keras_cv_backbone():
-    return _randomised(keras_cv_resnet50(input_shape=(*SIZE, 3)))
+    return _randomized(keras_cv_resnet50(input_shape=(*SIZE, 3)))
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +56,10 @@ def keras_cv_file(keras_cv_backbone, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run_folder(applications_file, tmp_path_factory):
-    """A run that started from keras.applications' weights: another normalisation and stem than our default."""
+    """A run that started from keras.applications' weights: another normalization and stem than our default."""
     folder = tmp_path_factory.mktemp("run")
     embedder = build_embedder(embedding_size=8, image_size=SIZE, backbone_weights=str(applications_file))
-    save_keras(_randomised(embedder), folder / "last.keras")
+    save_keras(_randomized(embedder), folder / "last.keras")
     return folder, embedder
 
 
@@ -90,7 +90,7 @@ def test_keras_applications_features_on_rgb_images(applications, applications_fi
     expected = applications(keras.applications.resnet50.preprocess_input(images.copy())).numpy().mean(axis=(1, 2))
     _check_close(_pooled(embedder, images), expected)
     printed = capsys.readouterr().out
-    assert f"(keras.applications): {CONVOLUTIONS_AND_NORMALISATIONS} layers matched, conv1_conv to v2_stack" in printed
+    assert f"(keras.applications): {CONVOLUTIONS_AND_NORMALIZATIONS} layers matched, conv1_conv to v2_stack" in printed
     assert "3 not in the file and left random: head_hidden, head_hidden_bn, head_embedding" in printed
     assert "head_hidden, head_hidden_bn, head_embedding" in printed
 
@@ -171,7 +171,7 @@ def test_head_of_another_size_is_listed(run_folder, fresh):
     """The run's embeddings have 8 numbers, the fresh embedder's 16."""
     report = assign_weights(fresh, read_backbone_weights(run_folder[0]))
     assert report.missing == report.unused == ("head_embedding",)
-    assert len(report.matched) == CONVOLUTIONS_AND_NORMALISATIONS + 2
+    assert len(report.matched) == CONVOLUTIONS_AND_NORMALIZATIONS + 2
     assert "1 not in the file and left random: head_embedding" in report.summary()
     assert "1 of the file not used: head_embedding" in report.summary()
 
@@ -216,9 +216,9 @@ def test_other_architectures_are_refused_and_change_nothing(fresh, tmp_path, lay
     np.testing.assert_array_equal(fresh.get_layer("conv1_conv").get_weights()[0], before)
 
 
-def test_our_own_weights_without_their_normalisation_are_refused(tmp_path):
+def test_our_own_weights_without_their_normalization_are_refused(tmp_path):
     path = _write_h5(tmp_path / "own.h5", {**STEM, "input_normalization": {}})
-    with pytest.raises(ReidError, match="own.h5.*normalisation.*run folder"):
+    with pytest.raises(ReidError, match="own.h5.*normalization.*run folder"):
         read_backbone_weights(path)
 
 

@@ -101,7 +101,7 @@ def base_path(embedder, tmp_path_factory) -> Path:
     gallery = np.random.default_rng(1).normal(0, 0.3, (20, 8)).astype(np.float32)
     export_savedmodel(embedder, path, METADATA)
     rows = np.arange(20, dtype=np.int32)
-    export_savedmodel(embedder, path, CALIBRATED, gallery=Gallery(IDS, gallery, rows), neighbours=3)
+    export_savedmodel(embedder, path, CALIBRATED, gallery=Gallery(IDS, gallery, rows), neighbors=3)
     return path
 
 
@@ -324,7 +324,7 @@ PNG = CURLS[4][0].split('"b64": "')[1].split('"')[0]
         ({"instances": []}, 400),
         ({"instances": [PIXELS], "inputs": [PIXELS]}, 400),
         ({"instances": [PIXELS, [[[1, 2, 3]]]]}, 400),  # two sizes
-        ({"instances": [[[[1, 2]]]]}, 400),  # two colours
+        ({"instances": [[[[1, 2]]]]}, 400),  # two colors
         ({"instances": [[[[0.5, 1, 2]]]]}, 400),
         ({"instances": [[[["a", "b", "c"]]]]}, 400),
         ({"instances": [{"photos": PIXELS}]}, 400),
@@ -472,7 +472,7 @@ def test_the_requests_of_the_page_get_the_answers_of_the_page(server, photos, co
 
 
 def test_rows_columns_and_protocols_agree(server, embedder):
-    """All examples of the page that embed are of one image, but for half a colour: so are their answers."""
+    """All examples of the page that embed are of one image, but for half a color: so are their answers."""
     image = np.array([[[200, 30, 30], [200, 30, 30]], [[20, 20, 90], [20, 20, 90]]], np.uint8)
     expected = artifact_of(embedder).embed(image[None])[0]
     for command, _ in CURLS[:6]:
@@ -647,11 +647,11 @@ def test_the_program_for_tflite_refuses_in_one_line(embedder, photos, tmp_path):
 
 
 @pytest.mark.parametrize("program", ["tf_serving/client_grpc.py", "tf_serving/client_rest.py", "tflite/compare.py"])
-def test_grey_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
+def test_gray_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
     """As TensorFlow decodes it, on the server and in every artifact; Pillow alone takes all above 255 as white."""
-    grey = np.arange(24, dtype=np.uint16).reshape(6, 4) * 2700
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    code = f"import numpy as np, {Path(program).stem} as kit; print(np.array(kit.read_image('grey.png')).tolist())"
+    gray = np.arange(24, dtype=np.uint16).reshape(6, 4) * 2700
+    Image.fromarray(gray).save(tmp_path / "gray.png")
+    code = f"import numpy as np, {Path(program).stem} as kit; print(np.array(kit.read_image('gray.png')).tolist())"
     environment = {**os.environ, "PYTHONPATH": str(KIT / Path(program).parent)}
     python = sys.executable
     if "tflite" in program:
@@ -660,5 +660,5 @@ def test_grey_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
         python = LITERT
     read = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert read.returncode == 0, read.stderr
-    decoded = tf.io.decode_image((tmp_path / "grey.png").read_bytes(), channels=3).numpy()
+    decoded = tf.io.decode_image((tmp_path / "gray.png").read_bytes(), channels=3).numpy()
     np.testing.assert_array_equal(json.loads(read.stdout.splitlines()[-1]), decoded[None])

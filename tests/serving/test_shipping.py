@@ -297,7 +297,7 @@ def test_calibration_knows_no_cameras_where_there_are_none():
 def test_calibration_images_are_training_images_of_the_network_s_size(tiny_catalog):
     pixels = calibration_images(tiny_catalog, (20, 10), count=9)
     assert pixels.shape == (9, 20, 10, 3) and pixels.dtype == np.uint8 and pixels.std() > 10
-    with pytest.raises(ReidError, match="the data set has none"):
+    with pytest.raises(ReidError, match="the dataset has none"):
         calibration_images(tiny_catalog[tiny_catalog.split != "train"], (20, 10), count=9)
 
 

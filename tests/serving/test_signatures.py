@@ -62,7 +62,7 @@ def served(request, tmp_path_factory):
     write_embeddings(folder / "gallery.npz", frame, artifact_of(embedder).embed(images(60)), metric=request.param)
     gallery = read_gallery(folder / "gallery.npz", metric=request.param, embedding_size=8)
     described = metadata(request.param, threshold=0.03)
-    exported = export_savedmodel(embedder, folder / "embedder", described, gallery=gallery, neighbours=7)
+    exported = export_savedmodel(embedder, folder / "embedder", described, gallery=gallery, neighbors=7)
     return embedder, exported, Session(exported), request.param
 
 
@@ -126,8 +126,8 @@ def test_images_of_the_network_s_own_size_reach_it_bit_by_bit(served):
     np.testing.assert_array_equal(session.ask("serving_default", images=images(2))["embedding"], whole)
 
 
-def test_the_resize_is_bilinear_with_half_pixel_centres_and_no_antialias(served):
-    """A 64x32 image halves to the mean of 2x2 pixels; antialiasing would mix in their neighbours."""
+def test_the_resize_is_bilinear_with_half_pixel_centers_and_no_antialias(served):
+    """A 64x32 image halves to the mean of 2x2 pixels; antialiasing would mix in their neighbors."""
     embedder, _, session, _ = served
     large = images(2, 64, 32)
     halved = large.reshape(2, 32, 2, 16, 2, 3).astype(np.float64).mean((2, 4)).astype(np.float32)
@@ -250,7 +250,7 @@ def sixteen_bit_png(pixels: np.ndarray) -> bytes:
 
 
 def smooth(height: int = 48, width: int = 40) -> np.ndarray:
-    """JPEG keeps it well, and it has colours."""
+    """JPEG keeps it well, and it has colors."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 4, columns * 5, 255 - rows * 2 - columns], -1).clip(0, 255).astype(np.uint8)
 
@@ -278,10 +278,10 @@ def pixels_of(contents: bytes) -> np.ndarray:
     ids=[
         "JPEG",
         "progressive",
-        "grey JPEG",
+        "gray JPEG",
         "CMYK",
         "PNG",
-        "grey PNG",
+        "gray PNG",
         "RGBA",
         "palette",
         "BMP",

@@ -34,7 +34,7 @@ def network(normalize: bool) -> keras.Model:
     return keras.Model(pixels, keras.layers.UnitNormalization()(x) if normalize else x)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["any length", "normalised"])
+@pytest.fixture(scope="module", params=[False, True], ids=["any length", "normalized"])
 def converted(request, tmp_path_factory):
     keras.utils.set_random_seed(0)
     embedder, folder = network(request.param), tmp_path_factory.mktemp("tflite")

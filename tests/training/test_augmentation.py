@@ -71,7 +71,7 @@ def test_rand_augment_makes_the_change_that_is_drawn():
     for which, expected in {
         0.99: picture[0, 0],
         0.2: picture[0, 0] + 127.5,  # brightness
-        # Colour, 1.9 times as far from grey, which is 0.2989 * 100 + (0.587 + 0.114) * 50 = 64.94 there.
+        # Color, 1.9 times as far from gray, which is 0.2989 * 100 + (0.587 + 0.114) * 50 = 64.94 there.
         0.6: [[60, 60, 60], [64.94 + 1.9 * 35.06, 64.94 - 1.9 * 14.94, 64.94 - 1.9 * 14.94], [110] * 3, [90] * 3],
     }.items():
         amount = 0.0 if which == 0.6 else 1.0

@@ -1,6 +1,5 @@
 """Round the steps: the progress line, the record of an epoch and of its scores."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -23,15 +23,15 @@ def doctor_of(run=None, first_step=0):
 
 
 def people(identities=12, shuffled=False):
-    """Batches of coloured noise: a person is a colour. Shuffled, a colour says nothing."""
+    """Batches of colored noise: a person is a color. Shuffled, a color says nothing."""
     random = np.random.default_rng(0)
-    colours = random.integers(0, 200, (identities, 1, 1, 3))
+    colors = random.integers(0, 200, (identities, 1, 1, 3))
 
     def batches():
         while True:
             chosen = random.choice(identities, P, replace=False).repeat(K)
             shown = random.integers(0, identities, len(chosen)) if shuffled else chosen
-            images = colours[shown] + random.integers(0, 56, (len(chosen), 32, 16, 3))
+            images = colors[shown] + random.integers(0, 56, (len(chosen), 32, 16, 3))
             yield images.astype(np.uint8), chosen.astype(np.int32)
 
     signature = (tf.TensorSpec([P * K, 32, 16, 3], tf.uint8), tf.TensorSpec([P * K], tf.int32))

@@ -40,10 +40,10 @@ def test_cross_entropy_is_that_by_hand(smoothing):
     classifier_of(layer).assign(np.random.normal(size=(5, 4)))
     with tf.GradientTape() as tape:
         x = tf.Variable(features)
-        losses, recognised = layer(x, tf.constant([[9], [3], [30], [5]]))
+        losses, recognized = layer(x, tf.constant([[9], [3], [30], [5]]))
     kernel, numbers = classifier_of(layer).numpy(), [2, 0, 3, 1]
     np.testing.assert_allclose(losses, cross_entropy(features, kernel, numbers, smoothing), rtol=1e-5)
-    np.testing.assert_array_equal(recognised, np.argmax(features @ kernel, axis=1) == numbers)
+    np.testing.assert_array_equal(recognized, np.argmax(features @ kernel, axis=1) == numbers)
     expected = numerical_gradient(lambda x: cross_entropy(x, kernel, numbers, smoothing).sum(), features)
     np.testing.assert_allclose(tape.gradient(losses, x), expected, atol=1e-5)
 
@@ -55,7 +55,7 @@ def test_at_the_start_every_identity_is_as_likely():
     np.testing.assert_allclose(losses, np.log(4), rtol=1e-2)
 
 
-def test_the_neck_normalises_the_batch_and_has_no_shift():
+def test_the_neck_normalizes_the_batch_and_has_no_shift():
     layer = IdentityLoss(KNOWN, label_smoothing=0.0, own_neck=True)
     layer.build([None, 5])
     classifier_of(layer).assign(np.random.normal(size=(5, 4)))
@@ -69,7 +69,7 @@ def test_the_neck_normalises_the_batch_and_has_no_shift():
 
 @pytest.mark.parametrize("layer", [IdentityLoss(KNOWN, label_smoothing=0.1, own_neck=False), CenterLoss(KNOWN)])
 def test_an_id_that_is_not_of_the_training_set_is_an_error(layer):
-    """Between two that are known, and beyond all: it must not pass as its neighbour."""
+    """Between two that are known, and beyond all: it must not pass as its neighbor."""
     for stranger in (4, 31, -1):
         with pytest.raises(tf.errors.InvalidArgumentError, match="not among person_ids"):
             layer(tf.ones([2, 5]), tf.constant([3, stranger]))
@@ -78,8 +78,8 @@ def test_an_id_that_is_not_of_the_training_set_is_an_error(layer):
 # --- Center loss ---
 
 
-def test_centres_follow_by_the_rule_of_the_paper():
-    """Identity 3 has 2 images at (2, 0) and (4, 0): its centre goes from 0 by 0.5 * (2 + 4) / (1 + 2) = 1; 9 has one
+def test_centers_follow_by_the_rule_of_the_paper():
+    """Identity 3 has 2 images at (2, 0) and (4, 0): its center goes from 0 by 0.5 * (2 + 4) / (1 + 2) = 1; 9 has one
     image at (0, 8): 0.5 * 8 / 2 = 2; 5 and 30 stay. The losses are 2, 8 and 32, then 0.5, 4.5 and 18."""
     layer = CenterLoss(KNOWN)
     features, person_ids = tf.constant([[2.0, 0], [4, 0], [0, 8]]), tf.constant([3, 3, 9])
@@ -89,8 +89,8 @@ def test_centres_follow_by_the_rule_of_the_paper():
     np.testing.assert_allclose(layer(features, person_ids), [0.5, 4.5, 18])
 
 
-def test_center_loss_pulls_each_feature_to_its_centre():
-    """d/dx of |x - c|^2 / 2 is x - c; the centre itself is moved by its own rule, not by the gradient."""
+def test_center_loss_pulls_each_feature_to_its_center():
+    """d/dx of |x - c|^2 / 2 is x - c; the center itself is moved by its own rule, not by the gradient."""
     layer = CenterLoss(KNOWN)
     x = tf.Variable([[2.0, 5.0]])
     with tf.GradientTape() as tape:
@@ -183,7 +183,7 @@ def test_xla_makes_the_same_step():
         assert logs[1][name][0] == pytest.approx(values[0], rel=1e-3), name
 
 
-def test_classifier_and_centres_go_on_where_they_were(tmp_path):
+def test_classifier_and_centers_go_on_where_they_were(tmp_path):
     trainer = compiled(identity_loss_weight=1.0, center_loss_weight=0.1)
     checkpoints = Checkpoints(tmp_path, trainer)
     trainer.fit(one_batch(), steps_per_epoch=3, verbose=0)

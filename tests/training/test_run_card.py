@@ -79,7 +79,7 @@ def test_other_data_and_another_machine_are_told_and_kept(run):
     card = read_card(run)
     assert [entry["from_step"] for entry in card["environments"]] == [0, 6]
     text = run.card_text.read_text()
-    assert "**The data set was another one before step 6.**" in text and "From step 6 on:" in text
+    assert "**The dataset was another one before step 6.**" in text and "From step 6 on:" in text
     # Killed before it saved anything: steps from 6 on are made again, with the data of before.
     assert begin_card(run, FACTS, step=6, data=DATA, environment=place()) is None
     assert len(read_card(run)["data"]) == len(read_card(run)["environments"]) == 1

@@ -65,7 +65,7 @@ def test_launch_needs_flags_behind_it(refused):
     assert "--workers" in refused(launch.main, ["launch", "--workers=0", "--", "--epochs=1"])
 
 
-def test_what_ships_does_not_synchronise():
+def test_what_ships_does_not_synchronize():
     embedder = build_embedder(image_size=(32, 16), head="bnneck", sync_batch_norm=True)
     names = [layer.name for layer in embedder.layers if "_bn" in layer.name]
     assert len(names) == 54  # of 53 convolutions, and the neck

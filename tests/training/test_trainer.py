@@ -73,18 +73,18 @@ def test_active_triplets_of_the_soft_margin_are_those_in_the_wrong_order():
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_it_learns_colour_despite_brightness_in_every_precision(policy):
+def test_it_learns_color_despite_brightness_in_every_precision(policy):
     keras.mixed_precision.set_global_policy(policy)
     trainer = TripletTrainer(tiny_embedder())
     trainer.compile(keras.optimizers.Adam(0.003), loss=BatchHardTripletLoss(margin="soft"))
     tint = np.int64([[0, 0, 6], [6, 0, 0], [0, 6, 0]]).repeat(4, 0)[:, None, None]
     brightness = np.random.default_rng(1).integers(0, 200, (12, 1, 1, 1))
-    coloured = (images().astype(np.int64) // 8 + brightness + tint).astype(np.uint8)
-    dataset = tf.data.Dataset.from_tensors((coloured, PERSON_IDS)).repeat()
+    colored = (images().astype(np.int64) // 8 + brightness + tint).astype(np.uint8)
+    dataset = tf.data.Dataset.from_tensors((colored, PERSON_IDS)).repeat()
     losses = trainer.fit(dataset, steps_per_epoch=20, epochs=5, verbose=0).history["loss"]
     assert losses[0] > 0.5
     assert losses[-1] < 0.5 * losses[0]
-    assert trainer(coloured).dtype == tf.float32
+    assert trainer(colored).dtype == tf.float32
     scales = isinstance(trainer.optimizer, keras.mixed_precision.LossScaleOptimizer)
     assert scales == (policy == "mixed_float16")
 

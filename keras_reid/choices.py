@@ -1,0 +1,62 @@
+"""Choices: the values that each flag and argument of that name accepts. Takes no TensorFlow, so that --help need not.
+
+Flags and library both read them here: a choice that is added here and nowhere else fails its first use.
+"""
+
+from __future__ import annotations
+
+DATASETS = (
+    "market1501",
+    "market1501_500k",
+    "msmt17",
+    "cuhk03",
+    "cuhk03_labeled",
+    "cuhk03_classic",
+    "mars",
+    "viper",
+    "csv",
+    "folder",
+    "synthetic",
+)
+LOSSES = (
+    "batch_hard",
+    "class_hard",
+    "lifted",
+    "batch_all",
+    "semi_hard",
+    "contrastive",
+    "circle",
+    "weighted",
+    "tfa_triplet_hard",
+    "tfa_triplet_semi_hard",
+    "tfa_lifted_struct",
+)
+SAMPLERS = ("identity", "camera", "dataset")
+CACHES = ("auto", "memory", "none")
+HEADS = ("trinet", "bnneck", "linear")
+LAST_STRIDES = (1, 2)
+OPTIMIZERS = ("adam", "adamw", "sgd", "tfa_radam", "tfa_lamb", "tfa_lookahead", "tfa_swa")
+SCHEDULES = ("trinet", "cosine", "step", "constant")
+MINING_SCOPES = ("global", "replica")
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+RESUME = ("auto", "never", "required")
+METRICS = ("euclidean", "cosine")
+# Which gallery images of the query's person do not count.
+IGNORE = ("same_camera", "same_tracklet", "same_file", "nothing")
+# What a missing camera id means in scoring: an error, a camera of its own, an image that does not count.
+MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
+PROTOCOLS = ("all_images", "single_gallery_shot")
+POOLINGS = ("mean", "max")
+TEST_TIME_AUGMENTATIONS = ("none", "flip", "five_crops", "flip_five_crops")
+FORMATS = (
+    "savedmodel",
+    "keras",
+    "tflite",
+    "tflite_float16",
+    "tflite_dynamic_range",
+    "tflite_int8",
+    "tflite_int16",
+    "onnx",
+)
+ON_ERROR = ("stop", "skip")

@@ -1,0 +1,1 @@
+"""Checks of a dataset, those of `python -m keras_reid.doctor`."""

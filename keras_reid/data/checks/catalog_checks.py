@@ -1,0 +1,209 @@
+"""Decides what is wrong with a catalog, before any file is opened: who is in which split, seen by which cameras."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.checks.findings import Finding
+from keras_reid.errors import ReidError
+
+# What an ignored gallery image of the query's person shares with the query; None: no image is ignored. These are the
+# rules of keras_reid.evaluation.
+IGNORE_COLUMNS = {
+    "same_camera": "camera_id",
+    "same_tracklet": "tracklet_id",
+    "same_file": "image_path",
+    "nothing": None,
+}
+# From that share of the identities on, having fewer than K images is no matter of a few.
+_MANY = 0.1
+_TEST = ("query", "gallery")
+
+
+def check_catalog(
+    catalog: pd.DataFrame,
+    *,
+    images_per_identity: int = 4,
+    ignore: str = "same_camera",
+    missing_cameras: str = "refuse",
+) -> list[Finding]:
+    """Returns what is wrong with a catalog; it opens no file, and takes time in proportion to the images.
+
+    Args:
+        catalog: as `read_dataset` returns it: `image_path, person_id, camera_id, split`, `tracklet_id` where there is.
+        images_per_identity: K of the training batches.
+        ignore: rule of the evaluation.
+        missing_cameras: as in the evaluation.
+
+    Returns:
+        The findings, in no order: see `keras_reid.data.checks.findings.rank`.
+
+    Raises:
+        ReidError: the rule is about tracklets, and the catalog has none.
+    """
+    if ignore == "same_tracklet" and "tracklet_id" not in catalog:
+        raise ReidError("--ignore=same_tracklet, but the dataset has no tracklet_id: use another --ignore.")
+    known = catalog[catalog.person_id > DISTRACTOR_ID]
+    findings = [
+        *_empty_splits(catalog),
+        *_images_of_identities(known[known.split == "train"], images_per_identity),
+        *_identities_in_train_and_test(known),
+        *_listed_twice(catalog),
+        *_junk_outside_the_gallery(catalog),
+        *_missing_cameras(catalog, ignore, missing_cameras),
+    ]
+    if not any(finding.kind == "empty_split" for finding in findings):
+        findings += _queries_without_match(catalog, ignore, missing_cameras)
+    return findings
+
+
+def _empty_splits(catalog: pd.DataFrame) -> list[Finding]:
+    missing = [split for split in ("train", *_TEST) if not (catalog.split == split).any()]
+    if not missing:
+        return []
+    message = f"no image is in the split {' or '.join(missing)}"
+    way_out = "Training needs the split train, and its evaluation query and gallery: put images into each."
+    return [Finding("empty_split", "error", message, way_out)]
+
+
+def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
+    images = train.groupby("person_id").size()
+    if not len(images):
+        return []
+    if len(images) < 2:
+        way_out = "The loss compares people: train on at least 2 identities."
+        return [Finding("one_identity", "error", "all training images show one identity", way_out, _ids(images.index))]
+    findings, single, few = [], images.index[images < 2], images.index[(images >= 2) & (images < K)]
+    if len(single):
+        all_are = len(single) == len(images)
+        findings.append(
+            Finding(
+                "single_image",
+                "error" if all_are else "warning",
+                f"{len(single)} of {len(images)} training identities have a single image, so no positive but itself",
+                "Add images of these people, or take them out of the training split.",
+                _ids(single),
+                len(single) / len(images),
+            )
+        )
+    if len(few):
+        share = len(few) / len(images)
+        findings.append(
+            Finding(
+                "few_images",
+                "warning" if share >= _MANY else "note",
+                f"{len(few)} of {len(images)} training identities have fewer than {K} images: batches repeat them",
+                f"Add images, or lower --images_per_identity={K}.",
+                _ids(few),
+                share,
+            )
+        )
+    return findings
+
+
+def _identities_in_train_and_test(known: pd.DataFrame) -> list[Finding]:
+    train, test = (set(known.person_id[known.split.isin(splits)]) for splits in (["train"], _TEST))
+    shared = sorted(train & test)
+    if not shared:
+        return []
+    message = f"{len(shared)} of {len(test)} test identities are in the training split too: scores would be too good"
+    way_out = "Take them out of one of the two; or, if an id means another person in each split, give other ids."
+    return [Finding("shared_identities", "warning", message, way_out, _ids(shared), len(shared) / len(test))]
+
+
+def _listed_twice(catalog: pd.DataFrame) -> list[Finding]:
+    again = catalog.image_path[catalog.image_path.duplicated()].unique().tolist()
+    if not again:
+        return []
+    message = f"files listed more than once ({len(again)} of {catalog.image_path.nunique()})"
+    way_out = "Keep one line for each file: the one with the right person and split."
+    return [Finding("listed_twice", "warning", message, way_out, again, len(again) / len(catalog))]
+
+
+def _junk_outside_the_gallery(catalog: pd.DataFrame) -> list[Finding]:
+    nobody = catalog[(catalog.split != "gallery") & (catalog.person_id <= DISTRACTOR_ID)]
+    if not len(nobody):
+        return []
+    message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is no person ({len(nobody)})"
+    way_out = "Move them into the gallery or away, or give each person an id from 1 on."
+    names, share = nobody.image_path.tolist(), len(nobody) / len(catalog)
+    return [Finding("junk_outside_gallery", "warning", message, way_out, names, share)]
+
+
+def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> list[Finding]:
+    missing = catalog[catalog.camera_id.isna()]
+    if not len(missing):
+        return []
+    in_test = missing.split.isin(_TEST).any()
+    refused = in_test and ignore == "same_camera" and missing_cameras == "refuse"
+    message = f"images without a camera id ({len(missing)} of {len(catalog)})"
+    if refused:
+        message += ": the evaluation has to know which images of a query's person its own camera took"
+        way_out = (
+            "Give camera ids; or say what a missing one means, --missing_cameras=distinct (a camera of its own) or "
+            "leave_out; or let every camera count: --ignore=nothing."
+        )
+    else:
+        way_out = "Give camera ids where they are known: without, batches cannot bring together different cameras."
+    names, share = missing.image_path.tolist(), len(missing) / len(catalog)
+    return [Finding("missing_cameras", "error" if refused else "note", message, way_out, names, share)]
+
+
+def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> list[Finding]:
+    query, gallery = (catalog[catalog.split == split] for split in _TEST)
+    matched = has_match(query, gallery, ignore=ignore, missing_cameras=missing_cameras)
+    if matched.all():
+        return []
+    cameras = pd.concat([query, gallery]).camera_id.unique()
+    if ignore == "same_camera" and len(cameras) == 1 and query.person_id.isin(gallery.person_id).any():
+        message = f"one camera id for everything: all {len(query)} queries and {len(gallery)} gallery images have "
+        message += f"{cameras[0]}, and images of a query's own camera do not count, so nothing is left to be found"
+        way_out = (
+            "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
+            "--ignore=nothing, or --ignore=same_file where the gallery holds the queries themselves."
+        )
+        return [Finding("one_camera", "error", message, way_out)]
+    column = IGNORE_COLUMNS[ignore]
+    other = f" with another {column}" if column else ""
+    people = query.person_id[~matched].unique()
+    message = f"{len(people)} of {query.person_id.nunique()} identities have queries ({(~matched).sum()} of "
+    message += f"{len(query)}) without a match in the gallery{other}"
+    if matched.any():
+        way_out = "Add such images to the gallery, or take the queries out: evaluation leaves them out and says so."
+        return [Finding("no_match", "warning", message, way_out, _ids(people), 1 - matched.mean())]
+    way_out = "Nothing could be scored: check that query and gallery give a person the same id, and the camera ids."
+    way_out += " Where cameras are not known, score with --ignore=nothing." if ignore == "same_camera" else ""
+    return [Finding("no_match", "error", message, way_out, _ids(people))]
+
+
+def has_match(
+    query: pd.DataFrame, gallery: pd.DataFrame, *, ignore: str = "same_camera", missing_cameras: str = "refuse"
+) -> np.ndarray:
+    """Returns for each query whether the gallery has a true match that counts, by the rule of the evaluation.
+
+    Args:
+        query: rows of a catalog, `[Q]`.
+        gallery: rows of a catalog.
+        ignore: of `IGNORE_COLUMNS`.
+        missing_cameras: under "leave_out" images without a camera id do not count, else each has a camera of its own.
+
+    Returns:
+        bool `[Q]`.
+    """
+    column = IGNORE_COLUMNS[ignore]
+    gallery = gallery[gallery.person_id != JUNK_ID]
+    if ignore == "same_camera" and missing_cameras == "leave_out":
+        gallery = gallery[gallery.camera_id.notna()]
+    own = query.person_id.map(gallery.groupby("person_id").size()).fillna(0).to_numpy()
+    if column is None:
+        return own > 0
+    ignored = gallery.dropna(subset=[column]).groupby(["person_id", column]).size().rename("ignored").reset_index()
+    ignored = query[["person_id", column]].merge(ignored, how="left", on=["person_id", column]).ignored.fillna(0)
+    counted = query.camera_id.notna() if ignore == "same_camera" and missing_cameras == "leave_out" else True
+    return (own > ignored.to_numpy()) & np.asarray(counted)
+
+
+def _ids(person_ids) -> list[str]:
+    return [str(person_id) for person_id in sorted(person_ids)]

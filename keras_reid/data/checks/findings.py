@@ -1,0 +1,89 @@
+"""Decides what a problem of a dataset is: how grave, whom it names, what to do about it, and which comes first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Union
+
+from keras_reid.errors import ReidError
+
+# error: training or evaluation cannot work. warning: they work, and learn less or tell less than they seem to.
+# note: good to know, and harmless.
+LEVELS = ("error", "warning", "note")
+_EXIT_CODES = {"error": 3, "warning": 2}
+_NAMES_IN_A_LINE = 3
+
+Name = Union[str, tuple]  # a file or an identity; or files that show the same, as a tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One problem of a dataset.
+
+    Attributes:
+        kind: its name in JSON, such as "one_camera".
+        level: of `LEVELS`.
+        message: what is the matter, with the numbers, as a sentence without its full stop.
+        way_out: what to do, as a sentence.
+        names: all files, or identities, that have it; may be empty where it is of the set as a whole.
+        share: how much it hurts, 0 to 1: the part of the images, identities or queries concerned that has it.
+    """
+
+    kind: str
+    level: str
+    message: str
+    way_out: str
+    names: Sequence[Name] = ()
+    share: float = 1.0
+
+    def to_dict(self) -> dict:
+        """Returns what JSON keeps of it, all names included."""
+        names = [list(name) if isinstance(name, tuple) else name for name in self.names]
+        return {**dataclasses.asdict(self), "count": len(names), "names": names}
+
+    def to_line(self) -> str:
+        """Returns it as one line, with its first names."""
+        names = f": {join_names(self.names, _NAMES_IN_A_LINE)}" if self.names else ""
+        return f"{self.message}{names}. {self.way_out}"
+
+
+def rank(findings: Iterable[Finding]) -> list[Finding]:
+    """Returns findings as they are to be read: errors first, and in a level those that hurt most."""
+    return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.share, finding.kind))
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """Returns 3 where there is an error, 2 where there is a warning, else 0."""
+    return max((_EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)
+
+
+def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
+    """Returns a line for each warning.
+
+    Raises:
+        ReidError: there is an error; says the first and how many more there are.
+    """
+    findings = rank(findings)
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more: python -m keras_reid.doctor lists them.)" if len(errors) > 1 else ""
+        raise ReidError(f"{errors[0].to_line()}{more}")
+    return [f"warning: {finding.to_line()}" for finding in findings if finding.level == "warning"]
+
+
+def join_names(names: Sequence[Name], most: int, below: str = "") -> str:
+    """Returns the first names, and how many more there are: "a, b, c and 9 more"; files of one tuple as "a = b".
+
+    Args:
+        names: of a finding.
+        most: how many of them to write out.
+        below: a folder; the names of files in it are shortened by it.
+    """
+
+    def short(name: str) -> str:
+        return name[len(below) :].lstrip("/\\") if below and name.startswith(below) else name
+
+    shown = [" = ".join(map(short, name)) if isinstance(name, tuple) else short(name) for name in names[:most]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(shown)}{more}"

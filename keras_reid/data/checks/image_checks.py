@@ -1,0 +1,146 @@
+"""Decides which files of a dataset are no good, or odd, as images, and reads each of them once to tell."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.checks.duplicates import find_copies
+from keras_reid.data.checks.findings import Finding
+from keras_reid.data.checks.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
+
+# A person of 1.7 m is hardly to be told apart from another below that.
+_TINY = (32, 16)
+# More than a person fills even in a picture of 4K: rather a whole scene, or a scan. It slows every epoch down.
+_HUGE_PIXELS = 4_000_000
+# Height by width: people stand, walk or ride a bicycle.
+_USUAL_ASPECT = (1.0, 5.0)
+# The largest difference between the colors of a pixel of an image that is called gray, in levels of 255.
+_GRAY_SPREAD = 3
+# The standard deviation of a thumbnail that is called blank, in levels of 255.
+_BLANK_DEVIATION = 2.0
+
+# A picture that is merely odd hurts less than one with a wrong label, as far as findings are ranked.
+_ODD_HURTS = 0.1
+
+# Kind -> what is the matter, and what to do. Training and evaluation stop at each of them.
+_UNREADABLE = {
+    "missing": ("that are not there", "Restore them, or take them out of the dataset."),
+    "unreadable": ("that may not be opened", "Set their permissions, or look at the disk."),
+    "empty": ("without a byte in them", "Copy them again, or take them out of the dataset."),
+    "damaged": ("that are cut off or damaged", "Copy them again, or take them out of the dataset."),
+    "not_an_image": (
+        "that are no JPEG, PNG or BMP, whatever they are called",
+        "Convert them to JPEG or PNG, or take them out of the dataset.",
+    ),
+}
+# Kind -> level, what is the matter, and what to do.
+_ODD = {
+    "tiny": (
+        "warning",
+        f"lower than {_TINY[0]} or narrower than {_TINY[1]} pixels",
+        "Too little of a person is left to learn from: take them out, or cut them from a larger picture.",
+    ),
+    "huge": (
+        "warning",
+        f"of more than {_HUGE_PIXELS // 1_000_000} million pixels",
+        "Cut out the person, or make them smaller: each is decoded in every epoch, and takes time and memory.",
+    ),
+    "odd_aspect": (
+        "warning",
+        f"wider than high, or more than {_USUAL_ASPECT[1]:.0f} times as high as wide",
+        "The network sees them squeezed to its own shape: cut out one person, upright.",
+    ),
+    "blank": ("warning", "of one color and nothing else", "Take them out of the dataset."),
+    "gray": (
+        "warning",
+        "in gray-scale",
+        "Clothes are told apart by color: use the originals; leave them where a camera has no color.",
+    ),
+    "wrong_suffix": (
+        "note",
+        "with a name that does not fit their format, such as a PNG called .jpg",
+        "They are read by what they are: rename them only where other programs need it.",
+    ),
+}
+
+
+def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[Finding]:
+    """Reads every image of a catalog and returns what is wrong with files, and what is there twice.
+
+    Copies are sought in train, query and gallery; not among junk, nor in `multi_query`, which by its nature shows
+    the people and moments of the other splits once more.
+
+    Args:
+        catalog: as `read_dataset` returns it.
+        ignore: rule of the evaluation, which tells whether a copy of a query in the gallery counts.
+
+    Returns:
+        The findings, in no order.
+    """
+    images = catalog.drop_duplicates("image_path").reset_index(drop=True)
+    image_paths = images.image_path.tolist()
+    looks, troubles = look_at_images(image_paths)
+    compared = images.iloc[looks.positions]
+    compared = (compared.split != "multi_query") & (compared.person_id != JUNK_ID)
+    compared = compared.to_numpy() & (looks.deviations >= _BLANK_DEVIATION)
+    rows = images.iloc[looks.positions[compared]]
+    copies = find_copies(rows, looks.fingerprints[compared], looks.thumbnails[compared], ignore=ignore)
+    return check_files(images, looks, troubles) + copies
+
+
+def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
+    """Returns what is wrong with single files, whoever is on them.
+
+    Args:
+        images: `[N]` rows of a catalog, each file once.
+        looks: of `look_at_images`.
+        troubles: of `look_at_images`.
+    """
+    findings = []
+    for kind, paths in troubles.items():
+        message, way_out = _UNREADABLE[kind]
+        if kind == "not_an_image":
+            formats = Counter(file_format(read_head(path)) for path in paths)
+            message += f" ({', '.join(f'{name} {count}' for name, count in formats.most_common())})"
+        share = len(paths) / len(images)
+        message = f"files {message} ({len(paths)} of {len(images)})"
+        findings.append(Finding(kind, "error", message, way_out, paths, share))
+    seen = images.iloc[looks.positions]
+    for kind, (level, message, way_out) in _ODD.items():
+        odd = seen[_is_odd(kind, seen.image_path, looks)]
+        if len(odd):
+            if (odd.person_id <= DISTRACTOR_ID).all():  # nobody is learned from them, or searched for
+                level, message = "note", f"{message}, all of them distractors or junk"
+            message = f"images {message} ({len(odd)} of {len(images)})"
+            share = _ODD_HURTS * len(odd) / len(images)
+            findings.append(Finding(kind, level, message, way_out, odd.image_path.tolist(), share))
+    return findings
+
+
+def unreadable_files(findings: Sequence[Finding]) -> set[str]:
+    """Returns the files that the findings say cannot be read."""
+    return {name for finding in findings if finding.kind in _UNREADABLE for name in finding.names}
+
+
+def _is_odd(kind: str, image_paths: Sequence[str], looks: Looks) -> np.ndarray:
+    """Returns which images have a kind of `_ODD`, bool `[N]`."""
+    height, width = looks.sizes.T.astype(np.int64)
+    if kind == "tiny":
+        return (height < _TINY[0]) | (width < _TINY[1])
+    if kind == "huge":
+        return height * width > _HUGE_PIXELS
+    if kind == "odd_aspect":
+        return (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width)
+    if kind == "blank":
+        return looks.deviations < _BLANK_DEVIATION
+    if kind == "gray":
+        return (looks.spreads <= _GRAY_SPREAD) & (looks.deviations >= _BLANK_DEVIATION)
+    suffixes = [os.path.splitext(path)[1].lower() for path in image_paths]
+    fits = [suffix in SUFFIXES.get(file_format(head), ()) for suffix, head in zip(suffixes, looks.heads)]
+    return ~np.array(fits, bool)

@@ -1,0 +1,128 @@
+"""Decides what one look at a file tells: its bytes, format, size, colors and a thumbnail, or why it cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from keras_reid.data.images import decode_image
+from keras_reid.keras2 import tf
+
+THUMBNAIL_SIZE = (16, 8)
+# Format of a file that can be decoded -> how its name ends.
+SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
+
+_BATCH = 256
+_HEAD = 24  # bytes that tell the format
+_FORMATS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"\x00\x00\x00": "HEIC, AVIF or video",
+    b"%PDF": "PDF",
+    b"<": "HTML or XML",
+    b"PK\x03\x04": "ZIP",
+    b"version https://git-lfs": "pointer of Git LFS, whose file was not fetched",
+}
+
+
+class Looks(NamedTuple):
+    """What one look at each readable image tells, `[N]` each."""
+
+    positions: np.ndarray  # int64, in the list of files
+    fingerprints: np.ndarray  # int64, of the file's bytes
+    heads: np.ndarray  # bytes, the first of the file
+    sizes: np.ndarray  # int32 [N, 2], height and width
+    spreads: np.ndarray  # uint8, the largest difference between the colors of a pixel
+    deviations: np.ndarray  # float32, the standard deviation of the thumbnail, of its liveliest color
+    thumbnails: np.ndarray  # uint8 [N, 16, 8, 3]
+
+
+def look_at_images(image_paths: Sequence[str]) -> tuple[Looks, dict[str, list[str]]]:
+    """Reads every image once, in parallel; at most a few hundred thumbnails wait at a time.
+
+    Args:
+        image_paths: `[N]` different files.
+
+    Returns:
+        What was seen of those that can be read, and the others by what is the matter with them.
+    """
+    seen, came = [], np.zeros(len(image_paths), bool)
+    progress = tqdm(total=len(image_paths), desc="reading images", unit="image", disable=None, delay=3, leave=False)
+    with progress:
+        for batch in _parallel(image_paths):
+            seen.append(batch)
+            came[batch.positions] = True
+            progress.update(len(batch.positions))
+    troubles: dict[str, list[str]] = {}
+    for position in np.flatnonzero(~came):
+        try:  # Once more, and alone: a disk or a network may have failed for a moment.
+            look = _look(position, tf.constant(image_paths[position]))
+            seen.append(Looks(*(np.asarray(part)[None] for part in look)))
+        except (tf.errors.OpError, ValueError) as error:
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                raise
+            troubles.setdefault(_what_is_wrong(image_paths[position]), []).append(image_paths[position])
+    return _joined(seen), troubles
+
+
+def _parallel(image_paths: Sequence[str]) -> Iterator[Looks]:
+    files = tf.data.Dataset.from_tensor_slices(list(image_paths)).enumerate()
+    looks = files.map(_look, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    for batch in looks.batch(_BATCH).prefetch(2).as_numpy_iterator():
+        yield Looks(*batch)
+
+
+def _look(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    contents = tf.io.read_file(path)
+    image = decode_image(contents)
+    red, green, blue = tf.unstack(image, axis=-1)
+    brightest, darkest = tf.maximum(tf.maximum(red, green), blue), tf.minimum(tf.minimum(red, green), blue)
+    thumbnail = tf.image.resize(image, THUMBNAIL_SIZE, method="area")
+    return (
+        tf.cast(position, tf.int64),
+        tf.strings.to_hash_bucket_fast(contents, 2**63 - 1),
+        tf.strings.substr(contents, 0, _HEAD),
+        tf.shape(image)[:2],
+        tf.reduce_max(brightest - darkest),
+        tf.reduce_max(tf.math.reduce_std(thumbnail, axis=[0, 1])),
+        tf.cast(thumbnail, tf.uint8),
+    )
+
+
+def _joined(seen: list[Looks]) -> Looks:
+    nothing = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros((0, 2), np.int32)]
+    nothing += [np.zeros(0, np.uint8), np.zeros(0, np.float32), np.zeros((0, *THUMBNAIL_SIZE, 3), np.uint8)]
+    parts = [np.concatenate(part) for part in zip(nothing, *seen)]
+    order = np.argsort(parts[0])
+    return Looks(*(part[order] for part in parts))
+
+
+def _what_is_wrong(path: str) -> str:
+    """Returns a kind of trouble for a file that cannot be read as an image."""
+    try:
+        head = read_head(path)
+    except tf.errors.NotFoundError:
+        return "missing"
+    except tf.errors.OpError:
+        return "unreadable"
+    if not head:
+        return "empty"
+    return "damaged" if file_format(head) in SUFFIXES else "not_an_image"
+
+
+def read_head(path: str) -> bytes:
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return file.read(_HEAD)
+
+
+def file_format(head: bytes) -> str:
+    """Returns the format that a file's first bytes tell, or "unknown"."""
+    return next((name for start, name in _FORMATS.items() if head.startswith(start)), "unknown")

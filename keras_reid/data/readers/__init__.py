@@ -1,0 +1,1 @@
+"""Readers: a downloaded dataset, or one's own images, as a catalog."""

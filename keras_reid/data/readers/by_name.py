@@ -1,0 +1,61 @@
+"""Decides which reader reads the dataset of a name."""
+
+from __future__ import annotations
+
+import functools
+import os
+
+import pandas as pd
+
+from keras_reid.data.readers.cuhk03 import read_cuhk03
+from keras_reid.data.readers.market1501 import read_market1501, read_market1501_500k
+from keras_reid.data.readers.mars import read_mars
+from keras_reid.data.readers.msmt17 import read_msmt17
+from keras_reid.data.readers.own_csv import read_csv_dataset
+from keras_reid.data.readers.own_folders import read_folder
+from keras_reid.data.readers.sources import WITHDRAWN
+from keras_reid.data.readers.viper import read_viper
+from keras_reid.errors import ReidError
+
+READERS = {
+    "market1501": read_market1501,
+    "market1501_500k": read_market1501_500k,
+    "msmt17": read_msmt17,
+    "cuhk03": read_cuhk03,  # the new split, detected images
+    "cuhk03_labeled": functools.partial(read_cuhk03, images="labeled"),
+    "cuhk03_classic": functools.partial(read_cuhk03, split="classic"),  # for --protocol=single_gallery_shot
+    "mars": read_mars,
+    "viper": read_viper,
+    "csv": read_csv_dataset,
+    "folder": read_folder,
+    "synthetic": read_market1501,
+}
+
+
+def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | None = None) -> pd.DataFrame:
+    """Reads the catalog of a dataset.
+
+    Args:
+        name: of `READERS`.
+        root: its folder; of "csv" the file.
+        camera_pattern: for "folder" alone: where the camera stands in the files' names, see `read_folder`.
+
+    Returns:
+        A frame with the columns `image_path`, `person_id`, `camera_id` (may be missing: pandas' NA) and `split`; where
+        the dataset has them `tracklet_id`, and `person_id_name` and `camera_id_name` of ids that were text.
+
+    Raises:
+        ReidError: the name is unknown, or the reader refuses the folder.
+    """
+    check_name(name)
+    if camera_pattern is not None and name == "folder":
+        return read_folder(root, camera_pattern=camera_pattern)
+    return READERS[name](root)
+
+
+def check_name(name: str) -> None:
+    """Raises ReidError where there is no reader of that name."""
+    if name.lower() in WITHDRAWN:
+        raise ReidError(f"dataset {name!r}: {WITHDRAWN[name.lower()]}.")
+    if name not in READERS:
+        raise ReidError(f"dataset {name!r} is unknown: expected one of {', '.join(READERS)}")

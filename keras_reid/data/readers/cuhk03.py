@@ -1,0 +1,220 @@
+"""Decides whom an image of CUHK03 shows and in which split it is: by folder, by protocol file, or by test set."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.image_list import image_names
+from keras_reid.data.places import is_file, is_folder, is_remote, read_bytes
+from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
+from keras_reid.errors import ReidError
+
+SPLITS = ("new", "classic")
+KINDS = ("detected", "labeled")  # who drew the boxes: a detector, or a human
+_FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.(png|jpe?g|bmp)", re.IGNORECASE)
+_PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.(png|jpe?g|bmp)", re.IGNORECASE)
+_CLASSIC_PAIRS = 3  # of the five camera pairs of the release: they hold the 1,360 identities of the first protocol
+_COLUMNS = ["image_path", "person_id", "camera_id", "split"]
+
+
+def read_cuhk03(
+    root: str | os.PathLike, *, split: str = "new", images: str = "detected", testset: int = 1
+) -> pd.DataFrame:
+    """Reads the catalog of CUHK03, from either of the layouts in which it is passed on.
+
+    The layouts, looked for in this order:
+      CUHK03-NP: `root/detected` and `root/labeled`, or `root` itself, holds `bounding_box_train`, `query` and
+        `bounding_box_test`, with names such as 0003_c1_21.png (person, camera, number). It has the new split only.
+      The pictures of cuhk-03.mat: `root/images_detected` and `root/images_labeled`, with names such as 1_001_2_07.png
+        (camera pair, person of that pair, camera of the pair, number). For the new split its authors' file
+        `cuhk03_new_protocol_config_detected.mat` or `..._labeled.mat` lies beside them, for the classic one
+        `cuhk-03.mat` itself, there or in `root/cuhk03_release`.
+
+    Args:
+        root: the folder.
+        split: "new", where 767 identities are for training and 700 for the test, two queries each, one by camera;
+            "classic", where 100 identities are for the test and the others of the first three camera pairs, 1,260, for
+            training: the query holds the first camera's images of the 100 and the gallery the second camera's, to be
+            scored by single-gallery-shot.
+        images: "detected" or "labeled", the boxes that a detector or a human has drawn.
+        testset: which of the 20 test sets of the classic split, from 1; read under split="classic" only.
+
+    Returns:
+        A frame with the columns `image_path` (str), `person_id` (int), `camera_id` (int, 1 or 2: which one of the
+        person's camera pair) and `split` ("train", "query", "gallery"), sorted by split and file name. The new split
+        has the ids 1 to 1467 of its authors; in the classic one an id is 1000 * camera pair + person.
+
+    Raises:
+        ReidError: an option is unknown, `root` is in neither layout, a file of the protocol is missing or not one, or
+            a picture is missing or not named like the dataset's.
+
+    Source: Li et al., "DeepReID", CVPR 2014; new split: Zhong et al., "Re-ranking Person Re-identification with
+    k-reciprocal Encoding", CVPR 2017.
+    """
+    root = os.fspath(root)
+    _check_option("split", split, SPLITS)
+    _check_option("images", images, KINDS)
+    if not is_folder(root):
+        raise ReidError(f"data folder {root!r} does not exist. Expected CUHK03's folder: set --data_dir to it.")
+    if split == "classic":
+        rows = _classic_rows(root, images, testset)
+    else:
+        folder = _np_folder(root, images)
+        rows = _np_rows(folder) if folder else _new_rows(root, images)
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
+    _refuse_empty(frame, root)
+    names = frame.image_path.map(os.path.basename)
+    order = np.lexsort([names, frame.split.map(list(MARKET1501_FOLDERS).index)])
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ReidError(f"{name}={value!r} is unknown: expected one of {', '.join(known)}.")
+
+
+# --- CUHK03-NP ---
+
+
+def _np_folder(root: str, images: str) -> str | None:
+    """Returns the folder that holds the three splits, None where there is none."""
+    train = MARKET1501_FOLDERS["train"]
+    for folder in (os.path.join(root, images), root):
+        if is_folder(os.path.join(folder, train)):
+            break
+    else:
+        return None
+    if os.path.basename(os.path.abspath(folder)) in set(KINDS) - {images}:
+        raise ReidError(f"images={images!r} is wanted, but {folder!r} holds the others. Set --data_dir one folder up.")
+    return folder
+
+
+def _np_rows(folder: str) -> list[tuple]:
+    rows = []
+    for split, name_of_split in MARKET1501_FOLDERS.items():
+        place = os.path.join(folder, name_of_split)
+        if not is_folder(place):
+            raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check --data_dir.")
+        for name in image_names(place):
+            match = _parse(place, name, _FOLDER_NAME, "0003_c1_21.png (person, camera, number)")
+            rows.append((os.path.join(place, name), int(match["person"]), int(match["camera"]), split))
+    return rows
+
+
+# --- The pictures of cuhk-03.mat ---
+
+
+def _new_rows(root: str, images: str) -> list[tuple]:
+    """Returns the rows that the new protocol's file lists; it tells who is on a picture, not the picture's name."""
+    folder, present = _pictures(root, images)
+    path = os.path.join(root, f"cuhk03_new_protocol_config_{images}.mat")
+    names, person_ids, camera_ids, members = _read_protocol(path)
+    listed = [(names[row], split, row) for split, rows in members.items() for row in rows]
+    missing = sorted({name for name, _, _ in listed} - set(present))
+    if missing:
+        raise ReidError(
+            f"{len(missing)} of the {len(listed)} pictures that {path!r} lists are not in {folder!r}: "
+            f"{_examples(missing)}. Extract them from cuhk-03.mat again."
+        )
+    return [
+        (os.path.join(folder, name), int(person_ids[row]), int(camera_ids[row]), split) for name, split, row in listed
+    ]
+
+
+def _read_protocol(path: str) -> tuple[list[str], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Returns names, person ids, camera ids `[N]`, and for each split the rows of its images, from 0."""
+    from scipy.io import loadmat  # imported here, as nothing else of the data needs it
+
+    if not is_file(path):
+        raise ReidError(f"{path!r} does not exist: expected the new split's protocol file beside the pictures.")
+    try:
+        fields = loadmat(io.BytesIO(read_bytes(path)))
+    except Exception as error:  # scipy has no exception of its own for a file that is none
+        raise ReidError(f"{path!r} is not a MATLAB file that can be read: {error}. Copy it again.") from error
+    needed = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
+    missing = [name for name in needed if name not in fields]
+    if missing:
+        raise ReidError(f"{path!r} has no {', '.join(missing)}: it is not the new split's protocol file of CUHK03.")
+    names = [str(cell[0]) for cell in fields["filelist"].ravel()]
+    person_ids, camera_ids = fields["labels"].ravel(), fields["camId"].ravel()
+    members = {split: fields[f"{split}_idx"].ravel().astype(np.int64) for split in MARKET1501_FOLDERS}
+    indices = np.concatenate(list(members.values()))
+    if not len(names) == len(person_ids) == len(camera_ids) or ((indices < 1) | (indices > len(names))).any():
+        raise ReidError(
+            f"{path!r} has {len(names)} names, {len(person_ids)} labels, {len(camera_ids)} camera ids and indices "
+            f"from {indices.min()} to {indices.max()}: expected as many of each, and indices from 1 to their number."
+        )
+    return names, person_ids, camera_ids, {split: rows - 1 for split, rows in members.items()}
+
+
+def _classic_rows(root: str, images: str, testset: int) -> list[tuple]:
+    folder, present = _pictures(root, images)
+    test = _read_testset(root, testset)
+    rows, seen = [], set()
+    for name in present:
+        match = _parse(folder, name, _PICTURE_NAME, "1_001_2_07.png (camera pair, person, camera, number)")
+        pair, person, camera = (int(match[group]) for group in ("pair", "person", "camera"))
+        seen.add((pair, person))
+        split = {1: "query", 2: "gallery"}[camera] if (pair, person) in test else "train"
+        if split != "train" or pair <= _CLASSIC_PAIRS:
+            rows.append((os.path.join(folder, name), 1000 * pair + person, camera, split))
+    missing = [f"{pair}_{person:03}" for pair, person in sorted(test - seen)]
+    if missing:
+        raise ReidError(
+            f"{len(missing)} of the {len(test)} people of test set {testset} have no picture in {folder!r}: "
+            f"{_examples(missing)}. Extract them from cuhk-03.mat again."
+        )
+    return rows
+
+
+def _read_testset(root: str, testset: int) -> set[tuple[int, int]]:
+    """Returns camera pair and number of each test identity, both from 1."""
+    import h5py  # imported here, as nothing else of the data needs it
+
+    places = [os.path.join(root, *folder, "cuhk-03.mat") for folder in ((), ("cuhk03_release",))]
+    path = next(filter(is_file, places), None)
+    if path is None:
+        raise ReidError(f"{places[0]!r} does not exist: the classic split's test sets are in it. Copy it there.")
+    try:
+        with h5py.File(io.BytesIO(read_bytes(path)) if is_remote(path) else path, "r") as file:
+            testsets = [file[reference][()].astype(int) for reference in np.ravel(file["testsets"][()])]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ReidError(f"{path!r} holds no test sets that can be read: {error}. Copy the file again.") from error
+    if testset not in range(1, len(testsets) + 1):
+        raise ReidError(f"testset={testset!r}: expected a number from 1 to {len(testsets)}.")
+    # MATLAB stores columns first: its matrix of a row (camera pair, person) for each identity comes as [2, people].
+    return set(zip(*testsets[testset - 1].tolist()))
+
+
+def _pictures(root: str, images: str) -> tuple[str, list[str]]:
+    """Returns the folder of the pictures and the names in it."""
+    folder = os.path.join(root, f"images_{images}")
+    if not is_folder(folder):
+        raise ReidError(
+            f"{root!r} is in neither layout of CUHK03 that is read: expected {images}/bounding_box_train (CUHK03-NP, "
+            f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check --data_dir and images={images!r}."
+        )
+    return folder, image_names(folder)
+
+
+def _parse(folder: str, name: str, pattern: re.Pattern, example: str) -> re.Match:
+    match = pattern.fullmatch(name)
+    if match is None:
+        path = os.path.join(folder, name)
+        raise ReidError(f"{path!r} is not named like CUHK03's images, such as {example}. Rename it or move it away.")
+    return match
+
+
+def _refuse_empty(frame: pd.DataFrame, root: str) -> None:
+    for split in MARKET1501_FOLDERS:
+        if not (frame.split == split).any():
+            raise ReidError(f"the {split} split is empty: no image of it below {root!r}. Unpack the dataset again.")
+
+
+def _examples(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,109 @@
+"""Decides what folders of one's own images mean: one folder for each person, the camera from the files' names."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pandas as pd
+
+from keras_reid.data.ids import code_cameras, code_people
+from keras_reid.data.image_list import IMAGE_SUFFIXES
+from keras_reid.data.places import is_folder, list_files, list_folder
+from keras_reid.data.readers.own_csv import SPLITS
+from keras_reid.errors import ReidError
+
+
+def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, split: str = "train") -> pd.DataFrame:
+    """Reads the catalog that folders make: one for each person, below train, query and gallery or by themselves.
+
+    Args:
+        root: holds `train`, `query` and `gallery` (also `multi_query`; not all need be there), and each of them a
+            folder for each person, of any name; or holds the people's folders itself, all of one split. A person's
+            images may lie in folders further down. What begins with a dot is left out.
+        camera_pattern: a regular expression with a group in parentheses, which is the camera; it is searched in an
+            image's path below the person's folder, such as "cam2/0001.jpg". None: cameras are not known.
+        split: of all images, where `root` holds the people's folders itself.
+
+    Returns:
+        A frame with the columns `image_path` (str), `person_id` (int64 from 1: the folders' names in sorted order; a
+        name is one person in all splits, and "0" and "-1" are people like any other), `person_id_name` (text),
+        `camera_id` (int64, or Int64 that is all NA; whole numbers as they are, other names from 1 beside
+        `camera_id_name`) and `split`, sorted by split, person and file.
+
+    Raises:
+        ReidError: there is no such folder or no image, an image or folder is where none is expected, a person's folder
+            is empty, or the pattern is none or does not find a camera in some name.
+    """
+    root, pattern = os.fspath(root), _compiled(camera_pattern)
+    if split not in SPLITS:
+        raise ReidError(f"split={split!r}: expected one of {', '.join(SPLITS)}.")
+    if not is_folder(root):
+        raise ReidError(
+            f"data folder {root!r} does not exist. Expected folders train, query and gallery, or of people."
+        )
+    present = [name for name in SPLITS if is_folder(os.path.join(root, name))]
+    if present:
+        _refuse_strangers(root, present)
+    places = {name: os.path.join(root, name) for name in present} or {split: root}
+    rows = [row for name, place in places.items() for row in _read_split(place, name, pattern)]
+    table = pd.DataFrame(rows, columns=["image_path", "person", "camera", "split"])
+    columns = {"image_path": table.image_path, **code_people(table.person), **code_cameras(table.camera)}
+    return pd.DataFrame({**columns, "split": table.split})
+
+
+def _compiled(camera_pattern: str | None) -> re.Pattern | None:
+    if camera_pattern is None:
+        return None
+    try:
+        pattern = re.compile(camera_pattern)
+    except re.error as error:
+        raise ReidError(f"--camera_pattern={camera_pattern} is no regular expression: {error}.") from error
+    if not pattern.groups:
+        raise ReidError(f"--camera_pattern={camera_pattern} has no group: expected parentheses, such as 'c([0-9]+)'.")
+    return pattern
+
+
+def _refuse_strangers(root: str, present: list[str]) -> None:
+    """Raises ReidError where something beside the splits would be left out in silence."""
+    for name in list_folder(root):
+        is_image = name.lower().endswith(IMAGE_SUFFIXES)
+        if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
+            raise ReidError(
+                f"{os.path.join(root, name)!r} lies beside {', '.join(present)}: expected nothing but the folders "
+                "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
+            )
+
+
+def _read_split(place: str, split: str, pattern: re.Pattern | None) -> list[tuple]:
+    people = [name for name in list_folder(place) if not name.startswith(".")]
+    rows = []
+    for person in people:
+        folder = os.path.join(place, person)
+        if not is_folder(folder):
+            if person.lower().endswith(IMAGE_SUFFIXES):
+                raise ReidError(
+                    f"{folder!r} is in no person's folder: expected {place}/PERSON/IMAGE. Move it into one."
+                )
+            continue
+        images = [path for path in list_files(folder) if path.lower().endswith(IMAGE_SUFFIXES)]
+        if not images:
+            raise ReidError(f"{folder!r} holds no image ({', '.join(IMAGE_SUFFIXES)}). Fill it or remove it.")
+        rows += [(path, person, _camera(path, folder, pattern), split) for path in images]
+    if not rows:
+        raise ReidError(f"the {split} split is empty: no person's folder with images in {place!r}.")
+    return rows
+
+
+def _camera(path: str, folder: str, pattern: re.Pattern | None) -> str | None:
+    if pattern is None:
+        return None
+    below = path[len(folder) :].lstrip("/" + os.sep).replace(os.sep, "/")
+    match = pattern.search(below)
+    camera = match and next((group for group in match.groups() if group), None)
+    if not camera:
+        raise ReidError(
+            f"--camera_pattern={pattern.pattern} finds no camera in {below!r} ({path!r}): change the pattern or the "
+            "name."
+        )
+    return camera

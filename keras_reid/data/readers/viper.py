@@ -1,0 +1,85 @@
+"""Decides which half of VIPeR's people trains: by a random split that a number names, as the protocol asks."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.image_list import image_names
+from keras_reid.data.places import is_folder
+from keras_reid.errors import ReidError
+
+CAMERAS = ("cam_a", "cam_b")
+_NAME = re.compile(r"(?P<person>\d{3})_\d{1,3}\.(bmp|png|jpe?g)", re.IGNORECASE)
+
+
+def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
+    """Reads the catalog of VIPeR: 632 people, one image of each by each of two cameras.
+
+    The layout: `root`, or `VIPeR` in it, holds `cam_a` and `cam_b` with names such as 000_45.bmp (person, angle).
+    The dataset has no official split: half of the people, 316, are drawn for training, the camera a images of the
+    others are the queries and the camera b images the gallery; a paper's number is the mean over ten such splits.
+    Which people of other papers' draws were in which half was seldom published, so this is a draw of its own.
+
+    Args:
+        root: the folder.
+        split: which draw: the seed of NumPy's `default_rng`. `--dataset=viper` takes 0.
+
+    Returns:
+        A frame with the columns `image_path` (str), `person_id` (int, the number in the name + 1), `camera_id` (int, 1
+        for cam_a, 2 for cam_b) and `split` ("train", "query", "gallery"), sorted by split, camera and file name.
+
+    Raises:
+        ReidError: a folder is missing or empty, an image is not named like the dataset's, or somebody has not exactly
+            one image by each camera.
+
+    Source: Gray, Brennan and Tao, "Evaluating Appearance Models for Recognition, Reacquisition, and Tracking", PETS
+    2007.
+    """
+    root = os.fspath(root)
+    folder = next((place for place in (root, os.path.join(root, "VIPeR")) if _has_cameras(place)), None)
+    if folder is None:
+        raise ReidError(f"{root!r} is not in VIPeR's layout: expected the folders cam_a and cam_b. Check --data_dir.")
+    if split < 0:
+        raise ReidError(f"split={split}, expected the number of a draw, from 0.")
+    images = [_read_camera(os.path.join(folder, name)) for name in CAMERAS]
+    alone = sorted(images[0].keys() ^ images[1].keys())
+    if alone:
+        raise ReidError(
+            f"{len(alone)} people have an image in one of cam_a and cam_b of {folder!r} only, the first is "
+            f"{alone[0]:03}: expected one in each. Unpack the dataset again."
+        )
+    people = np.random.default_rng(split).permutation(sorted(images[0]))
+    training = set(people[: len(people) // 2].tolist())
+    rows = []
+    for camera, of_person in enumerate(images, 1):
+        for person, path in of_person.items():
+            name = "train" if person in training else ("query", "gallery")[camera - 1]
+            rows.append((path, person + 1, camera, name))
+    rows.sort(key=lambda row: ("train", "query", "gallery").index(row[3]))
+    return pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
+
+
+def _has_cameras(folder: str) -> bool:
+    return all(is_folder(os.path.join(folder, name)) for name in CAMERAS)
+
+
+def _read_camera(folder: str) -> dict[int, str]:
+    """Returns each person's image."""
+    names = image_names(folder)
+    if len(names) < 2:
+        raise ReidError(f"{folder!r} holds {len(names)} images: expected those of two people or more. Unpack it again.")
+    images = {}
+    for name in names:
+        path, match = os.path.join(folder, name), _NAME.fullmatch(name)
+        if match is None:
+            raise ReidError(
+                f"{path!r} is not named like VIPeR's images, such as 000_45.bmp. Rename it or move it away."
+            )
+        if int(match["person"]) in images:
+            raise ReidError(f"{path!r} is a second image of its person in {folder!r}, expected one. Move it away.")
+        images[int(match["person"])] = path
+    return images

@@ -1,0 +1,1 @@
+"""Synthetic dataset: rendered pedestrians in Market-1501's layout."""

@@ -1,0 +1,197 @@
+"""Which pictures make up the synthetic dataset, and where each one lies: Market-1501's layout, drawn people.
+
+Appearance tells the people apart, and neither the camera nor the background does: every identity passes every camera,
+and each camera has its own street, color cast, point of view and obstacles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
+from keras_reid.data.synthetic import cameras as synthetic_cameras
+from keras_reid.data.synthetic.brush import Placement
+from keras_reid.data.synthetic.cameras import Camera
+from keras_reid.data.synthetic.looks import Look, draw_look, draw_pose
+from keras_reid.data.synthetic.pedestrians import paint_pedestrian
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+
+IMAGE_SIZE = (128, 64)
+DISTRACTORS_PER_CAMERA = 1
+JUNK_PER_CAMERA = 1
+
+_PASSER_BY_SHARE = 0.1
+# Drawn at twice the size and halved: ImageDraw's edges are hard, and a patch of four pixels softens them.
+_CANVAS_SIZE = (2 * IMAGE_SIZE[0], 2 * IMAGE_SIZE[1])
+# The first number of every random stream: it keeps the stream of identity 3 apart from the one of camera 3.
+_IDENTITY_STREAM, _CAMERA_STREAM, _PICTURE_STREAM, _WALK_STREAM = range(4)
+
+
+class _Picture(NamedTuple):
+    folder: str
+    person_id: int
+    camera_id: int
+    image: int
+
+
+def write_synthetic(
+    root: str | os.PathLike, *, identities: int, cameras: int, images_per_camera: int, seed: int
+) -> None:
+    """Renders a small pedestrian dataset in Market-1501's layout.
+
+    The folders are `bounding_box_train`, `bounding_box_test` and `query`, the files RGB JPEGs, 128 high and 64 wide,
+    named `0001_c1s1_000151_01.jpg`. Identities 1 to ceil(identities / 2) are for training. Of the others, each
+    camera's first image is a query and the rest are gallery. As in Market-1501, the gallery also has images that
+    belong to nobody: per camera one distractor (id 0) and one badly framed junk image (id -1).
+
+    The same arguments give the same bytes with the same Pillow and NumPy, and one identity looks the same however many
+    others, cameras or images there are. The dataset appears whole or not at all.
+
+    Args:
+        root: folder to create; it may exist if it is empty.
+        identities: how many people, 4 to 9999.
+        cameras: how many cameras, 2 to 9; every identity passes each of them.
+        images_per_camera: images of one identity under one camera, 2 to 99.
+        seed: from 0; another seed gives other people, cameras and pictures.
+
+    Raises:
+        ReidError: a number is out of range, or `root` already holds something or cannot be written.
+    """
+    _check_number("identities", identities, 4, 9999, "half of them train, and a test needs two people to confuse")
+    _check_number("cameras", cameras, 2, 9, "a query is matched under another camera than its own")
+    _check_number("images_per_camera", images_per_camera, 2, 99, "the first is the query, the rest are the gallery")
+    _check_number("seed", seed, 0, 2**63 - 1, "random generators start from such a number")
+    pictures = _list_pictures(identities, cameras, images_per_camera)
+    _write_whole(Path(root).resolve(), lambda folder: _render_all(folder, pictures, seed))
+
+
+def _check_number(name: str, value: int, lowest: int, highest: int, reason: str) -> None:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ReidError(
+            f"`{name}` must be a whole number from {lowest} to {highest} ({reason}), got {value!r}. "
+            f"Choose {name} in that range."
+        )
+
+
+def _list_pictures(identities: int, cameras: int, images_per_camera: int) -> list[_Picture]:
+    training = math.ceil(identities / 2)
+    train, query, gallery = (MARKET1501_FOLDERS[split] for split in ("train", "query", "gallery"))
+    pictures = []
+    for person_id in range(1, identities + 1):
+        for camera_id in range(1, cameras + 1):
+            for image in range(images_per_camera):
+                test = query if image == 0 else gallery
+                pictures.append(_Picture(train if person_id <= training else test, person_id, camera_id, image))
+    for camera_id in range(1, cameras + 1):
+        pictures += [_Picture(gallery, DISTRACTOR_ID, camera_id, i) for i in range(DISTRACTORS_PER_CAMERA)]
+        pictures += [_Picture(gallery, JUNK_ID, camera_id, i) for i in range(JUNK_PER_CAMERA)]
+    return pictures
+
+
+def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
+    """Lets `render` fill a folder beside `root`, and gives it the name `root` once it is complete."""
+    try:
+        _check_free(root)
+        with whole_or_not_at_all(root) as folder:
+            folder.mkdir()
+            render(folder)
+            if root.is_dir():
+                root.rmdir()  # a rename replaces an empty folder on POSIX alone
+    except OSError as error:
+        raise ReidError(
+            f"The synthetic dataset could not be written to {root}: {error}. "
+            "Nothing was left behind: free some space, or choose a folder that can be written and nobody else fills."
+        ) from error
+
+
+def _check_free(root: Path) -> None:
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ReidError(
+            f"The synthetic dataset needs a new or empty folder, but {root} already holds something. "
+            "Nothing was changed: use the dataset that is there, remove it, or choose another folder."
+        )
+
+
+def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:
+    # One process: worker processes would start by importing the caller's main module again, TensorFlow included.
+    for name in MARKET1501_FOLDERS.values():
+        (folder / name).mkdir()
+    for picture in tqdm(pictures, desc="Rendering pedestrians", unit="image", disable=None):
+        image, quality = _render(picture, seed)
+        image.save(folder / picture.folder / _file_name(picture, seed), quality=quality)
+
+
+def _stream(seed: int, kind: int, *numbers: int) -> np.random.Generator:
+    """A generator of its own for each thing drawn, so that no picture depends on which others are drawn."""
+    return np.random.default_rng((seed, kind, *(number + 1 for number in numbers)))
+
+
+def _file_name(picture: _Picture, seed: int) -> str:
+    """Market's name; the frame grows with the image, so no two of one person and camera are alike."""
+    walk = _stream(seed, _WALK_STREAM, picture.person_id, picture.camera_id)
+    sequence, first_frame = int(walk.integers(1, 7)), int(walk.integers(1, 90_000))
+    frame = first_frame + 25 * picture.image
+    detection = 0 if picture.folder == MARKET1501_FOLDERS["query"] else picture.image + 1
+    person = f"{picture.person_id:04d}" if picture.person_id >= 0 else str(picture.person_id)
+    return f"{person}_c{picture.camera_id}s{sequence}_{frame:06d}_{detection:02d}.jpg"
+
+
+def _render(picture: _Picture, seed: int) -> tuple[Image.Image, int]:
+    """Draws one picture; returns it with the JPEG quality of its camera."""
+    camera = _camera(seed, picture.camera_id)
+    random = _stream(seed, _PICTURE_STREAM, picture.person_id, picture.camera_id, picture.image)
+    canvas = synthetic_cameras.cut_background(camera, _CANVAS_SIZE, random)
+    placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
+    if random.random() < _PASSER_BY_SHARE:
+        _paint_passer_by(canvas, camera, random)
+    if picture.person_id in (DISTRACTOR_ID, JUNK_ID):
+        look, placement = draw_look(random), _frame_badly(placement, random)
+    else:
+        look = _look(seed, picture.person_id)
+    _paint(canvas, look, camera, placement, random)
+    synthetic_cameras.occlude(canvas, camera, random)
+    return synthetic_cameras.expose(canvas.reduce(2), camera, random), camera.jpeg_quality
+
+
+def _paint(canvas: Image.Image, look: Look, camera: Camera, placement: Placement, random: np.random.Generator) -> None:
+    # Most people walk along the street, so a camera sees mostly one side of them, and another camera another side.
+    pose = draw_pose(random, camera.heading + random.normal(0, 0.9))
+    person = paint_pedestrian(_CANVAS_SIZE, look, pose, placement, random)
+    canvas.paste(person, mask=person)
+
+
+def _paint_passer_by(canvas: Image.Image, camera: Camera, random: np.random.Generator) -> None:
+    """Somebody else, half out of the picture, behind the person it shows."""
+    placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
+    edge = random.choice((-0.05, 1.05)) * _CANVAS_SIZE[1]
+    behind = dataclasses.replace(placement, center_x=edge, scale=0.85 * placement.scale)
+    _paint(canvas, draw_look(random), camera, behind, random)
+
+
+def _frame_badly(placement: Placement, random: np.random.Generator) -> Placement:
+    """A false detection: about half of the person is outside."""
+    shift = random.choice((-0.45, 0.45)) * _CANVAS_SIZE[1]
+    larger = placement.scale * random.uniform(1.0, 1.5)
+    return dataclasses.replace(placement, center_x=placement.center_x + shift, scale=larger)
+
+
+@functools.lru_cache(maxsize=16)
+def _camera(seed: int, camera_id: int) -> Camera:
+    return synthetic_cameras.draw_camera(_stream(seed, _CAMERA_STREAM, camera_id))
+
+
+@functools.lru_cache(maxsize=16)
+def _look(seed: int, person_id: int) -> Look:
+    return draw_look(_stream(seed, _IDENTITY_STREAM, person_id))
