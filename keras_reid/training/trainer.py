@@ -1,4 +1,4 @@
-"""Decides what one training step is: embed, mine, loss, gradient; and what is reported of it."""
+"""Trainer: one training step (embed, mine, loss, gradient) and what is reported of it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class TripletTrainer(keras.Model):
     Beside that loss there may be, each by its weight, cross-entropy over the training identities and center loss. The
     cross-entropy sits behind a BNNeck, which does not ship unless the embedder has it: an embedder made by
     `build_embedder(head="bnneck")` lends its own, and the other two losses then look at the feature before it (Luo et
-    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding.
+    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding, which is synchronized over
+    replicas where the embedder's BatchNormalization is.
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
     gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
@@ -68,7 +69,6 @@ class TripletTrainer(keras.Model):
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
             head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
             beside the embedder (a neck, a classifier) keeps the rate.
-        sync_batch_norm: let the trainer's own BNNeck normalize by statistics of all replicas.
         **kwargs: of `keras.Model`.
 
     Attributes:
@@ -94,7 +94,6 @@ class TripletTrainer(keras.Model):
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
         layer_learning_rates: Mapping[str, float] | None = None,
-        sync_batch_norm: bool = False,
         **kwargs,
     ):
         # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
@@ -104,7 +103,7 @@ class TripletTrainer(keras.Model):
         weights = {"identity_loss": identity_loss_weight, "center_loss": center_loss_weight}
         for name, weight in weights.items():
             if not 0 <= weight < float("inf"):
-                raise ReidError(f"--{name}_weight={weight}, expected a number of at least 0.")
+                raise ReidError(f"{name}_weight={weight}, expected a number of at least 0.")
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
         self.embedder, self.augmentation = embedder, augmentation
@@ -119,7 +118,8 @@ class TripletTrainer(keras.Model):
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
         if identity_loss_weight:
-            options = {"label_smoothing": label_smoothing, "sync_batch_norm": sync_batch_norm}
+            synchronized = any(getattr(layer, "synchronized", False) for layer in embedder.layers)
+            options = {"label_smoothing": label_smoothing, "sync_batch_norm": synchronized}
             self.identity_loss = IdentityLoss(person_ids, own_neck=neck is None, **options)
             self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
             if neck is not None:
@@ -284,11 +284,11 @@ class TripletTrainer(keras.Model):
     def _check_average(self, optimizer) -> None:
         """Raises ReidError where the average that an optimizer keeps would not be the one that ships."""
         if self.average is not None:
-            raise ReidError("--ema and --optimizer=tfa_swa both average the weights: leave out one of them.")
+            raise ReidError("ema and optimizer=tfa_swa both average the weights: leave out one of them.")
         if _computes_in_float16(self.embedder):
             raise ReidError(
-                "--optimizer=tfa_swa takes its average over all epochs, and a step that float16's loss scaling skips "
-                "may be one that it counts: use --mixed_precision=mixed_bfloat16 or float32, or another optimizer."
+                "optimizer=tfa_swa takes its average over all epochs, and a step that float16's loss scaling skips "
+                "may be one that it counts: use mixed_precision=mixed_bfloat16 or float32, or another optimizer."
             )
 
     def _both_features(self, images: tf.Tensor) -> tuple:

@@ -1,0 +1,109 @@
+"""Data of a run: the catalog that it trains and is scored on, read, checked and described."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import pandas as pd
+
+from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
+from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.findings import warnings_or_refusal
+from keras_reid.data.places import is_remote, list_folder
+from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
+from keras_reid.errors import ReidError
+from keras_reid.training.cluster import Cluster
+from keras_reid.training.settings import Settings
+
+
+class RunData(NamedTuple):
+    """Images of a run.
+
+    Attributes:
+        catalog: all images.
+        images: those that train.
+        labels: what the sampler needs to know of them beside their people.
+        steps_per_epoch: of P * K images each.
+    """
+
+    catalog: pd.DataFrame
+    images: pd.DataFrame
+    labels: dict
+    steps_per_epoch: int
+
+
+def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData:
+    """Reads and checks the datasets of a run, and prints what they are; renders synthetic ones that are not there yet.
+
+    Args:
+        settings: of the run.
+        cluster: its workers; the chief renders, the others wait.
+
+    Raises:
+        ReidError: a dataset cannot be read, or cannot be trained on.
+    """
+    _render_synthetic(settings, cluster or Cluster())
+    catalog = read_training_sets(settings.datasets, camera_pattern=settings.camera_pattern)
+    part = {"identities": settings.train_identities, "images": settings.train_images}
+    catalog = take_part(catalog, **part, seed=settings.seed)
+    lines = [describe(catalog), describe_sets(catalog), _about_cameras(catalog, settings.missing_cameras)]
+    print("\n".join(filter(None, lines)))
+    for line in warnings_or_refusal(check_catalog(catalog, **settings.some("images_per_identity", "missing_cameras"))):
+        print(line)
+    images = catalog[catalog.split == "train"]
+    P, K = settings.identities_per_batch, settings.images_per_identity
+    labels = sampler_labels(settings.sampler, images)
+    batches_of = {"identities_per_batch": P, "images_per_identity": K, "dataset_ids": labels.get("dataset_ids")}
+    steps = steps_per_epoch(images.person_id, **batches_of)
+    total = f"{settings.epochs} epochs are {steps * settings.epochs} steps"
+    print(f"an epoch is {steps} steps of {P} x {K} images; {total}", flush=True)
+    return RunData(catalog, images, labels, steps)
+
+
+def _render_synthetic(settings: Settings, cluster: Cluster) -> None:
+    """Renders each synthetic dataset that is not there yet; workers beside the chief wait until it has."""
+    for dataset, folder in settings.datasets:
+        if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
+            continue
+        if not cluster.is_chief:
+            _wait_for_folder(folder)
+            continue
+        print(f"rendering {settings.synthetic_identities} people into {folder}", flush=True)
+        write_synthetic(
+            folder,
+            identities=settings.synthetic_identities,
+            cameras=settings.synthetic_cameras,
+            images_per_camera=settings.synthetic_images_per_camera,
+            seed=settings.seed,
+        )
+
+
+def _wait_for_folder(folder: str, seconds: float = 600) -> None:
+    """Waits until the chief has rendered a dataset, which is there whole or not at all."""
+    end = time.monotonic() + seconds
+    while not list_folder(folder):
+        if time.monotonic() > end:
+            raise ReidError(f"no dataset at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
+        time.sleep(0.2)
+
+
+def _about_cameras(catalog: pd.DataFrame, missing_cameras: str) -> str:
+    """Returns what is done about camera ids that are missing in query and gallery; ReidError for "refuse"."""
+    scored = catalog[catalog.split.isin(["query", "gallery"])]
+    missing = int(scored.camera_id.isna().sum())
+    if not missing:
+        return ""
+    if missing_cameras == "refuse":
+        raise ReidError(
+            f"{missing} of {len(scored)} query and gallery images have no camera id: give them, or say what a missing "
+            "one means in scoring by missing_cameras=distinct or leave_out."
+        )
+    means = {
+        "distinct": "each counts as a camera of its own: images of one camera count as matches, which is easier",
+        "leave_out": "they do not count",
+    }
+    return (
+        f"{missing} of {len(scored)} query and gallery images have no camera id; in scoring "
+        f"{means[missing_cameras]} (missing_cameras={missing_cameras})"
+    )
