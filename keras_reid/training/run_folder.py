@@ -147,8 +147,8 @@ class RunFolder:
         ]
         if changed:
             raise ReidError(
-                f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set run_dir to a new folder, give the same "
-                "flags, or go on all the same with allow_flag_changes."
+                f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set run_dir to a new folder, give the "
+                "same flags, or go on all the same with allow_flag_changes."
             )
 
     def _refuse_unwritable(self) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Union
 
 from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
@@ -68,7 +67,7 @@ class Settings:
     normalize_embedding: bool = False
     backbone_weights: str = "imagenet"
     loss: str = "batch_hard"
-    margin: Union[float, str] = 0.3
+    margin: float | str = 0.3
     mining_scope: str = "global"
     strategy: str = "auto"
     replicas: int = 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
 
 from keras_reid import TripletTrainer
 from keras_reid.files import remove_leftovers
@@ -10,7 +11,6 @@ from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import load_keras
 from keras_reid.training import Checkpoints
-from keras_reid.training.callbacks import Progress, RecordEpoch, RecordEvaluation
 from keras_reid.training.run_folder import RunFolder
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
