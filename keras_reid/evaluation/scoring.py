@@ -16,30 +16,6 @@ from keras_reid.evaluation.embedded import Embedded, names_of
 from keras_reid.evaluation.results import RetrievalResult
 
 
-def evaluate_artifact(
-    artifact: Artifact,
-    catalog: pd.DataFrame,
-    *,
-    ignore: str = "same_camera",
-    missing_cameras: str = "refuse",
-    batch_size: int = 64,
-) -> RetrievalResult:
-    """Embeds the query and gallery images of a catalog and ranks them, by the artifact's own metric.
-
-    Args:
-        artifact: what embeds.
-        catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
-        ignore: as in `evaluate_retrieval`.
-        missing_cameras: the same.
-        batch_size: images at once.
-
-    Raises:
-        ReidError: a split is empty, an image cannot be read, or no query has a match.
-    """
-    embedded = embed_catalog(artifact, catalog, batch_size=batch_size)
-    return embedded.evaluate(ignore=ignore, missing_cameras=missing_cameras)
-
-
 def embed_catalog(
     artifact: Artifact,
     catalog: pd.DataFrame,
