@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from absl import flags
@@ -11,137 +12,14 @@ from keras_reid.command import Flags
 from keras_reid.data.readers.sources import WITHDRAWN
 from keras_reid.errors import ReidError
 from keras_reid.serving.formats import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
+from keras_reid.training.settings import Settings
 
 
 def train_flags() -> Flags:
-    """Returns the flags of `keras_reid.train`."""
+    """Returns the flags of `keras_reid.train`: the settings of a run, and how a call treats the run that is there."""
     values = Flags()
-    _strings(values, "dataset", ["market1501"], choices.DATASETS, "Dataset, or several, one for each --data_dir.")
-    _strings(values, "data_dir", [], None, "Folder of the dataset (of csv the file); given again for several at once.")
-    _define_cameras(values)
-    _missing_cameras(values, "distinct")
-    _integer(values, "train_images", 0, "Train on that many images, drawn by --seed; 0 is all. The patent: 7000.", 0)
-    _integer(values, "train_identities", 0, "Train on that many people, drawn by --seed; 0 is all.", 0)
-    _integer(values, "synthetic_identities", 300, "People of a synthetic set that is rendered: half train.", 4)
-    _integer(values, "synthetic_cameras", 5, "Cameras of a synthetic set that is rendered.", 2)
-    _integer(values, "synthetic_images_per_camera", 3, "Images of a person by a camera, when rendered.", 2)
-    _string(values, "run_dir", None, "Folder of the run; the same flags go on where it stopped.")
-    _integer(values, "epochs", 150, "Epochs, each of N // (P * K) steps for N training images.", 1, 10**6)
-    _integer(values, "identities_per_batch", 18, "P, identities in a batch.")
-    _integer(values, "images_per_identity", 4, "K, images of each identity in a batch.")
-    _enum(
-        values,
-        "sampler",
-        "identity",
-        choices.SAMPLERS,
-        "camera: an anchor meets other cameras where it can; dataset: all datasets in equal parts in each batch.",
-    )
-    _enum(
-        values,
-        "cache",
-        "auto",
-        choices.CACHES,
-        "Keep decoded images in memory; auto: where half the free memory holds them. No effect on what is learned.",
-    )
-    _integer(values, "image_height", 256, "Pixels.", 1)
-    _integer(values, "image_width", 128, "Pixels.", 1)
-    _float(values, "random_flip", 0.5, "Probability of a left-right flip.")
-    _integer(values, "random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
-    _float(values, "random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
-    _float(values, "color_jitter", 0.0, "Strength of random brightness, contrast, saturation, hue; 0 is off.", 0, 1)
-    _float(values, "rand_augment", 0.0, "Magnitude of RandAugment, without shifts and shears; 0 is off.", 0, 1)
-    _float(values, "random_grayscale", 0.0, "Probability that an image loses its colors; 0 is off.", 0, 1)
-    _float(values, "random_blur", 0.0, "Probability that an image is blurred; 0 is off.", 0, 1)
-    _integer(values, "embedding_size", 128, "D, numbers in an embedding.", 1)
-    _enum(values, "head", "trinet", choices.HEADS, "What turns features into an embedding.")
-    _enum(
-        values,
-        "last_stride",
-        "2",
-        [str(stride) for stride in choices.LAST_STRIDES],
-        "Stride of ResNet-50's last stage; 1 is finer and slower.",
-    )
-    _boolean(values, "normalize_embedding", False, "Scale embeddings to length 1.")
-    _string(
-        values,
-        "backbone_weights",
-        "imagenet",
-        "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50.",
-    )
-    _enum(
-        values,
-        "loss",
-        "batch_hard",
-        choices.LOSSES,
-        "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.",
-    )
-    _string(values, "margin", "0.3", "Margin of the loss: a number of at least 0, or soft (not contrastive, circle).")
-    _enum(
-        values,
-        "mining_scope",
-        "global",
-        choices.MINING_SCOPES,
-        "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
-    )
-    _enum(
-        values,
-        "strategy",
-        "auto",
-        choices.STRATEGIES,
-        "auto: multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one.",
-    )
-    _integer(
-        values, "replicas", 0, "Of --strategy=mirrored: GPUs, or without a GPU parts of the CPU; 0 is each GPU.", 0
-    )
-    _boolean(values, "sync_batch_norm", False, "BatchNormalization over all replicas; what ships is the same.")
-    _float(values, "identity_loss_weight", 0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", 0)
-    _float(values, "label_smoothing", 0.1, "Of identity cross-entropy, from 0 to below 1.", 0, 1)
-    _float(values, "center_loss_weight", 0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", 0)
-    _enum(
-        values,
-        "optimizer",
-        "adam",
-        choices.OPTIMIZERS,
-        "sgd has Nesterov momentum 0.9. tfa_ ones are tensorflow-addons': RectifiedAdam, LAMB, and on Adam Lookahead "
-        "and SWA, which ships the mean of the last quarter's epochs.",
-    )
-    _float(values, "learning_rate", 3e-4, "Learning rate after any warm-up and before any decay.")
-    _float(values, "weight_decay", 5e-4, "Decoupled, of adamw, tfa_radam and tfa_lamb; other optimizers have none.")
-    _float(values, "clip_norm", 0.0, "Largest norm of the gradient of all weights together; 0 is off.", 0)
-    _enum(
-        values,
-        "schedule",
-        "trinet",
-        choices.SCHEDULES,
-        "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially; cosine: from the warm-up's "
-        "end to 0; step: a tenth after each of --decay_epochs. All over --epochs: with more of them the rate differs.",
-    )
-    _string(values, "decay_epochs", "", "Of --schedule=step, such as 40,70; by default a third and 7/12 of --epochs.")
-    _float(values, "warmup_epochs", 0.0, "Epochs in which the rate rises linearly from a tenth, before any decay.", 0)
-    _string(
-        values,
-        "layer_learning_rates",
-        "",
-        "Factors on the rate for stem, stage1 to stage4, head, or backbone (all but head): backbone=0.1,stage4=0.5.",
-    )
-    _integer(values, "freeze_backbone_epochs", 0, "First epochs in which the head alone learns; adam, adamw, sgd.", 0)
-    _boolean(values, "jit_compile", False, "Compile the training step by XLA: slower to start; one replica only.")
-    _enum(
-        values,
-        "mixed_precision",
-        "auto",
-        choices.PRECISIONS,
-        "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.",
-    )
-    _float(values, "ema", 0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
-    _integer(values, "save_every_steps", 0, "Steps between checkpoints inside an epoch; 0: at its end only.", 0)
-    _integer(values, "profile_steps", 0, "Steps to profile for TensorBoard, after the first three; 0 is off.", 0)
-    _integer(values, "evaluate_every", 10, "Epochs from one evaluation to the next; the last is always scored.", 1)
-    _integer(values, "early_stop", 0, "Evaluations without a better mAP after which training ends; 0 is off.", 0)
-    _boolean(values, "score_baselines", True, "Score the untrained network and the mean color, for comparison.")
-    _integer(values, "batch_size", 64, "Images at once in evaluation; no effect on the scores.", 1)
-    _integer(values, "seed", 0, "Of initial weights, batches and augmentation.", 0, 2**32 - 1)
-    _boolean(values, "deterministic", False, "Bit-equal runs, slower (TensorFlow's op determinism).")
+    for field in dataclasses.fields(Settings):
+        _setting(values, field)
     _enum(values, "resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
     _boolean(values, "allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
     return values
@@ -345,6 +223,26 @@ def data_sets(values: Flags) -> list[tuple[str, str]]:
     if twice:
         raise ReidError(f"--data_dir={twice[1]} is given twice: expected different datasets.")
     return sets
+
+
+def _setting(values: Flags, field: dataclasses.Field) -> None:
+    """Defines the flag of a setting of a training run."""
+    text, allowed, least, most = (field.metadata[name] for name in ("help", "choices", "least", "most"))
+    name, default = field.name, getattr(Settings(), field.name)
+    if name in ("dataset", "data_dir"):
+        _strings(values, name, list(default), allowed, text)
+    elif name in ("decay_epochs", "layer_learning_rates"):
+        _string(values, name, "", text)
+    elif allowed:
+        _enum(values, name, str(default), [str(choice) for choice in allowed], text)
+    elif isinstance(default, bool):
+        _boolean(values, name, default, text)
+    elif isinstance(default, int):
+        _integer(values, name, default, text, least, most)
+    elif isinstance(default, float) and name != "margin":
+        _float(values, name, default, text, least, most)
+    else:
+        _string(values, name, default if default is None else str(default), text)
 
 
 def _string(values: Flags, name: str, default, text: str) -> None:

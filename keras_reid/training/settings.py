@@ -6,7 +6,9 @@ import dataclasses
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from keras_reid import choices
 from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
 
@@ -27,9 +29,17 @@ FREE = frozenset(
 )
 
 
+def _setting(default, text: str, *, of=None, least=None, most=None) -> Any:
+    """A field: its default, what it means, and the values that it may have."""
+    metadata = {"help": text, "choices": of, "least": least, "most": most}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=dict, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What a run trains on, what it learns by, and where it lies; `python -m keras_reid.train --help` tells of each.
+    """What a run trains on, what it learns by, and where it lies; each field is the flag of that name.
 
     A single dataset or folder may be given as a string; one dataset name stands for each of several folders.
 
@@ -37,64 +47,118 @@ class Settings:
         ReidError: `dataset` and `data_dir` do not fit each other, or a value is of another kind than expected.
     """
 
-    dataset: Sequence[str] = ("market1501",)
-    data_dir: Sequence[str] = ()
-    camera_pattern: str | None = None
-    missing_cameras: str = "distinct"
-    train_images: int = 0
-    train_identities: int = 0
-    synthetic_identities: int = 300
-    synthetic_cameras: int = 5
-    synthetic_images_per_camera: int = 3
-    run_dir: str | None = None
-    epochs: int = 150
-    identities_per_batch: int = 18
-    images_per_identity: int = 4
-    sampler: str = "identity"
-    cache: str = "auto"
-    image_height: int = 256
-    image_width: int = 128
-    random_flip: float = 0.5
-    random_crop_padding: int = 10
-    random_erasing: float = 0.0
-    color_jitter: float = 0.0
-    rand_augment: float = 0.0
-    random_grayscale: float = 0.0
-    random_blur: float = 0.0
-    embedding_size: int = 128
-    head: str = "trinet"
-    last_stride: int = 2
-    normalize_embedding: bool = False
-    backbone_weights: str = "imagenet"
-    loss: str = "batch_hard"
-    margin: float | str = 0.3
-    mining_scope: str = "global"
-    strategy: str = "auto"
-    replicas: int = 0
-    sync_batch_norm: bool = False
-    identity_loss_weight: float = 0.0
-    label_smoothing: float = 0.1
-    center_loss_weight: float = 0.0
-    optimizer: str = "adam"
-    learning_rate: float = 3e-4
-    weight_decay: float = 5e-4
-    clip_norm: float = 0.0
-    schedule: str = "trinet"
-    decay_epochs: Sequence[float] = ()
-    warmup_epochs: float = 0.0
-    layer_learning_rates: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    freeze_backbone_epochs: int = 0
-    jit_compile: bool = False
-    mixed_precision: str = "auto"
-    ema: float = 0.0
-    save_every_steps: int = 0
-    profile_steps: int = 0
-    evaluate_every: int = 10
-    early_stop: int = 0
-    score_baselines: bool = True
-    batch_size: int = 64
-    seed: int = 0
-    deterministic: bool = False
+    dataset: Sequence[str] = _setting(
+        ("market1501",), "Dataset, or several, one for each data_dir.", of=choices.DATASETS
+    )
+    data_dir: Sequence[str] = _setting((), "Folder of the dataset (of csv the file); given again for several at once.")
+    camera_pattern: str | None = _setting(
+        None, "Of dataset=folder: a regular expression with the camera in parentheses, such as 'c([0-9]+)_'."
+    )
+    missing_cameras: str = _setting(
+        "distinct",
+        "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count.",
+        of=choices.MISSING_CAMERAS,
+    )
+    train_images: int = _setting(0, "Train on that many images, drawn by seed; 0 is all. The patent: 7000.", least=0)
+    train_identities: int = _setting(0, "Train on that many people, drawn by seed; 0 is all.", least=0)
+    synthetic_identities: int = _setting(300, "People of a synthetic set that is rendered: half train.", least=4)
+    synthetic_cameras: int = _setting(5, "Cameras of a synthetic set that is rendered.", least=2)
+    synthetic_images_per_camera: int = _setting(3, "Images of a person by a camera, when rendered.", least=2)
+    run_dir: str | None = _setting(None, "Folder of the run; the same flags go on where it stopped.")
+    epochs: int = _setting(150, "Epochs, each of N // (P * K) steps for N training images.", least=1, most=10**6)
+    identities_per_batch: int = _setting(18, "P, identities in a batch.")
+    images_per_identity: int = _setting(4, "K, images of each identity in a batch.")
+    sampler: str = _setting(
+        "identity",
+        "camera: an anchor meets other cameras where it can; dataset: all datasets in equal parts in each batch.",
+        of=choices.SAMPLERS,
+    )
+    cache: str = _setting(
+        "auto",
+        "Keep decoded images in memory; auto: where half the free memory holds them. No effect on what is learned.",
+        of=choices.CACHES,
+    )
+    image_height: int = _setting(256, "Pixels.", least=1)
+    image_width: int = _setting(128, "Pixels.", least=1)
+    random_flip: float = _setting(0.5, "Probability of a left-right flip.")
+    random_crop_padding: int = _setting(10, "Pixels of border from which a random crop is cut; 0 is off.")
+    random_erasing: float = _setting(0.0, "Probability that a random rectangle is erased; 0 is off.")
+    color_jitter: float = _setting(
+        0.0, "Strength of random brightness, contrast, saturation, hue; 0 is off.", least=0, most=1
+    )
+    rand_augment: float = _setting(
+        0.0, "Magnitude of RandAugment, without shifts and shears; 0 is off.", least=0, most=1
+    )
+    random_grayscale: float = _setting(0.0, "Probability that an image loses its colors; 0 is off.", least=0, most=1)
+    random_blur: float = _setting(0.0, "Probability that an image is blurred; 0 is off.", least=0, most=1)
+    embedding_size: int = _setting(128, "D, numbers in an embedding.", least=1)
+    head: str = _setting("trinet", "What turns features into an embedding.", of=choices.HEADS)
+    last_stride: int = _setting(2, "Stride of ResNet-50's last stage; 1 is finer and slower.", of=choices.LAST_STRIDES)
+    normalize_embedding: bool = _setting(False, "Scale embeddings to length 1.")
+    backbone_weights: str = _setting(
+        "imagenet", "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50."
+    )
+    loss: str = _setting(
+        "batch_hard", "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.", of=choices.LOSSES
+    )
+    margin: float | str = _setting(
+        0.3, "Margin of the loss: a number of at least 0, or soft (not contrastive, circle)."
+    )
+    mining_scope: str = _setting(
+        "global",
+        "Where pairs are sought when there are several replicas: in the whole batch, or in each replica's part.",
+        of=choices.MINING_SCOPES,
+    )
+    strategy: str = _setting(
+        "auto",
+        "auto: multi_worker where TF_CONFIG names several workers, mirrored where there are several GPUs, else one.",
+        of=choices.STRATEGIES,
+    )
+    replicas: int = _setting(
+        0, "Of strategy=mirrored: GPUs, or without a GPU parts of the CPU; 0 is each GPU.", least=0
+    )
+    sync_batch_norm: bool = _setting(False, "BatchNormalization over all replicas; what ships is the same.")
+    identity_loss_weight: float = _setting(0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", least=0)
+    label_smoothing: float = _setting(0.1, "Of identity cross-entropy, from 0 to below 1.", least=0, most=1)
+    center_loss_weight: float = _setting(0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", least=0)
+    optimizer: str = _setting(
+        "adam",
+        "sgd has Nesterov momentum 0.9. tfa_ ones are tensorflow-addons': RectifiedAdam, LAMB, and on Adam Lookahead "
+        "and SWA, which ships the mean of the last quarter's epochs.",
+        of=choices.OPTIMIZERS,
+    )
+    learning_rate: float = _setting(3e-4, "Learning rate after any warm-up and before any decay.")
+    weight_decay: float = _setting(5e-4, "Decoupled, of adamw, tfa_radam and tfa_lamb; other optimizers have none.")
+    clip_norm: float = _setting(0.0, "Largest norm of the gradient of all weights together; 0 is off.", least=0)
+    schedule: str = _setting(
+        "trinet",
+        "trinet: constant for 60 % of the steps, then down to a thousandth, exponentially; cosine: from the warm-up's "
+        "end to 0; step: a tenth after each of decay_epochs. All follow epochs: a longer run has other rates.",
+        of=choices.SCHEDULES,
+    )
+    decay_epochs: Sequence[float] = _setting(
+        (), "Of schedule=step, such as 40,70; by default a third and 7/12 of epochs."
+    )
+    warmup_epochs: float = _setting(
+        0.0, "Epochs in which the rate rises linearly from a tenth, before any decay.", least=0
+    )
+    layer_learning_rates: Mapping[str, float] = _setting(
+        {}, "Factors on the rate for stem, stage1 to stage4, head, or backbone (all but head): backbone=0.1,stage4=0.5."
+    )
+    freeze_backbone_epochs: int = _setting(0, "First epochs in which the head alone learns; adam, adamw, sgd.", least=0)
+    jit_compile: bool = _setting(False, "Compile the training step by XLA: slower to start; one replica only.")
+    mixed_precision: str = _setting(
+        "auto", "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.", of=choices.PRECISIONS
+    )
+    ema: float = _setting(0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
+    save_every_steps: int = _setting(0, "Steps between checkpoints inside an epoch; 0: at its end only.", least=0)
+    profile_steps: int = _setting(0, "Steps to profile for TensorBoard, after the first three; 0 is off.", least=0)
+    evaluate_every: int = _setting(10, "Epochs from one evaluation to the next; the last is always scored.", least=1)
+    early_stop: int = _setting(0, "Evaluations without a better mAP after which training ends; 0 is off.", least=0)
+    score_baselines: bool = _setting(True, "Score the untrained network and the mean color, for comparison.")
+    batch_size: int = _setting(64, "Images at once in evaluation; no effect on the scores.", least=1)
+    seed: int = _setting(0, "Of initial weights, batches and augmentation.", least=0, most=2**32 - 1)
+    deterministic: bool = _setting(False, "Bit-equal runs, slower (TensorFlow's op determinism).")
 
     def __post_init__(self):
         for name in ("dataset", "data_dir"):
@@ -107,6 +171,8 @@ class Settings:
         object.__setattr__(self, "margin", _number_or_text(self.margin))
         object.__setattr__(self, "decay_epochs", tuple(map(float, self.decay_epochs)))
         object.__setattr__(self, "layer_learning_rates", dict(self.layer_learning_rates))
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
             raise ReidError(
                 f"dataset names {len(self.dataset)} datasets and data_dir {len(self.data_dir)} folders: expected one "
@@ -159,6 +225,17 @@ class Settings:
         return " \\\n  ".join(
             ["python -m keras_reid.train", *(f"--{name}={shlex.quote(value)}" for name, value in given)]
         )
+
+
+def _check(field: dataclasses.Field, value) -> None:
+    """Raises ReidError for a value that a setting may not have."""
+    allowed, least, most = (field.metadata[name] for name in ("choices", "least", "most"))
+    for one in value if isinstance(value, tuple) else (value,):
+        if allowed and one not in allowed:
+            raise ReidError(f"{field.name}={one}, expected one of {', '.join(map(str, allowed))}.")
+    if least is not None and not least <= value <= (value if most is None else most):
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ReidError(f"{field.name}={value}, expected {bounds}.")
 
 
 def as_written_now(text: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from keras_reid.evaluation.score import Score, score
 from keras_reid.interrupts import Interrupted
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
-from keras_reid.serving import DEFAULT_FORMATS, ship
+from keras_reid.serving import DEFAULT_FORMATS, ShippingOptions, ship
 from keras_reid.training.checkpoints import Checkpoints, GoOnInEpoch
 from keras_reid.training.cluster import Cluster
 from keras_reid.training.diagnosis import CollapseDoctor
@@ -127,7 +127,8 @@ class Steps:
         metadata = describe_embedder(embedder, dataset=settings.dataset_name, scores=scores)
         save_keras(embedder, folder.last_model, metadata=metadata)
         what = {"formats": DEFAULT_FORMATS, "metadata": metadata, "catalog": self._data.catalog}
-        paths, parities = ship(embedder, folder.export, **what, reference=reference)
+        options = ShippingOptions(batch_size=settings.batch_size)
+        paths, parities = ship(embedder, folder.export, **what, reference=reference, options=options)
         summary = {
             "dataset": settings.dataset_name,
             "epochs": epoch,
@@ -158,15 +159,8 @@ class Steps:
 
     def _score(self, embedder: keras.Model) -> Score:
         """Scores an embedder as it ships, by all workers at once: each device embeds a part."""
-        settings = self._settings
-        batch_size = settings.batch_size * max(1, len(self.team.devices))
-        return score(
-            self._reference.artifact_of(embedder),
-            self._data.catalog,
-            missing_cameras=settings.missing_cameras,
-            batch_size=batch_size,
-            team=self.team,
-        )
+        rules = self._settings.some("missing_cameras", "batch_size")
+        return score(self._reference.artifact_of(embedder), self._data.catalog, **rules, team=self.team)
 
     def _score_baselines(self) -> None:
         """Scores the network as it is before training, and the mean color of an image."""
