@@ -16,7 +16,6 @@ from keras_reid.training.settings import Settings
 
 
 def train(flags: command.Flags) -> None:
-    command.required(flags, "data_dir", "run_dir")
     Run(read_settings(flags), **command.given(flags, "resume", "allow_flag_changes")).train()
 
 

@@ -39,9 +39,8 @@ class Run:
     """
 
     def __init__(self, settings: Settings, *, resume: str = "auto", allow_flag_changes: bool = False):
-        for name in ("data_dir", "run_dir"):
-            value = getattr(settings, name)
-            if not value or "" in value:
+        for name, folders in (("data_dir", settings.data_dir), ("run_dir", [settings.run_dir])):
+            if not folders or not all(folders):
                 raise ReidError(f"{name} is not set, expected a folder.")
         self.settings = settings
         self._resume, self._allow_flag_changes = resume, allow_flag_changes

@@ -3,9 +3,9 @@
 import time
 
 import pytest
-from keras_reid.training.callbacks import Progress
 
 from keras_reid.keras2 import tf
+from keras_reid.training.progress import Progress
 from tests.training.test_trainer import PERSON_IDS, compiled, images
 
 
