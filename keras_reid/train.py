@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from keras_reid import command, options
-from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
+from keras_reid.data import IdentityBatches, describe, write_synthetic
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.findings import warnings_or_refusal
 from keras_reid.data.fingerprint import fingerprint
@@ -38,15 +38,19 @@ class TrainingData(NamedTuple):
 
     Attributes:
         catalog: all images.
-        images: those that train.
-        labels: what the sampler needs to know of them beside their people.
-        steps_per_epoch: of P * K images each.
+        batches: which of them train, and which of these meet at each step.
     """
 
     catalog: pd.DataFrame
-    images: pd.DataFrame
-    labels: dict
-    steps_per_epoch: int
+    batches: IdentityBatches
+
+    @property
+    def images(self) -> pd.DataFrame:
+        return self.batches.images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.batches.steps_per_epoch
 
 
 def train(flags: command.Flags) -> None:
@@ -135,14 +139,12 @@ def read_data(flags: command.Flags, cluster: Cluster) -> TrainingData:
     rules = {"images_per_identity": flags.images_per_identity, "missing_cameras": flags.missing_cameras}
     for line in warnings_or_refusal(check_catalog(catalog, **rules)):
         print(line)
-    images = catalog[catalog.split == "train"]
-    P, K = flags.identities_per_batch, flags.images_per_identity
-    labels = sampler_labels(flags.sampler, images)
-    batches_of = {"identities_per_batch": P, "images_per_identity": K, "dataset_ids": labels.get("dataset_ids")}
-    steps = steps_per_epoch(images.person_id, **batches_of)
+    sizes = command.given(flags, "identities_per_batch", "images_per_identity", "seed", "sampler")
+    batches = IdentityBatches(catalog[catalog.split == "train"], **sizes)
+    steps, P, K = batches.steps_per_epoch, flags.identities_per_batch, flags.images_per_identity
     total = steps * flags.epochs
     print(f"an epoch is {steps} steps of {P} x {K} images; {flags.epochs} epochs are {total} steps", flush=True)
-    return TrainingData(catalog, images, labels, steps)
+    return TrainingData(catalog, batches)
 
 
 def prepare_tensorflow(flags: command.Flags, cluster: Cluster):
@@ -221,16 +223,14 @@ def training_batches(flags: command.Flags, data: TrainingData, *, start_step: in
     from keras_reid.data.pipeline import training_dataset
 
     return training_dataset(
-        data.images.image_path,
-        data.images.person_id,
-        **command.given(flags, "identities_per_batch", "images_per_identity", "epochs", "seed"),
+        data.batches,
         image_size=(flags.image_height, flags.image_width),
+        epochs=flags.epochs,
         augmentation=pipeline_augmentation(flags),
         start_step=start_step,
         cache=cache,
         parts=team and team.parts(flags.identities_per_batch),
-        caches_beside=team.on_this_host if team else 1,
-        **data.labels,
+        processes_on_host=team.on_this_host if team else 1,
     )
 
 
