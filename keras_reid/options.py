@@ -14,6 +14,8 @@ from keras_reid.errors import ReidError
 from keras_reid.serving.formats import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.training.settings import Settings
 
+_RENAMED = {"views": "test_time_augmentation"}
+
 
 def train_flags() -> Flags:
     """Returns the flags of `keras_reid.train`: the settings of a run, and how a call treats the run that is there."""
@@ -27,7 +29,7 @@ def train_flags() -> Flags:
 
 def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
-    values = Flags()
+    values = Flags(renamed=_RENAMED)
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _strings(values, "dataset", ["market1501"], choices.DATASETS, "Dataset, or several, one for each --data_dir.")
     _strings(values, "data_dir", [], None, "Folder of the dataset (of csv the file); again for a cross-domain table.")
@@ -53,7 +55,7 @@ def evaluate_flags() -> Flags:
     _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
     _enum(values, "multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
     _enum(values, "tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
-    _define_views(values)
+    _test_time_augmentation(values)
     _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
     _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
     _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
@@ -75,7 +77,7 @@ def evaluate_flags() -> Flags:
 
 def export_flags() -> Flags:
     """Returns the flags of `keras_reid.export`."""
-    values = Flags()
+    values = Flags(renamed={"neighbours": "neighbors"})
     _string(values, "run_dir", None, "Folder of a trained run; its last.keras ships.")
     _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
     _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(choices.FORMATS)}.")
@@ -104,11 +106,11 @@ def export_flags() -> Flags:
 
 def embed_flags() -> Flags:
     """Returns the flags of `keras_reid.embed`."""
-    values = Flags()
+    values = Flags(renamed=_RENAMED)
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _string(values, "images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
     _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
-    _define_views(values)
+    _test_time_augmentation(values)
     _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
     _enum(values, "on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
     return values
@@ -116,9 +118,9 @@ def embed_flags() -> Flags:
 
 def compare_flags() -> Flags:
     """Returns the flags of `keras_reid.compare`, which takes two images beside them."""
-    values = Flags(takes_arguments=True)
+    values = Flags(takes_arguments=True, renamed=_RENAMED)
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _define_views(values)
+    _test_time_augmentation(values)
     return values
 
 
@@ -179,14 +181,9 @@ def reproduce_flags() -> Flags:
     return values
 
 
-def _define_views(values: Flags) -> None:
-    _enum(
-        values,
-        "views",
-        "none",
-        choices.TEST_TIME_AUGMENTATIONS,
-        "Views of each image whose embeddings are averaged: better, and slower.",
-    )
+def _test_time_augmentation(values: Flags) -> None:
+    text = "Views of each image whose embeddings are averaged: better, and slower."
+    _enum(values, "test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
 
 
 def _define_cameras(values: Flags) -> None:

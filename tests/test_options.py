@@ -1,5 +1,6 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -143,9 +144,84 @@ def test_the_choices_of_evaluate_are_those_of_the_library():
         "missing_cameras": MISSING_CAMERAS,
         "multi_query": POOLINGS,
         "tracklets": POOLINGS,
-        "views": VIEWS,
+        "test_time_augmentation": VIEWS,
     }.items():
         assert values[name].parser.enum_values == list(choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("images_per_identity=1, expected at least 2", "--images_per_identity=1, expected at least 2"),
+        ("margin='wide', or seed=3", "--margin='wide', or --seed=3"),
+        ("Check data_dir. Set run_dir to a new one", "Check --data_dir. Set --run_dir to a new one"),
+        ("'runs/seed=3' has no data_dir", "'runs/seed=3' has no --data_dir"),
+        ("'seed=3 epochs=4' holds data_dir's images", "'seed=3 epochs=4' holds --data_dir's images"),
+        (
+            "\"Anna's run_dir\" is Market-1501's, seed=3, the run's",
+            "\"Anna's run_dir\" is Market-1501's, --seed=3, the run's",
+        ),
+        (
+            "runs/seed=3/data_dir and data_dir/x and data_dir.csv",
+            "runs/seed=3/data_dir and data_dir/x and data_dir.csv",
+        ),
+        ("--seed=3 and --data_dir, my_seed=3, x.seed=3", "--seed=3 and --data_dir, my_seed=3, x.seed=3"),
+        ("the loss, the margin and image_size=(256, 128)", "the loss, the margin and image_size=(256, 128)"),
+    ],
+)
+def test_arguments_of_the_library_are_named_as_flags(text, shown):
+    assert command.name_flags(text, options.train_flags()) == shown
+
+
+def test_an_error_of_the_library_names_the_flag_and_one_of_the_machine_stays(capsys):
+    for error, line in {
+        ReidError("batch_size=0 for '/x/batch_size=0'"): "error: --batch_size=0 for '/x/batch_size=0'\n",
+        OSError("no file batch_size=0"): "error: no file batch_size=0\n",
+    }.items():
+
+        def main(flags, error=error):
+            raise error
+
+        assert command.run_command(main, options.evaluate_flags(), ["evaluate"]) == 1
+        assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize(
+    ("flags", "old", "new"),
+    [
+        (options.evaluate_flags, "views", "test_time_augmentation"),
+        (options.embed_flags, "views", "test_time_augmentation"),
+        (options.compare_flags, "views", "test_time_augmentation"),
+        (options.export_flags, "neighbours", "neighbors"),
+    ],
+)
+def test_the_old_name_of_a_flag_is_accepted_with_a_notice(flags, old, new, tmp_path, capsys):
+    value = "flip" if old == "views" else "3"
+    (tmp_path / "old.flags").write_text(f"--{old}={value}\n")
+    for given in ([f"--{old}={value}"], [f"--{old}", value], [f"-{old}={value}"], [f"--flagfile={tmp_path}/old.flags"]):
+        values = flags()
+        values(["command", *given])
+        assert str(values[new].value) == value
+        assert capsys.readouterr().err == f"notice: --{old} is now called --{new}.\n"
+    values = flags()
+    values(["command", f"--{new}={value}"])
+    assert capsys.readouterr().err == "" and old not in values
+
+
+def test_arguments_of_another_command_keep_their_names(capsys):
+    values = command.Flags(takes_arguments=True, renamed={"views": "looks"})
+    assert values(["command", "--", "--views=flip"])[1:] == ["--views=flip"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_a_command_turns_onednn_on_unless_the_user_has_set_it(before, after, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
+    seen = []
+    command.run_command(lambda flags: seen.append(os.environ["TF_ENABLE_ONEDNN_OPTS"]), command.Flags(), ["command"])
+    assert seen == [after]
 
 
 def test_what_one_call_asks_for_is_not_kept():
