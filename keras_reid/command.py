@@ -260,7 +260,10 @@ def _message(error: Exception, values: Flags) -> str | None:
 
 
 def _usage(main: Callable, values: Flags) -> str:
-    lines = [main.__globals__["__doc__"].strip(), "", "Flags (--flagfile=FILE reads them from a file):"]
+    text = main.__globals__["__doc__"].strip()
+    module = re.match(r"python -m keras_reid\.(\w+)", text)
+    also = f"keras-reid {module[1]} and python -m keras_reid.{module[1]} are the same command.\n" if module else ""
+    lines = [text, "", f"{also}Flags (--flagfile=FILE reads them from a file):"]
     for name in sorted(values):
         if name != "h":
             default = values[name].default

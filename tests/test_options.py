@@ -245,6 +245,7 @@ def test_help_lists_every_flag_and_ends_well(command, flags, capsys):
     assert command.main([command.__name__, "--help"]) == 0
     output = capsys.readouterr().out
     assert f"python -m {command.__name__}" in output
+    assert f"keras-reid {command.__name__.split('.')[-1]} " in output
     for name in flags():
         assert f"--{name} [" in output
 
