@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +15,12 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import interruptible
 
 _PACKAGE = Path(__file__).resolve().parent
-# The flags whose values are paths: `run.flags` keeps them absolute, so that it reads back from any folder.
-PATH_FLAGS = ("data_dir", "run_dir")
 # The flags that may be given several times. Where they are given again they replace those of a flagfile.
 REPEATED_FLAGS = ("dataset", "data_dir", "archive")
-# What one invocation asks for: a flagfile that kept it would ask again.
-_NOT_OF_THE_RUN = ("help", "h", "flagfile", "resume", "allow_flag_changes")
 
 
 class Flags(flags.FlagValues):
@@ -161,39 +155,6 @@ def given(values: Flags, *names: str) -> dict:
     return {name: values[name].value for name in names}
 
 
-def as_text(values: Flags, *, absolute_paths: bool = True) -> dict[str, str]:
-    """Returns every flag that describes the run as a flagfile keeps it, name -> value; paths absolute or as given.
-
-    The values of a flag that is given several times are lines; one --dataset stands for each --data_dir.
-    """
-    text = {}
-    for name in values:
-        value = values[name].value
-        if value is None or name in _NOT_OF_THE_RUN:
-            continue
-        if name == "dataset":
-            value = value * max(1, len(values["data_dir"].value)) if len(value) == 1 else value
-        is_path = name in PATH_FLAGS or (name == "backbone_weights" and os.path.exists(value))
-        if is_path and absolute_paths:
-            value = [absolute(path) for path in value] if isinstance(value, list) else absolute(value)
-        value = "\n".join(value) if isinstance(value, list) else value
-        text[name] = str(value).lower() if isinstance(value, bool) else str(value)
-    return text
-
-
-def as_command(module: str, values: Flags, defaults: Flags) -> str:
-    """Returns the command line that gives the same flags again: those that are not what they are by default.
-
-    Args:
-        module: that the command runs.
-        values: parsed.
-        defaults: the flags of the same command, as they are before anything is parsed.
-    """
-    text, usual = as_text(values, absolute_paths=False), as_text(defaults, absolute_paths=False)
-    given = [(name, line) for name in text if text[name] != usual.get(name) for line in text[name].split("\n")]
-    return " \\\n  ".join([f"python -m {module}", *(f"--{name}={shlex.quote(value)}" for name, value in given)])
-
-
 def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str] | None = None) -> int:
     """Parses the flags and runs a command.
 
@@ -267,5 +228,7 @@ def _usage(main: Callable, values: Flags) -> str:
     for name in sorted(values):
         if name != "h":
             default = values[name].default
-            lines.append(f"  --{name} [{'not set' if default is None else default}]\n      {values[name].help}")
+            lines.append(
+                f"  --{name} [{'not set' if default is None else default}]\n      {name_flags(values[name].help, values)}"
+            )
     return "\n".join(lines)

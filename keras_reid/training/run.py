@@ -108,17 +108,18 @@ class Run:
 
     def _check_step(self, folder: RunFolder, data: RunData, step: int) -> None:
         """Raises ReidError where the run cannot go on from a step; says from which it does."""
-        settings, total = self.settings, data.steps_per_epoch * self.settings.epochs
+        settings, steps_per_epoch = self.settings, data.batches.steps_per_epoch
+        total = steps_per_epoch * settings.epochs
         if step == 0 and (folder.last_model.exists() or self._resume == "required"):
             raise ReidError(f"{settings.run_dir!r} has no checkpoint to go on from: restore it, or set a new run_dir.")
         if step > total:
-            made = step // data.steps_per_epoch
+            made = step // steps_per_epoch
             raise ReidError(f"epochs={settings.epochs}, but the run has made {made} epochs: give at least as many.")
-        before = read_card(folder).get("steps_per_epoch", data.steps_per_epoch)
-        if step and before != data.steps_per_epoch and not self._allow_flag_changes:
+        before = read_card(folder).get("steps_per_epoch", steps_per_epoch)
+        if step and before != steps_per_epoch and not self._allow_flag_changes:
             raise ReidError(
-                f"an epoch of this run was {before} steps and is {data.steps_per_epoch} now: data_dir holds other "
-                "training images. Restore them, set a new run_dir, or go on all the same with allow_flag_changes."
+                f"an epoch of this run was {before} steps and is {steps_per_epoch} now: data_dir holds other training "
+                "images. Restore them, set a new run_dir, or go on all the same with allow_flag_changes."
             )
         if step:
             print(f"going on after step {step} of {total}", flush=True)
@@ -139,7 +140,7 @@ def _begin_card(folder: RunFolder, settings: Settings, data: RunData, step: int,
         "command": settings.as_command(),
         "flags": settings.as_text(absolute_paths=False),
         "seed": settings.seed,
-        "steps_per_epoch": data.steps_per_epoch,
+        "steps_per_epoch": data.batches.steps_per_epoch,
         "started_from": started_from.get(settings.backbone_weights, f"from {settings.backbone_weights}"),
         "licence_notes": license_notes(settings.dataset_name),
     }

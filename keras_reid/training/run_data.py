@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from keras_reid.data import describe, sampler_labels, steps_per_epoch, write_synthetic
+from keras_reid.data import IdentityBatches, describe, write_synthetic
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.findings import warnings_or_refusal
 from keras_reid.data.places import is_remote, list_folder
@@ -22,15 +22,11 @@ class RunData(NamedTuple):
 
     Attributes:
         catalog: all images.
-        images: those that train.
-        labels: what the sampler needs to know of them beside their people.
-        steps_per_epoch: of P * K images each.
+        batches: which of them train, and which of these meet at each step.
     """
 
     catalog: pd.DataFrame
-    images: pd.DataFrame
-    labels: dict
-    steps_per_epoch: int
+    batches: IdentityBatches
 
 
 def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData:
@@ -51,14 +47,12 @@ def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData
     print("\n".join(filter(None, lines)))
     for line in warnings_or_refusal(check_catalog(catalog, **settings.some("images_per_identity", "missing_cameras"))):
         print(line)
-    images = catalog[catalog.split == "train"]
-    P, K = settings.identities_per_batch, settings.images_per_identity
-    labels = sampler_labels(settings.sampler, images)
-    batches_of = {"identities_per_batch": P, "images_per_identity": K, "dataset_ids": labels.get("dataset_ids")}
-    steps = steps_per_epoch(images.person_id, **batches_of)
+    sizes = settings.some("identities_per_batch", "images_per_identity", "sampler", "seed")
+    batches = IdentityBatches(catalog[catalog.split == "train"], **sizes)
+    steps, P, K = batches.steps_per_epoch, settings.identities_per_batch, settings.images_per_identity
     total = f"{settings.epochs} epochs are {steps * settings.epochs} steps"
     print(f"an epoch is {steps} steps of {P} x {K} images; {total}", flush=True)
-    return RunData(catalog, images, labels, steps)
+    return RunData(catalog, batches)
 
 
 def _render_synthetic(settings: Settings, cluster: Cluster) -> None:

@@ -55,7 +55,7 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
         raise ReidError(
             f"freeze_backbone_epochs={settings.freeze_backbone_epochs}, expected at most epochs={settings.epochs}."
         )
-    length = {"epochs": settings.epochs, "steps_per_epoch": data.steps_per_epoch}
+    length = {"epochs": settings.epochs, "steps_per_epoch": data.batches.steps_per_epoch}
     decay = settings.some("warmup_epochs", "decay_epochs")
     schedule = build_schedule(settings.schedule, settings.learning_rate, **length, **decay)
     optimizer = build_optimizer(settings.optimizer, schedule, **length, **settings.some("weight_decay", "clip_norm"))
@@ -65,7 +65,7 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
     )
     trainer = TripletTrainer(
         embedder,
-        person_ids=data.images.person_id,
+        person_ids=data.batches.person_ids,
         augmentation=build_augmentation(
             **settings.some("color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
         ),
@@ -74,7 +74,7 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
     loss = build_loss(settings.loss, **settings.some("margin", "mining_scope"))
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     if settings.freeze_backbone_epochs:
-        trainer.freeze_backbone(settings.freeze_backbone_epochs * data.steps_per_epoch)
+        trainer.freeze_backbone(settings.freeze_backbone_epochs * data.batches.steps_per_epoch)
     if settings.optimizer == "tfa_swa":
         batches = training_batches(settings, data, cache="none").take(_STATISTICS_BATCHES)
         trainer.statistics_batches = batches.map(lambda images, person_ids: images)
@@ -91,13 +91,11 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
     return training_dataset(
-        data.images.image_path,
-        data.images.person_id,
-        **settings.some("identities_per_batch", "images_per_identity", "epochs", "seed", "image_size"),
+        data.batches,
+        **settings.some("image_size", "epochs"),
         augmentation=check_augmentation(settings),
         start_step=start_step,
         cache=cache or settings.cache,
         parts=team and team.parts(settings.identities_per_batch),
-        caches_beside=team.on_this_host if team else 1,
-        **data.labels,
+        processes_on_host=team.on_this_host if team else 1,
     )

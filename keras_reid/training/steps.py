@@ -67,7 +67,7 @@ class Steps:
 
     def make(self) -> None:
         """Trains from the restored step to the last one, and scores the last epoch; stops on a signal."""
-        settings, steps = self._settings, self._data.steps_per_epoch
+        settings, steps = self._settings, self._data.batches.steps_per_epoch
         total = steps * settings.epochs
         self._checkpoints.prune()  # what a kill kept from being removed
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
@@ -79,7 +79,7 @@ class Steps:
         sizes = {"total_steps": total, "steps_per_epoch": steps, "batch_size": batch_size}
         progress = Progress(first_step=self._first_step, **sizes, team=self.team)
         try:
-            histograms = EmbeddingHistograms(self._data.images, image_size=settings.image_size)
+            histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
             more = {"score": self._score_epoch, "histograms": histograms, "team": self.team}
             end = EpochEnd(self._folder, settings, self._checkpoints, progress, **more)
             end.set_model(self._trainer)
@@ -106,7 +106,7 @@ class Steps:
             if self._newest_score[0] != epoch:
                 end.score(epoch, self._trainer.shipped_embedder())
         except FILE_ERRORS as error:
-            raise_for_undecodable(list(self._data.images.image_path), error)
+            raise_for_undecodable(list(self._data.batches.images.image_path), error)
         except Interrupted:
             progress.close()
             if progress.step:
@@ -144,7 +144,7 @@ class Steps:
     def _callbacks(self, progress: Progress, end: EpochEnd) -> list[keras.callbacks.Callback]:
         settings, callbacks = self._settings, [self._doctor, progress, end]
         if settings.freeze_backbone_epochs:
-            callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * self._data.steps_per_epoch))
+            callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * self._data.batches.steps_per_epoch))
         if settings.profile_steps and self.team.is_chief:
             callbacks.append(ProfileSteps(self._folder.tensorboard, steps=settings.profile_steps))
         return callbacks
