@@ -227,8 +227,6 @@ def _usage(main: Callable, values: Flags) -> str:
     lines = [text, "", f"{also}Flags (--flagfile=FILE reads them from a file):"]
     for name in sorted(values):
         if name != "h":
-            default = values[name].default
-            lines.append(
-                f"  --{name} [{'not set' if default is None else default}]\n      {name_flags(values[name].help, values)}"
-            )
+            default, text = values[name].default, name_flags(values[name].help, values)
+            lines.append(f"  --{name} [{'not set' if default is None else default}]\n      {text}")
     return "\n".join(lines)

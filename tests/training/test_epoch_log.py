@@ -39,8 +39,7 @@ def test_the_best_epoch_is_the_first_of_equals(run, log):
 
 def test_what_lies_after_the_step_that_a_run_goes_on_from_is_forgotten(run, log):
     for epoch in (1, 2, 3):
-        log.record({"epoch": epoch, "step": 10 * epoch, "loss": epoch / 7})
-        log.record({"epoch": epoch, "step": 10 * epoch, "seconds": 1.5})
+        log.record({"epoch": epoch, "step": 10 * epoch, "loss": epoch / 7, "seconds": 1.5})
     log.forget_after(25)
     assert log.metrics().loss.tolist() == [1 / 7, 2 / 7]
     assert run.times.read_text().splitlines() == ["epoch,step,seconds", "1,10,1.5", "2,20,1.5"]
@@ -50,8 +49,7 @@ def test_a_run_whose_only_epoch_is_forgotten_goes_on(run, log):
     """Killed after the rows of the first epoch, before its checkpoint."""
     for _ in range(2):
         row = {"epoch": 1, "step": 10, "loss": 0.5}
-        log.record(row)
-        log.record({"epoch": 1, "step": 10, "seconds": 1.5})
+        log.record({**row, "seconds": 1.5})
         assert log.metrics().to_dict("records") == [row]
         log.forget_after(5)
         assert log.best_step() is None and log.last_row() == {} and log.times().empty

@@ -1,12 +1,12 @@
 """The progress line: whole lines, the time left, and what a killed process leaves."""
 
 import pytest
-from keras_reid.training.callbacks import Progress
 
 from keras_reid import TripletTrainer
 from keras_reid.files import remove_leftovers
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
+from keras_reid.training.progress import Progress
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 
