@@ -173,7 +173,6 @@ def build_trainer(flags: command.Flags, data: TrainingData):
     from keras_reid.losses import build_loss
     from keras_reid.models import build_embedder
     from keras_reid.training import TripletTrainer, build_augmentation, build_optimizer
-    from keras_reid.training.layer_rates import read_layer_learning_rates
     from keras_reid.training.schedules import build_schedule
 
     loss = build_loss(flags.loss, margin=flags.margin, mining_scope=flags.mining_scope)
@@ -191,7 +190,7 @@ def build_trainer(flags: command.Flags, data: TrainingData):
         embedder,
         person_ids=data.images.person_id,
         **command.given(flags, "identity_loss_weight", "label_smoothing", "center_loss_weight", "ema"),
-        layer_learning_rates=read_layer_learning_rates(flags.layer_learning_rates),
+        layer_learning_rates=flags.layer_learning_rates,
         sync_batch_norm=flags.sync_batch_norm,
         augmentation=build_augmentation(
             **command.given(flags, "color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
