@@ -1,8 +1,4 @@
-"""Commands: how one finds its flagfile, parses its flags, and ends with one line and an exit code on bad input.
-
-Each command has a `FlagValues` of its own: nothing is added to the global `absl.flags.FLAGS` of a host program, and an
-entry point may be imported as often as one likes.
-"""
+"""Commands: how one runs with its flags, and ends with one line and an exit code on bad input."""
 
 from __future__ import annotations
 
@@ -10,96 +6,14 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
 
 from keras_reid.errors import ReidError
+from keras_reid.flag_values import Flags
 from keras_reid.interrupts import interruptible
-
-_PACKAGE = Path(__file__).resolve().parent
-# The flags that may be given several times. Where they are given again they replace those of a flagfile.
-REPEATED_FLAGS = ("dataset", "data_dir", "archive")
-
-
-class Flags(flags.FlagValues):
-    """Flags of one command, whose `--flagfile` is looked up as given and then in `configs/`.
-
-    Attributes:
-        takes_arguments: whether the command takes anything but flags.
-        renamed: old name of a flag -> its name today; the old one is accepted, with a notice on stderr.
-        arguments: what stood on the command line besides flags, in order.
-    """
-
-    def __init__(self, *, takes_arguments: bool = False, renamed: Mapping[str, str] | None = None):
-        super().__init__()
-        # Past absl's own way of setting attributes, which knows flags alone.
-        self.__dict__.update(takes_arguments=takes_arguments, renamed=dict(renamed or {}), arguments=[])
-
-    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
-        path = find_flagfile(filename)
-        try:
-            lines = super()._get_flag_file_lines(str(path), parsed_file_stack)
-        except UnicodeDecodeError as error:
-            raise ReidError(f"{str(path)!r} is no flagfile: expected text, a --name=value on each line.") from error
-        lines = [_FromFile(line) for line in _latest(lines)]
-        for line in lines:
-            line.file = path
-        return lines
-
-    def read_flags_from_files(self, argv, force_gnu=True):
-        return self._by_todays_names(_latest(super().read_flags_from_files(argv, force_gnu)))
-
-    def _by_todays_names(self, arguments: Sequence[str]) -> list[str]:
-        """Returns the arguments with today's names of renamed flags; those behind `--` are another command's."""
-        end = arguments.index("--") if "--" in arguments else len(arguments)
-        old_name, noticed, result = re.compile(r"--?(\w+)(?==|$)"), set(), []
-        for argument in arguments[:end]:
-            old = (found := old_name.match(argument)) and found[1]
-            if old in self.renamed:
-                argument = f"--{self.renamed[old]}{argument[found.end() :]}"
-                if old not in noticed:
-                    print(f"notice: --{old} is now called --{self.renamed[old]}.", file=sys.stderr)
-                noticed.add(old)
-            result.append(argument)
-        return [*result, *arguments[end:]]
-
-
-class _FromFile(str):
-    """A line of a flagfile, which what is given beside the flagfile replaces, or in a later one.
-
-    Attributes:
-        file: the flagfile.
-    """
-
-
-def _latest(lines: Sequence[str]) -> list[str]:
-    """Returns arguments without those of a flagfile that are given again: absl would add repeated flags to them."""
-    kept = list(lines)
-    for name in REPEATED_FLAGS:
-        given = [line for line in kept if re.match(f"--?{name}(=|$)", line)]
-        files = [getattr(line, "file", None) for line in given]
-        latest = None if None in files else files[-1:] and files[-1]
-        replaced = {id(line) for line, file in zip(given, files) if file != latest}
-        kept = [line for line in kept if id(line) not in replaced]
-    return kept
-
-
-def find_flagfile(name: str) -> Path:
-    """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout.
-
-    Raises:
-        ReidError: there is none; names those that ship.
-    """
-    installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
-    # Beside an installed package `configs` could be anybody's.
-    folders = [installed] if installed.is_dir() else [checkout] if (_PACKAGE.parent / "setup.py").exists() else []
-    for path in (Path(name), *(folder / name for folder in folders)):
-        if path.is_file():
-            return path
-    shipped = sorted(path.name for folder in folders for path in folder.glob("*.flags"))
-    raise ReidError(f"no flagfile {name!r}, neither as given nor among those that ship: {', '.join(shipped)}.")
 
 
 def name_flags(text: str, values: Flags) -> str:
@@ -109,7 +23,7 @@ def name_flags(text: str, values: Flags) -> str:
     command has a flag of that name. What stands in quotes, or in a path, is left as it is.
     """
     names = sorted(values)
-    before = r"(?<![\w/.\-'\"`])"
+    before = r"(?<![\w/.,=\-'\"`])"  # `head` in `layer_learning_rates=stem=2,head=3` is no flag
     with_value = f"{before}(?:{'|'.join(names)})(?==)"
     word = f"{before}(?:{'|'.join(name for name in names if '_' in name) or '(?!)'})(?![\\w/=`-]|\\.\\w)"
     quoted = r"(?<!\w)'[^']*'(?!\w)|(?<!\w)\"[^\"]*\"(?!\w)"  # an apostrophe follows a letter and opens nothing
@@ -227,6 +141,12 @@ def _usage(main: Callable, values: Flags) -> str:
     lines = [text, "", f"{also}Flags (--flagfile=FILE reads them from a file):"]
     for name in sorted(values):
         if name != "h":
-            default, text = values[name].default, name_flags(values[name].help, values)
-            lines.append(f"  --{name} [{'not set' if default is None else default}]\n      {text}")
+            text = name_flags(values[name].help, values)
+            lines.append(f"  --{name} [{_shown(values[name].default)}]\n      {text}")
     return "\n".join(lines)
+
+
+def _shown(default) -> str:
+    if isinstance(default, (list, tuple, dict)):
+        return ",".join(map(str, default))
+    return "not set" if default is None else str(default)

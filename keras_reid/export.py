@@ -25,7 +25,7 @@ def export(flags: command.Flags) -> None:
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
-    formats = [name for name in flags.formats.split(",") if name]
+    formats = flags.formats
     check(flags, formats)
     held = run.read_flags()
     sets = data_sets(flags, held)

@@ -3,18 +3,65 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from absl import flags
 
 from keras_reid import choices
-from keras_reid.command import Flags
 from keras_reid.data.readers.sources import WITHDRAWN
 from keras_reid.errors import ReidError
+from keras_reid.flag_values import Flags, factors, names, numbers
 from keras_reid.serving.formats import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.training.settings import Settings
 
-_RENAMED = {"views": "test_time_augmentation"}
+
+class _Datasets(flags.EnumParser):
+    """Takes the names of datasets, and says so of one that was withdrawn."""
+
+    def parse(self, argument):
+        if argument.lower() in WITHDRAWN:
+            raise ValueError(WITHDRAWN[argument.lower()])
+        return super().parse(argument)
+
+
+def _datasets(values: Flags, of_data_dir: str) -> None:
+    text = "Dataset, or several, one for each --data_dir."
+    values.repeated("dataset", ["market1501"], text, _Datasets(list(choices.DATASETS)))
+    values.repeated("data_dir", [], of_data_dir)
+    _camera_pattern(values)
+
+
+def _camera_pattern(values: Flags) -> None:
+    text = "Of --dataset=folder: a regular expression with the camera in parentheses, such as 'c([0-9]+)_'."
+    values.string("camera_pattern", None, text)
+
+
+def _missing_cameras(values: Flags, default: str | None) -> None:
+    text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
+    values.choice("missing_cameras", default, choices.MISSING_CAMERAS, text)
+
+
+def _ignore(values: Flags) -> None:
+    text = "Gallery images of the query's person that do not count in scoring."
+    values.choice("ignore", "same_camera", choices.IGNORE, text)
+
+
+def _artifact(values: Flags) -> None:
+    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
+
+
+def _test_time_augmentation(values: Flags) -> None:
+    text = "Views of each image whose embeddings are averaged: better, and slower."
+    values.choice("test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
+
+
+def _batch_size(values: Flags) -> None:
+    values.integer("batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
+
+
+def _pipeline_augmentation(values: Flags) -> None:
+    values.number("random_flip", 0.5, "Probability of a left-right flip.")
+    values.integer("random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
+    values.number("random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
 
 
 def train_flags() -> Flags:
@@ -22,104 +69,89 @@ def train_flags() -> Flags:
     values = Flags()
     for field in dataclasses.fields(Settings):
         _setting(values, field)
-    _enum(values, "resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
-    _boolean(values, "allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
+    values.choice("resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
+    text = "Go on with a run although flags differ from those it began with."
+    values.boolean("allow_flag_changes", False, text)
     return values
 
 
 def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
-    values = Flags(renamed=_RENAMED)
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _strings(values, "dataset", ["market1501"], choices.DATASETS, "Dataset, or several, one for each --data_dir.")
-    _strings(values, "data_dir", [], None, "Folder of the dataset (of csv the file); again for a cross-domain table.")
-    _define_cameras(values)
-    _string(values, "query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
-    _string(values, "gallery_embeddings", None, "The same of the gallery.")
-    _enum(values, "metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
-    _enum(
-        values,
-        "ignore",
-        "same_camera",
-        choices.IGNORE,
-        "Gallery images of the query's person that do not count.",
-    )
+    values = Flags(renamed={"views": "test_time_augmentation"})
+    _artifact(values)
+    _datasets(values, "Folder of the dataset (of csv the file); again for a cross-domain table.")
+    values.string("query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
+    values.string("gallery_embeddings", None, "The same of the gallery.")
+    values.choice("metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
+    _ignore(values)
     _missing_cameras(values, "refuse")
-    _enum(
-        values,
-        "protocol",
-        "all_images",
-        choices.PROTOCOLS,
-        "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws.",
-    )
-    _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
-    _enum(values, "multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
-    _enum(values, "tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
+    text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
+    values.choice("protocol", "all_images", choices.PROTOCOLS, text)
+    values.integer("draws", 100, "Galleries that single_gallery_shot draws.", 1)
+    values.choice("multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
+    values.choice("tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
     _test_time_augmentation(values)
-    _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
-    _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
-    _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
-    _integer(values, "k1", 20, "Neighbors, in re-ranking.", 1)
-    _integer(values, "k2", 6, "Neighbors that are averaged, in re-ranking.", 1)
-    _float(values, "lambda_value", 0.3, "Share of the original distance, in re-ranking.", 0, 1)
-    _integer(values, "bootstrap", 2000, "Draws behind the 95 % intervals and the p-values; 0 is off.", 0)
-    _integer(values, "seed", 0, "Of all draws.", 0, 2**32 - 1)
-    _string(values, "against", None, "What --json wrote of another run on the same queries: compare with it.")
-    _float(values, "calibrate_fpr", None, "Write the threshold with this false positive rate into the artifact.", 0, 1)
-    _boolean(values, "verification", True, "Count pairs of one person and of two: ROC, equal error rate.")
-    _boolean(values, "breakdown", False, "Show the scores of each pair of cameras, and the people found worst.")
-    _string(values, "pictures", None, "Folder for pictures: CMC, ROC, distances.")
-    _string(values, "save_embeddings", None, "Folder for query.npz and gallery.npz.")
-    _integer(values, "batch_size", 64, "Images at once; no effect on the scores.", 1)
-    _string(values, "json", None, "File to write everything to.")
+    values.integer("expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
+    values.integer("ranks", 50, "Length of the CMC curve.", 1)
+    values.boolean("rerank", False, "Score after k-reciprocal re-ranking, too.")
+    values.integer("k1", 20, "Neighbors, in re-ranking.", 1)
+    values.integer("k2", 6, "Neighbors that are averaged, in re-ranking.", 1)
+    values.number("lambda_value", 0.3, "Share of the original distance, in re-ranking.", 0, 1)
+    values.integer("bootstrap", 2000, "Draws behind the 95 % intervals and the p-values; 0 is off.", 0)
+    values.integer("seed", 0, "Of all draws.", 0, 2**32 - 1)
+    values.string("against", None, "What --json wrote of another run on the same queries: compare with it.")
+    values.number("calibrate_fpr", None, "Write the threshold with this false positive rate into the artifact.", 0, 1)
+    values.boolean("verification", True, "Score genuine and impostor pairs: ROC, equal error rate.")
+    values.boolean("breakdown", False, "Show the scores of each pair of cameras, and the identities found worst.")
+    values.string("pictures", None, "Folder for pictures: CMC, ROC, distances.")
+    values.string("save_embeddings", None, "Folder for query.npz and gallery.npz.")
+    _batch_size(values)
+    values.string("json", None, "File to write everything to.")
     return values
 
 
 def export_flags() -> Flags:
     """Returns the flags of `keras_reid.export`."""
     values = Flags(renamed={"neighbours": "neighbors"})
-    _string(values, "run_dir", None, "Folder of a trained run; its last.keras ships.")
-    _string(values, "export_dir", None, "Where to; RUN_DIR/export by default.")
-    _string(values, "formats", ",".join(DEFAULT_FORMATS), f"What to write, by commas, of {', '.join(choices.FORMATS)}.")
-    _enum(values, "dataset", None, choices.DATASETS, "Dataset to score on; the run's own by default.")
-    _string(values, "data_dir", None, "Folder of the dataset (of csv the file); the run's own by default.")
-    _define_cameras(values)
+    values.string("run_dir", None, "Folder of a trained run; its last.keras ships.")
+    values.string("export_dir", None, "Where to; RUN_DIR/export by default.")
+    text = f"What to write, by commas, of {', '.join(choices.FORMATS)}."
+    values.by_commas("formats", list(DEFAULT_FORMATS), text, names)
+    values.choice("dataset", None, choices.DATASETS, "Dataset to score on; the run's own by default.")
+    values.string("data_dir", None, "Folder of the dataset (of csv the file); the run's own by default.")
+    _camera_pattern(values)
     _missing_cameras(values, None)
-    _float(
-        values,
-        "min_cosine",
-        None,
-        "Least cosine to the live model, of the worst image (of tflite_int8 the 1st percentile); by default "
-        f"{MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8.",
-        -1,
-        1,
+    text = (
+        "Least cosine similarity to the reference model, of the worst image (of tflite_int8 the 1st percentile); by "
+        f"default {MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8."
     )
-    _float(values, "max_map_drop", MAX_MAP_DROP, "Most points of mAP that a format may lose to the live model.", 0)
-    _integer(values, "parity_images", 0, "Score on people with about that many images, at least 1000; 0: on all.", 0)
-    _integer(values, "calibration_images", 200, "Training images that show int8 and int16 their ranges.", 1)
-    _float(values, "calibrate_fpr", None, "Calibrate the threshold with this false positive rate before writing.", 0, 1)
-    _string(values, "gallery", None, "Saved embeddings (.npz, .parquet, .csv) that the SavedModel's search searches.")
-    _integer(values, "neighbors", 10, "How many search finds.", 1)
-    _integer(values, "batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
+    values.number("min_cosine", None, text, -1, 1)
+    values.number("max_map_drop", MAX_MAP_DROP, "Most points of mAP that a format may lose to the reference model.", 0)
+    values.integer("parity_images", 0, "Score on people with about that many images, at least 1000; 0: on all.", 0)
+    values.integer("calibration_images", 200, "Training images that show int8 and int16 their ranges.", 1)
+    values.number("calibrate_fpr", None, "Calibrate the threshold with this false positive rate before writing.", 0, 1)
+    values.string("gallery", None, "Saved embeddings (.npz, .parquet, .csv) that the SavedModel's search searches.")
+    values.integer("neighbors", 10, "How many search finds.", 1)
+    _batch_size(values)
     return values
 
 
 def embed_flags() -> Flags:
     """Returns the flags of `keras_reid.embed`."""
-    values = Flags(renamed=_RENAMED)
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _string(values, "images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
-    _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
+    values = Flags(renamed={"views": "test_time_augmentation"})
+    _artifact(values)
+    values.string("images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
+    values.string("output", None, "File to write: .parquet, .npz or .csv.")
     _test_time_augmentation(values)
-    _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
-    _enum(values, "on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
+    values.integer("batch_size", 64, "Images at once; no effect on the embeddings.", 1)
+    values.choice("on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
     return values
 
 
 def compare_flags() -> Flags:
-    """Returns the flags of `keras_reid.compare`, which takes two images beside them."""
-    values = Flags(takes_arguments=True, renamed=_RENAMED)
-    _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
+    """Returns the flags of `keras_reid.compare`, which also takes two images."""
+    values = Flags(takes_arguments=True, renamed={"views": "test_time_augmentation"})
+    _artifact(values)
     _test_time_augmentation(values)
     return values
 
@@ -127,79 +159,49 @@ def compare_flags() -> Flags:
 def doctor_flags() -> Flags:
     """Returns the flags of `keras_reid.doctor`."""
     values = Flags()
-    _enum(values, "dataset", "market1501", choices.DATASETS, "Dataset.")
-    _string(values, "data_dir", None, "Folder of the dataset, unpacked.")
-    _integer(values, "images_per_identity", 4, "K, images of each identity in a training batch.", 2)
-    _enum(
-        values,
-        "ignore",
-        "same_camera",
-        choices.IGNORE,
-        "Gallery images of the query's person that the evaluation will not count.",
-    )
-    _enum(
-        values,
-        "missing_cameras",
-        "refuse",
-        choices.MISSING_CAMERAS,
-        "What a missing camera id will mean there: an error, a camera of its own, or an image that does not count.",
-    )
-    _string(values, "json", None, "File to write everything to: every count, every finding with all its names.")
-    _string(values, "pictures", None, "Folder for pictures: an augmented training batch, people across cameras.")
-    _integer(values, "identities_per_batch", 18, "P, identities in the batch that is drawn.", 2)
-    _integer(values, "image_height", 256, "Pixels of training; for the pictures, as all below.", 1)
-    _integer(values, "image_width", 128, "Pixels.", 1)
-    _float(values, "random_flip", 0.5, "Probability of a left-right flip.")
-    _integer(values, "random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
-    _float(values, "random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
-    _integer(values, "seed", 0, "Of batch and augmentation.", 0, 2**32 - 1)
+    values.choice("dataset", "market1501", choices.DATASETS, "Dataset.")
+    values.string("data_dir", None, "Folder of the dataset, unpacked.")
+    values.integer("images_per_identity", 4, "K, images of each identity in a training batch.", 2)
+    _ignore(values)
+    _missing_cameras(values, "refuse")
+    values.string("json", None, "File to write everything to: every count, every finding with all its names.")
+    values.string("pictures", None, "Folder for pictures: an augmented training batch, people across cameras.")
+    values.integer("identities_per_batch", 18, "P, identities in the batch that is drawn.", 2)
+    values.integer("image_height", 256, "Pixels of training; for the pictures, as all below.", 1)
+    values.integer("image_width", 128, "Pixels.", 1)
+    _pipeline_augmentation(values)
+    values.integer("seed", 0, "Of batch and augmentation.", 0, 2**32 - 1)
     return values
 
 
 def prepare_flags() -> Flags:
-    """Returns the flags of `keras_reid.prepare`, which takes a name beside them."""
+    """Returns the flags of `keras_reid.prepare`, which also takes a name."""
     values = Flags(takes_arguments=True)
-    _strings(values, "archive", [], None, "The downloaded .zip, .tar or .tar.gz; given again where there are several.")
-    _string(values, "data_dir", None, "Folder to unpack into: a new or an empty one.")
+    values.repeated("archive", [], "The downloaded .zip, .tar or .tar.gz; given again where there are several.")
+    values.string("data_dir", None, "Folder to unpack into: a new or an empty one.")
     return values
 
 
 def reproduce_flags() -> Flags:
-    """Returns the flags of `keras_reid.reproduce`, which takes a run folder beside them."""
+    """Returns the flags of `keras_reid.reproduce`, which also takes a run folder."""
     values = Flags(takes_arguments=True)
-    _strings(values, "data_dir", [], None, "Where the run's dataset lies now; again for each of several.")
-    _float(
-        values,
+    values.repeated("data_dir", [], "Where the run's dataset lies now; again for each of several.")
+    values.number(
         "tolerance",
         0.1,
         "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
         "Market-1501's; in a small set one query may be more.",
         0,
     )
-    _integer(values, "batch_size", 64, "Images at once; no effect on the scores.", 1)
-    _string(values, "json", None, "File to write the comparison to.")
+    _batch_size(values)
+    values.string("json", None, "File to write the comparison to.")
     return values
 
 
-def _test_time_augmentation(values: Flags) -> None:
-    text = "Views of each image whose embeddings are averaged: better, and slower."
-    _enum(values, "test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
-
-
-def _define_cameras(values: Flags) -> None:
-    text = "Of --dataset=folder: a regular expression with the camera in parentheses, such as 'c([0-9]+)_'."
-    _string(values, "camera_pattern", None, text)
-
-
-def _missing_cameras(values: Flags, default: str | None) -> None:
-    text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
-    _enum(values, "missing_cameras", default, choices.MISSING_CAMERAS, text)
-
-
 def launch_flags() -> Flags:
-    """Returns the flags of `keras_reid.launch`, which takes those of `keras_reid.train` behind them."""
+    """Returns the flags of `keras_reid.launch`, which takes those of `keras_reid.train` behind `--`."""
     values = Flags(takes_arguments=True)
-    _integer(values, "workers", 2, "Processes on this machine, each with its share of the GPUs where there are any.", 1)
+    values.integer("workers", 2, "Processes on this machine, each with its share of the GPUs where there are any.", 1)
     return values
 
 
@@ -226,57 +228,19 @@ def _setting(values: Flags, field: dataclasses.Field) -> None:
     """Defines the flag of a setting of a training run."""
     text, allowed, least, most = (field.metadata[name] for name in ("help", "choices", "least", "most"))
     name, default = field.name, getattr(Settings(), field.name)
-    if name in ("dataset", "data_dir"):
-        _strings(values, name, list(default), allowed, text)
+    if name == "dataset":
+        values.repeated(name, default, text, _Datasets(list(allowed)))
+    elif name == "data_dir":
+        values.repeated(name, default, text)
     elif name in ("decay_epochs", "layer_learning_rates"):
-        _string(values, name, "", text)
+        values.by_commas(name, default, text, numbers if name == "decay_epochs" else factors)
     elif allowed:
-        _enum(values, name, str(default), [str(choice) for choice in allowed], text)
+        values.choice(name, str(default), [str(choice) for choice in allowed], text)
     elif isinstance(default, bool):
-        _boolean(values, name, default, text)
+        values.boolean(name, default, text)
     elif isinstance(default, int):
-        _integer(values, name, default, text, least, most)
+        values.integer(name, default, text, least, most)
     elif isinstance(default, float) and name != "margin":
-        _float(values, name, default, text, least, most)
+        values.number(name, default, text, least, most)
     else:
-        _string(values, name, default if default is None else str(default), text)
-
-
-def _string(values: Flags, name: str, default, text: str) -> None:
-    flags.DEFINE_string(name, default, text, flag_values=values)
-
-
-class _Names(flags.EnumParser):
-    """Takes the names of datasets, and says so of one that was withdrawn."""
-
-    def parse(self, argument):
-        if argument.lower() in WITHDRAWN:
-            raise ValueError(WITHDRAWN[argument.lower()])
-        return super().parse(argument)
-
-
-def _strings(values: Flags, name: str, default: list, choices: Sequence[str] | None, text: str) -> None:
-    if choices:
-        flags.DEFINE_multi(_Names(list(choices)), flags.ArgumentSerializer(), name, default, text, flag_values=values)
-    else:
-        flags.DEFINE_multi_string(name, default, text, flag_values=values)
-
-
-def _integer(
-    values: Flags, name: str, default: int, text: str, lower: int | None = None, upper: int | None = None
-) -> None:
-    flags.DEFINE_integer(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
-
-
-def _float(
-    values: Flags, name: str, default: float | None, text: str, lower: float | None = None, upper: float | None = None
-) -> None:
-    flags.DEFINE_float(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=values)
-
-
-def _boolean(values: Flags, name: str, default: bool, text: str) -> None:
-    flags.DEFINE_boolean(name, default, text, flag_values=values)
-
-
-def _enum(values: Flags, name: str, default, choices: Sequence[str], text: str) -> None:
-    flags.DEFINE_enum(name, default, list(choices), text, flag_values=values)
+        values.string(name, default if default is None else str(default), text)

@@ -60,10 +60,12 @@ class Settings:
         of=choices.MISSING_CAMERAS,
     )
     train_images: int = _setting(0, "Train on that many images, drawn by seed; 0 is all. The patent: 7000.", least=0)
-    train_identities: int = _setting(0, "Train on that many people, drawn by seed; 0 is all.", least=0)
-    synthetic_identities: int = _setting(300, "People of a synthetic set that is rendered: half train.", least=4)
-    synthetic_cameras: int = _setting(5, "Cameras of a synthetic set that is rendered.", least=2)
-    synthetic_images_per_camera: int = _setting(3, "Images of a person by a camera, when rendered.", least=2)
+    train_identities: int = _setting(0, "Train on that many identities, drawn by seed; 0 is all.", least=0)
+    synthetic_identities: int = _setting(
+        300, "Identities of a synthetic dataset that is rendered: half train.", least=4
+    )
+    synthetic_cameras: int = _setting(5, "Cameras of a synthetic dataset that is rendered.", least=2)
+    synthetic_images_per_camera: int = _setting(3, "Images of an identity by a camera, when rendered.", least=2)
     run_dir: str | None = _setting(None, "Folder of the run; the same flags go on where it stopped.")
     epochs: int = _setting(150, "Epochs, each of N // (P * K) steps for N training images.", least=1, most=10**6)
     identities_per_batch: int = _setting(18, "P, identities in a batch.")

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from keras_reid.addons import copy_average, has_average, keeps_average
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.models import rebuild_in_float32
-from keras_reid.training.averages import WeightAverage, copy_optimizer_average, fit_statistics
+from keras_reid.training.averages import WeightAverage, fit_statistics
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 from keras_reid.training.input_wait import with_timed_batches
 from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
-from keras_reid.training.optimizers import (
-    create_state,
-    current_learning_rate,
-    has_average,
-    inner_optimizer,
-    keeps_average,
-)
+from keras_reid.training.optimizers import create_state, current_learning_rate, inner_optimizer
 
 NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
 # Order and names of what a step reports, beside the learning rate and what the weighted terms add.
@@ -158,7 +153,7 @@ class TripletTrainer(keras.Model):
             optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
         if self._factors:
             check_scalable(optimizer, "layer_learning_rates", legacy=True)
-        if keeps_average(optimizer):
+        if keeps_average(inner_optimizer(optimizer)):
             self._check_average(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
@@ -247,8 +242,9 @@ class TripletTrainer(keras.Model):
         self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)
-        if has_average(self.optimizer):
-            copy_optimizer_average(inner_optimizer(self.optimizer), self.embedder, self._shipped)
+        optimizer = inner_optimizer(self.optimizer)
+        if has_average(optimizer):
+            copy_average(optimizer, self.embedder, self._shipped)
             if self.statistics_batches is None:
                 raise ReidError("SWA's averaged weights need statistics of their own: set trainer.statistics_batches.")
             fit_statistics(self._shipped, self.statistics_batches)
