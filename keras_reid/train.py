@@ -19,6 +19,7 @@ from keras_reid import command, options
 from keras_reid.data import IdentityBatches, describe, write_synthetic
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.findings import warnings_or_refusal
+from keras_reid.data.counted import missing_cameras_line
 from keras_reid.data.fingerprint import fingerprint
 from keras_reid.data.places import is_remote, list_folder
 from keras_reid.data.readers.sources import license_notes
@@ -135,10 +136,11 @@ def read_data(flags: command.Flags, cluster: Cluster) -> TrainingData:
     render_synthetic(sets, flags, cluster)
     catalog = read_training_sets(sets, camera_pattern=flags.camera_pattern)
     catalog = take_part(catalog, identities=flags.train_identities, images=flags.train_images, seed=flags.seed)
-    print("\n".join(filter(None, [describe(catalog), describe_sets(catalog), about_cameras(catalog, flags)])))
+    cameras = command.name_flags(missing_cameras_line(catalog, flags.missing_cameras), flags)
+    print("\n".join(filter(None, [describe(catalog), describe_sets(catalog), cameras])))
     rules = {"images_per_identity": flags.images_per_identity, "missing_cameras": flags.missing_cameras}
     for line in warnings_or_refusal(check_catalog(catalog, **rules)):
-        print(line)
+        print(command.name_flags(line, flags))
     sizes = command.given(flags, "identities_per_batch", "images_per_identity", "seed", "sampler")
     batches = IdentityBatches(catalog[catalog.split == "train"], **sizes)
     steps, P, K = batches.steps_per_epoch, flags.identities_per_batch, flags.images_per_identity
@@ -339,27 +341,6 @@ def wait_for_folder(folder: str, seconds: float = 600) -> None:
         if time.monotonic() > end:
             raise ReidError(f"no dataset at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
         time.sleep(0.2)
-
-
-def about_cameras(catalog: pd.DataFrame, flags: command.Flags) -> str:
-    """Returns what is done about camera ids that are missing in query and gallery; ReidError for "refuse"."""
-    scored = catalog[catalog.split.isin(["query", "gallery"])]
-    missing = int(scored.camera_id.isna().sum())
-    if not missing:
-        return ""
-    if flags.missing_cameras == "refuse":
-        raise ReidError(
-            f"{missing} of {len(scored)} query and gallery images have no camera id: give them, or say what a missing "
-            "one means in scoring by --missing_cameras=distinct or leave_out."
-        )
-    means = {
-        "distinct": "each counts as a camera of its own: images of one camera count as matches, which is easier",
-        "leave_out": "they do not count",
-    }
-    return (
-        f"{missing} of {len(scored)} query and gallery images have no camera id; in scoring "
-        f"{means[flags.missing_cameras]} (--missing_cameras={flags.missing_cameras})"
-    )
 
 
 def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame, *, missing_cameras: str) -> None:
