@@ -233,7 +233,8 @@ def _setting(values: Flags, field: dataclasses.Field) -> None:
     elif name == "data_dir":
         values.repeated(name, default, text)
     elif name in ("decay_epochs", "layer_learning_rates"):
-        values.by_commas(name, default, text, numbers if name == "decay_epochs" else factors)
+        read = numbers if name == "decay_epochs" else factors
+        values.by_commas(name, read(""), text, read)
     elif allowed:
         values.choice(name, str(default), [str(choice) for choice in allowed], text)
     elif isinstance(default, bool):

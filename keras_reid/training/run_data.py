@@ -10,6 +10,7 @@ import pandas as pd
 from keras_reid.data import IdentityBatches, describe, write_synthetic
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.findings import warnings_or_refusal
+from keras_reid.data.counted import missing_cameras_line
 from keras_reid.data.places import is_remote, list_folder
 from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
 from keras_reid.errors import ReidError
@@ -43,7 +44,7 @@ def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData
     catalog = read_training_sets(settings.datasets, camera_pattern=settings.camera_pattern)
     part = {"identities": settings.train_identities, "images": settings.train_images}
     catalog = take_part(catalog, **part, seed=settings.seed)
-    lines = [describe(catalog), describe_sets(catalog), _about_cameras(catalog, settings.missing_cameras)]
+    lines = [describe(catalog), describe_sets(catalog), missing_cameras_line(catalog, settings.missing_cameras)]
     print("\n".join(filter(None, lines)))
     for line in warnings_or_refusal(check_catalog(catalog, **settings.some("images_per_identity", "missing_cameras"))):
         print(line)
@@ -80,24 +81,3 @@ def _wait_for_folder(folder: str, seconds: float = 600) -> None:
         if time.monotonic() > end:
             raise ReidError(f"no dataset at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
         time.sleep(0.2)
-
-
-def _about_cameras(catalog: pd.DataFrame, missing_cameras: str) -> str:
-    """Returns what is done about camera ids that are missing in query and gallery; ReidError for "refuse"."""
-    scored = catalog[catalog.split.isin(["query", "gallery"])]
-    missing = int(scored.camera_id.isna().sum())
-    if not missing:
-        return ""
-    if missing_cameras == "refuse":
-        raise ReidError(
-            f"{missing} of {len(scored)} query and gallery images have no camera id: give them, or say what a missing "
-            "one means in scoring by missing_cameras=distinct or leave_out."
-        )
-    means = {
-        "distinct": "each counts as a camera of its own: images of one camera count as matches, which is easier",
-        "leave_out": "they do not count",
-    }
-    return (
-        f"{missing} of {len(scored)} query and gallery images have no camera id; in scoring "
-        f"{means[missing_cameras]} (missing_cameras={missing_cameras})"
-    )
