@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.metadata import METRICS
+from keras_reid.choices import METRICS
 from keras_reid.data.tables import plain_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
