@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from absl import flags
 
 from keras_reid import choices
+from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.command import Flags
 from keras_reid.data.readers.sources import WITHDRAWN
 from keras_reid.errors import ReidError
-from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 
 
 def train_flags() -> Flags:
@@ -175,7 +175,7 @@ def evaluate_flags() -> Flags:
     _integer(values, "draws", 100, "Galleries that single_gallery_shot draws.", 1)
     _enum(values, "multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
     _enum(values, "tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
-    _define_views(values)
+    _define_augmentation(values, "views")
     _integer(values, "expand_queries", 0, "Average each query with that many nearest gallery embeddings; 0 is off.", 0)
     _integer(values, "ranks", 50, "Length of the CMC curve.", 1)
     _boolean(values, "rerank", False, "Score after k-reciprocal re-ranking, too.")
@@ -230,7 +230,7 @@ def embed_flags() -> Flags:
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
     _string(values, "images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
     _string(values, "output", None, "File to write: .parquet, .npz or .csv.")
-    _define_views(values)
+    _define_augmentation(values)
     _integer(values, "batch_size", 64, "Images at once; no effect on the embeddings.", 1)
     _enum(values, "on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
     return values
@@ -240,7 +240,7 @@ def compare_flags() -> Flags:
     """Returns the flags of `keras_reid.compare`, which takes two images beside them."""
     values = Flags(takes_arguments=True)
     _string(values, "artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
-    _define_views(values)
+    _define_augmentation(values)
     return values
 
 
@@ -301,13 +301,13 @@ def reproduce_flags() -> Flags:
     return values
 
 
-def _define_views(values: Flags) -> None:
+def _define_augmentation(values: Flags, name: str = "test_time_augmentation") -> None:
     _enum(
         values,
-        "views",
+        name,
         "none",
         choices.TEST_TIME_AUGMENTATIONS,
-        "Views of each image whose embeddings are averaged: better, and slower.",
+        "Variants of each image whose embeddings are averaged: better, and slower.",
     )
 
 

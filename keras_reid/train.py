@@ -364,11 +364,12 @@ def about_cameras(catalog: pd.DataFrame, flags: command.Flags) -> str:
 
 def score_baselines(run: RunFolder, evaluation, catalog: pd.DataFrame, *, missing_cameras: str) -> None:
     """Scores the network as it is before training, and the mean color of an image."""
-    from keras_reid.evaluation import evaluate_artifact, mean_color_artifact
+    from keras_reid.evaluation import mean_color_artifact
+    from keras_reid.evaluation.score import score
 
     print("scoring the baselines: untrained network, mean color", flush=True)
     evaluation.evaluate()
-    mean_color = evaluate_artifact(mean_color_artifact(), catalog, missing_cameras=missing_cameras)
+    mean_color = score(mean_color_artifact(), catalog, missing_cameras=missing_cameras).result
     scores = {"untrained": evaluation.result.to_dict(), "mean colour": mean_color.to_dict()}
     run.record_evaluation({"baselines": scores})
 
@@ -422,7 +423,7 @@ def finish(run: RunFolder, flags: command.Flags, embedder, evaluation, catalog: 
     dataset = "+".join(dict.fromkeys(flags.dataset))
     metadata = describe_embedder(embedder, dataset=dataset, scores=live)
     save_keras(embedder, run.last_model, metadata=metadata)
-    options_ = {"metadata": metadata, "catalog": catalog, "live": evaluation}
+    options_ = {"metadata": metadata, "catalog": catalog, "reference": evaluation.score}
     paths, parities = ship(embedder, run.export, formats=DEFAULT_FORMATS, **options_)
     exports = {name: os.path.relpath(path, run.path) for name, path in paths.items()}
     scores = {name: parity["scores"] for name, parity in parities.items()}

@@ -129,8 +129,7 @@ def test_the_choices_are_those_of_the_library():
 
 
 def test_the_choices_of_evaluate_are_those_of_the_library():
-    from keras_reid.artifacts.metadata import METRICS
-    from keras_reid.artifacts.views import VIEWS
+    from keras_reid.choices import METRICS, TEST_TIME_AUGMENTATIONS
     from keras_reid.data.readers.by_name import READERS
     from keras_reid.evaluation.inputs import IGNORE_RULES, MISSING_CAMERAS
     from keras_reid.evaluation.pooling import POOLINGS
@@ -143,7 +142,7 @@ def test_the_choices_of_evaluate_are_those_of_the_library():
         "missing_cameras": MISSING_CAMERAS,
         "multi_query": POOLINGS,
         "tracklets": POOLINGS,
-        "views": VIEWS,
+        "views": TEST_TIME_AUGMENTATIONS,
     }.items():
         assert values[name].parser.enum_values == list(choices)
 

@@ -108,7 +108,7 @@ def unreadable(path: Path, kind: str, error: Exception) -> ReidError:
 
 
 def first_line(error: Exception) -> str:
-    """Returns the first line of an error's text, of which some readers and converters write hundreds."""
+    """Returns the first line of an error's text: some readers and converters write hundreds."""
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 

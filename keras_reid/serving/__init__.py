@@ -1,4 +1,4 @@
-"""What ships: the embedder as SavedModel, TFLite, `.keras` and ONNX, compared with the live model before it counts."""
+"""Shipping: an embedder is written in several formats, and each is compared with the reference model."""
 
 from keras_reid._lazy import lazy_attributes
 
@@ -6,6 +6,8 @@ __all__ = [
     "DEFAULT_FORMATS",
     "FORMATS",
     "Gallery",
+    "Search",
+    "ShippingOptions",
     "check_formats",
     "read_gallery",
     "scored_images",
@@ -19,6 +21,8 @@ __getattr__, __dir__ = lazy_attributes(
         "DEFAULT_FORMATS": "..artifacts.formats.table",
         "FORMATS": "..artifacts.formats.table",
         "Gallery": "..artifacts.formats.search",
+        "Search": ".shipping",
+        "ShippingOptions": ".shipping",
         "check_formats": "..artifacts.formats.table",
         "read_gallery": "..artifacts.formats.search",
         "scored_images": ".parity",

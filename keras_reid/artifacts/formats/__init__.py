@@ -1,1 +1,1 @@
-"""Formats: one module for each kind of file that ships, with how it is written, loaded and described; `table` lists them."""
+"""Formats: a module for each kind of file that ships, which writes it, loads it and changes its `reid.json`."""
