@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_reid import command, options
+from keras_reid.artifacts.formats.table import check_formats
 from keras_reid.data import read_dataset
 from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
-from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
 
 

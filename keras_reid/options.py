@@ -7,10 +7,10 @@ import dataclasses
 from absl import flags
 
 from keras_reid import choices
+from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.data.readers.sources import WITHDRAWN
 from keras_reid.errors import ReidError
 from keras_reid.flag_values import Flags, factors, names, numbers
-from keras_reid.serving.formats import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.training.settings import Settings
 
 
