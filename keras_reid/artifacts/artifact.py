@@ -18,7 +18,6 @@ from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.models import load_keras, read_metadata
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "embedding"
@@ -133,6 +132,8 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
 
 
 def _open_keras(path: Path) -> Artifact:
+    from keras_reid.models import load_keras, read_metadata  # need Keras 2, which the rest of this module does not
+
     embedder, metadata = load_keras(path), read_metadata(path)
     return artifact_of(embedder, metadata and reid_json.checked(metadata, path), name=str(path), kind="keras")
 
