@@ -20,6 +20,7 @@ from keras_reid import choices, options  # noqa: E402
 
 COMMANDS = ("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch")
 PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "training", "serving")
+_NAME = "{ .name }"  # the class of docs/site.css that keeps a name in one piece
 # Pages of the site that stand elsewhere in the repository.
 _ELSEWHERE = {"README.md": "index.md", "export/README.md": "kit.md", "CHANGELOG.md": "changelog.md"}
 
@@ -87,7 +88,7 @@ def flags_table(command: str) -> str:
     for name in values:
         if name not in ("help", "h", "flagfile", "undefok"):
             cells = map(_cell, (_values(values[name]), _default(values[name]), _meaning(values[name].help)))
-            rows.append(f"| `--{name}` | {' | '.join(cells)} |")
+            rows.append(f"| `--{name}`{_NAME} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -131,11 +132,11 @@ def losses_table() -> str:
     for name in choices.LOSSES:
         if name in classes:
             function = re.sub(r"(?<!^)(?=[A-Z])", "_", classes[name]).lower()
-            what = f"`{classes[name]}`, `{function}`"
+            what = f"`{classes[name]}`{_NAME}, `{function}`{_NAME}"
             meaning = _cell(_sentences(functions[function]))
         else:
             what, meaning = "", f"tensorflow-addons' `{_dictionary('ADDONS_LOSSES').get(name, name)}`, as a baseline"
-        rows.append(f"| `{name}` | {what} | {meaning} |")
+        rows.append(f"| `{name}`{_NAME} | {what} | {meaning} |")
     return "\n".join(rows)
 
 
