@@ -49,10 +49,13 @@ def test_every_loss_stands_in_the_table_with_what_it_computes(hooks):
     assert all(len(row.split(" | ")[2]) > 20 for row in rows)
 
 
-def test_every_flagfile_that_ships_is_shown(hooks):
+def test_every_flagfile_that_ships_is_shown_and_says_what_to_expect(hooks):
     page = hooks.recipes()
     for path in (ROOT / "configs").glob("*.flags"):
-        assert path.read_text().strip() in page
+        text = path.read_text()
+        assert text.strip() in page
+        header = text.split("\n--")[0]
+        assert all(f"{word}:" in header.lower() for word in ("source", "command", "cost", "result")), path.name
 
 
 def test_the_reference_shows_every_public_function_and_class(hooks):
