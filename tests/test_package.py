@@ -30,12 +30,20 @@ def installed(tmp_path_factory) -> Path:
 
 def test_only_keras_reid_is_installed_with_its_configs(installed):
     names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert names == {"keras_reid"}
+    assert names == {"keras_reid", "bin"}  # bin/keras-reid
     shipped = {path.name for path in (installed / "keras_reid" / "configs").iterdir()}
     assert shipped == {path.name for path in (ROOT / "configs").glob("*.flags")}
     assert (installed / "keras_reid" / "py.typed").exists()
     modules = {path.relative_to(ROOT) for path in (ROOT / "keras_reid").rglob("*.py")}
     assert modules == {path.relative_to(installed) for path in (installed / "keras_reid").rglob("*.py")}
+
+
+def test_the_console_command_is_installed(installed, tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [str(installed / "bin" / "keras-reid"), "train", "--flagfile=no_such.flags"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: no flagfile 'no_such.flags'") and run.stderr.count("\n") == 1
 
 
 def test_the_main_job_finds_its_flagfile_from_any_folder_after_installation(installed, tmp_path):
