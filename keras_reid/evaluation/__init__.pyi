@@ -1,0 +1,17 @@
+from .callback import RetrievalEvaluation as RetrievalEvaluation
+from .embedded import Embedded as Embedded
+from .pooling import pool_embeddings as pool_embeddings
+from .ranking import evaluate_distances as evaluate_distances
+from .ranking import evaluate_retrieval as evaluate_retrieval
+from .reranking import expand_queries as expand_queries
+from .reranking import rerank as rerank
+from .results import RetrievalResult as RetrievalResult
+from .scoring import embed_catalog as embed_catalog
+from .scoring import evaluate_artifact as evaluate_artifact
+from .scoring import mean_color_artifact as mean_color_artifact
+from .single_shot import evaluate_single_gallery_shot as evaluate_single_gallery_shot
+from .tables import scores_table as scores_table
+from .uncertainty import confidence_intervals as confidence_intervals
+from .uncertainty import paired_differences as paired_differences
+from .verification import VerificationResult as VerificationResult
+from .verification import verify as verify

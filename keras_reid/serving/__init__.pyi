@@ -1,0 +1,12 @@
+from .formats import DEFAULT_FORMATS as DEFAULT_FORMATS
+from .formats import FORMATS as FORMATS
+from .formats import check_formats as check_formats
+from .gallery import Gallery as Gallery
+from .gallery import read_gallery as read_gallery
+from .onnx import export_onnx as export_onnx
+from .parity import scored_images as scored_images
+from .parity import some_people as some_people
+from .savedmodel import export_savedmodel as export_savedmodel
+from .savedmodel import write_savedmodel as write_savedmodel
+from .shipping import ship as ship
+from .tflite import export_tflite as export_tflite
