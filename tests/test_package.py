@@ -1,5 +1,6 @@
 """The package as others get it: what is installed, and that the README's code runs."""
 
+import ast
 import os
 import re
 import shutil
@@ -81,3 +82,32 @@ def test_the_python_of_the_pages_runs(page, number, finished_run, synthetic_dir,
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout or (tmp_path / "embedder.keras").exists()
+
+
+POSIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix", "syslog"}
+WINDOWS_SIGNALS = {"SIGABRT", "SIGBREAK", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTERM"}
+
+
+def run_at_import(tree: ast.AST):
+    """Yields the nodes of a module that run when it is imported: not the bodies of functions."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            yield from run_at_import(node)
+
+
+def needs_posix(source: str) -> list[str]:
+    found = []
+    for node in run_at_import(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        found += [name for name in names if name in POSIX_ONLY]
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "signal":
+            found += [node.attr] if node.attr.startswith("SIG") and node.attr not in WINDOWS_SIGNALS else []
+    return found
+
+
+def test_nothing_fails_at_import_on_windows():
+    assert needs_posix("import os, fcntl\nX = signal.SIGKILL\ndef f():\n    import pwd") == ["fcntl", "SIGKILL"]
+    paths = sorted((ROOT / "keras_reid").rglob("*.py"))
+    assert {path.name: needs for path in paths if (needs := needs_posix(path.read_text(encoding="utf-8")))} == {}
