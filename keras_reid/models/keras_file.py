@@ -1,4 +1,4 @@
-"""Decides what a `.keras` file of ours is: one file that plain Keras 2 and Keras 3 both open without custom objects.
+"""`.keras` files: one file that plain Keras 2 and Keras 3 both open without custom objects.
 
 Keras 2 writes some things into `config.json` that another Keras refuses: the private class `Functional` at the top,
 each BatchNormalization's axis as a list, dtype policies of a module that Keras 3 no longer has, and (tf_keras only)
@@ -17,8 +17,9 @@ from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import keras
 from keras_reid.models.precision import policy_name
 
-# Our metadata is one key of the file's own `metadata.json`, which no Keras reads. A fourth member in the archive would
-# make Keras 2 unpack everything while it reads the weights, which fails on Python 3.12.0-3.12.3 (zipfile seeks wrong).
+# Our metadata is one key of the file's own `metadata.json`, which no version of Keras reads. A fourth member in the
+# archive would make Keras 2 unpack everything while it reads the weights, which fails on Python 3.12.0-3.12.3 (zipfile
+# seeks wrong).
 METADATA_KEY = "reid"
 CONFIG_MEMBER, METADATA_MEMBER, WEIGHTS_MEMBER = "config.json", "metadata.json", "model.weights.h5"
 
@@ -92,7 +93,7 @@ def read_metadata(path: Union[str, Path]) -> Optional[dict]:
 
 
 def replace_metadata(path: Union[str, Path], metadata: dict) -> None:
-    """Replaces what `read_metadata` returns of a `.keras` file; all else in it stays byte for byte.
+    """Replaces the metadata of a `.keras` file (see `read_metadata`); all else in it stays byte for byte.
 
     The file is replaced in one step, and never half. The weights are streamed: they may not fit in memory.
 
