@@ -1,7 +1,7 @@
-"""Decides which images meet where cameras count: identity batches whose positives come from as many cameras as can be.
+"""Camera batches: identity batches whose positives come from as many cameras as possible.
 
-The batches hold the same identities as `identity_batches` does with the same arguments, and show each image about as
-often; which of an identity's images share a slot is what differs.
+They hold the same identities as `identity_batches` with the same arguments, and show each image about as often. They
+differ in which images of an identity share a slot.
 """
 
 from __future__ import annotations
@@ -31,15 +31,14 @@ def camera_batches(
     seed: int,
     epoch: int,
 ) -> np.ndarray:
-    """Draws the batches of one epoch, in which an anchor meets positives from other cameras where there are any.
+    """Draws the batches of one epoch, in which each anchor has a positive from another camera where there is one.
 
-    Each camera's images are spread over an identity's slots as evenly as can be. Where a slot would be left with one
-    camera although the identity has more, an image of another camera takes one place, even if it is seen again.
+    Each camera's images are spread over the slots of an identity as evenly as possible. Where a slot would still show
+    one camera although the identity has more, an image of another camera replaces one, even if it is then repeated.
 
     Args:
-        person_ids: integer `[N]`, one identity for each training image.
-        camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own: nothing says that two
-            of them are the same.
+        person_ids: integer `[N]`, the identity of each training image.
+        camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own.
         identities_per_batch: P.
         images_per_identity: K.
         seed: of the run, at least 0.
@@ -75,10 +74,10 @@ def _camera_codes(camera_ids: Sequence) -> np.ndarray:
 def _spread_cameras(
     images: np.ndarray, cameras: np.ndarray, slots: int, K: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Returns an identity's slots `[slots, K]`: its images, as often as in turn, dealt out camera by camera."""
+    """Returns an identity's slots `[slots, K]`: the draws of `images_in_turn`, dealt to them camera by camera."""
     _, cameras = np.unique(cameras, return_inverse=True)
     draws = images_in_turn(np.arange(len(images)), slots, K).ravel()
-    # In random order of the cameras: the last ones would otherwise always be dealt to the same slots.
+    # The cameras come in random order, otherwise the last ones would always be dealt to the same slots.
     order = random.permutation(cameras.max() + 1)[cameras]
     dealt = draws[np.lexsort((draws, order[draws]))].reshape(K, slots).T[random.permutation(slots)]
     if cameras.max() > 0:
@@ -87,7 +86,7 @@ def _spread_cameras(
 
 
 def _mix_single_cameras(dealt: np.ndarray, cameras: np.ndarray) -> None:
-    """Gives each slot of one camera an image of another, the least seen, in place of its own most seen."""
+    """Replaces, in each slot of a single camera, the image seen most by the least seen image of another camera."""
     seen = np.bincount(dealt.ravel(), minlength=len(cameras))
     for n in np.flatnonzero((cameras[dealt] == cameras[dealt[:, :1]]).all(axis=1)):
         slot = dealt[n]

@@ -1,4 +1,4 @@
-"""Decides which images a folder, a pattern or a CSV stands for: one frame, with all that the CSV says of them."""
+"""Image list: the images that a folder, a pattern or a CSV stands for, as a frame with the CSV's other columns."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
             `image_path`, or a file name or pattern, in which `**` stands for any number of folders.
 
     Returns:
-        A frame with the column `image_path`. From a folder or a pattern they are those that end in .jpg, .jpeg, .png
-        or .bmp in upper or lower case, sorted; from a CSV they have the CSV's order, its other columns are kept, and
-        a relative path is one from the CSV's folder.
+        A frame with the column `image_path`. From a folder or a pattern: the files that end in .jpg, .jpeg, .png or
+        .bmp, in upper or lower case, sorted. From a CSV: its rows with all columns, relative paths from its folder.
 
     Raises:
-        ReidError: there is no such image, or the CSV is none or names none.
+        ReidError: there is no such image, or the CSV cannot be read or names no image.
     """
     source = os.fspath(source)
     if source.lower().endswith(".csv") and is_file(source):
