@@ -51,7 +51,7 @@ def test_auto_keeps_what_fits_in_half_the_free_memory(monkeypatch, free, kept):
 
 
 def test_another_word_is_refused():
-    with pytest.raises(ReidError, match="^cache=disk, expected auto, memory or none"):
+    with pytest.raises(ReidError, match="^cache=disk, expected auto, memory, none"):
         keeps_in_memory("disk", images=1, image_size=(1, 1))
 
 

@@ -1,4 +1,4 @@
-"""Decides what a CSV of one's own images means: a line an image, ids of any kind, splits checked."""
+"""Reader of a CSV of one's own images: a line for each image, with ids of any kind."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _IDS = ("image_path", "person_id", "camera_id", "split")
 def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     """Reads the catalog that a CSV holds.
 
-    Its columns: `image_path` (a relative one is from the CSV's folder), `person_id` and `camera_id` (any text),
-    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and where frames
-    make up tracks `tracklet_id`. The column camera_id, or cells of it, may be missing. Other columns are left out.
+    Its columns: `image_path` (relative paths are from the CSV's folder), `person_id` and `camera_id` (any text),
+    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and `tracklet_id`
+    where frames make up tracks. The column camera_id, or cells of it, may be missing. Other columns are left out.
 
     Args:
         path: the file, in UTF-8, with a line of column names.
@@ -37,7 +37,7 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = os.fspath(path)
     if is_folder(path):
-        raise ReidError(f"{path!r} is a folder: set --data_dir to the .csv file itself, for --dataset=csv.")
+        raise ReidError(f"{path!r} is a folder: set data_dir to the .csv file itself, for dataset=csv.")
     if not is_file(path):
         raise ReidError(f"{path!r} does not exist: expected a .csv file with the columns {', '.join(_IDS)}.")
     table = read_csv(path, as_text=_IDS)
