@@ -8,6 +8,8 @@ built from the same steps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from keras_reid.errors import ReidError
@@ -94,16 +96,20 @@ def identity_batches(
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2.
     """
-    person_ids = np.asarray(person_ids)
     P, K = identities_per_batch, images_per_identity
+    return draw_batches(person_ids, P, K, seed, epoch, lambda images, slots, random: images_in_turn(images, slots, K))
+
+
+def draw_batches(person_ids: np.ndarray, P: int, K: int, seed: int, epoch: int, deal: Callable) -> np.ndarray:
+    """Draws batches; `deal(images of an identity, number of its slots, random)` returns its slots `[slots, K]`."""
+    person_ids = np.asarray(person_ids)
     steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
     random = np.random.default_rng([seed, epoch])
     images_of = shuffled_images(person_ids, random)
-    slots = slots_per_identity(
-        np.array([len(images) for images in images_of]), K, total=steps * P, most=steps, random=random
-    )
+    counts = np.array([len(images) for images in images_of])
+    slots = slots_per_identity(counts, K, total=steps * P, most=steps, random=random)
     members = place_identities(slots, np.full(steps, P), random)
-    return fill_batches(members, [images_in_turn(images, count, K) for images, count in zip(images_of, slots)])
+    return fill_batches(members, [deal(images, count, random) for images, count in zip(images_of, slots)])
 
 
 def fill_batches(members: np.ndarray, slots_of: list[np.ndarray]) -> np.ndarray:

@@ -11,14 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.batches import (
-    fill_batches,
-    images_in_turn,
-    place_identities,
-    shuffled_images,
-    slots_per_identity,
-    steps_per_epoch,
-)
+from keras_reid.data.batches import draw_batches, images_in_turn
 from keras_reid.errors import ReidError
 
 
@@ -31,7 +24,7 @@ def camera_batches(
     seed: int,
     epoch: int,
 ) -> np.ndarray:
-    """Draws the batches of one epoch, in which each anchor has a positive from another camera where there is one.
+    """Draws the batches of one epoch as `identity_batches`, with positives from other cameras where there are any.
 
     Each camera's images are spread over the slots of an identity as evenly as possible. Where a slot would still show
     one camera although the identity has more, an image of another camera replaces one, even if it is then repeated.
@@ -39,13 +32,7 @@ def camera_batches(
     Args:
         person_ids: integer `[N]`, the identity of each training image.
         camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run, at least 0.
-        epoch: counted from 0.
-
-    Returns:
-        int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
+        identities_per_batch: as the arguments after it and the result, see `identity_batches`.
 
     Raises:
         ReidError: P or K does not fit the training set, or there is not one camera for each image.
@@ -54,14 +41,11 @@ def camera_batches(
     if len(cameras) != len(person_ids):
         raise ReidError(f"{len(cameras)} camera_ids but {len(person_ids)} person_ids, expected one for each.")
     P, K = identities_per_batch, images_per_identity
-    steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
-    random = np.random.default_rng([seed, epoch])
-    images_of = shuffled_images(person_ids, random)
-    counts = np.array([len(images) for images in images_of])
-    slots = slots_per_identity(counts, K, total=steps * P, most=steps, random=random)
-    members = place_identities(slots, np.full(steps, P), random)
-    spread = [_spread_cameras(images, cameras[images], count, K, random) for images, count in zip(images_of, slots)]
-    return fill_batches(members, spread)
+
+    def deal(images: np.ndarray, slots: int, random: np.random.Generator) -> np.ndarray:
+        return _spread_cameras(images, cameras[images], slots, K, random)
+
+    return draw_batches(person_ids, P, K, seed, epoch, deal)
 
 
 def _camera_codes(camera_ids: Sequence) -> np.ndarray:

@@ -34,13 +34,7 @@ def dataset_batches(
     Args:
         person_ids: integer `[N]`, the identity of each training image.
         dataset_ids: integer `[N]`, the same for all images of an identity.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run, at least 0.
-        epoch: counted from 0.
-
-    Returns:
-        int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
+        identities_per_batch: as the arguments after it and the result, see `identity_batches`.
 
     Raises:
         ReidError: P or K does not fit the training set, or an identity is in two datasets.
