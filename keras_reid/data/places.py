@@ -61,7 +61,7 @@ def list_files(folder: str) -> list[str]:
                 continue
         else:
             folders[:] = filter(visible, folders)
-        # macOS puts a file ._0001.jpg, which is no image, beside 0001.jpg on foreign disks.
+        # On foreign disks macOS adds a file ._0001.jpg, which is no image, to each 0001.jpg.
         found += [os.path.join(place, name) for name in filter(visible, names)]
     return sorted(found)
 

@@ -34,9 +34,9 @@ def read_cuhk03(
       CUHK03-NP: `root/detected` and `root/labeled`, or `root` itself, hold `bounding_box_train`, `query` and
         `bounding_box_test`, with names such as 0003_c1_21.png (person, camera, number). It has the new split only.
       The pictures of cuhk-03.mat: `root/images_detected` and `root/images_labeled`, with names such as 1_001_2_07.png
-        (camera pair, person of that pair, camera of the pair, number). For the new split its authors' file
-        `cuhk03_new_protocol_config_detected.mat` or `..._labeled.mat` lies beside them, for the classic one
-        `cuhk-03.mat` itself, there or in `root/cuhk03_release`.
+        (camera pair, person of that pair, camera of the pair, number). The new split also needs its authors' file
+        `cuhk03_new_protocol_config_detected.mat` or `..._labeled.mat` in `root`, the classic one `cuhk-03.mat` itself,
+        in `root` or in `root/cuhk03_release`.
 
     Args:
         root: the folder.
@@ -128,7 +128,7 @@ def _new_rows(root: str, images: str) -> list[tuple]:
 
 def _read_protocol(path: str) -> tuple[list[str], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Returns names, person ids, camera ids `[N]`, and for each split the rows of its images, from 0."""
-    fields = read_matlab(path, _PROTOCOL, "the new split's protocol file, beside CUHK03's pictures")
+    fields = read_matlab(path, _PROTOCOL, "the new split's protocol file in CUHK03's folder")
     cells, person_ids, camera_ids, *members = (field.ravel() for field in fields)
     names = [str(cell[0]) for cell in cells]
     members = {split: rows.astype(np.int64) for split, rows in zip(MARKET1501_FOLDERS, members)}

@@ -28,7 +28,7 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int64 from 1: the names in sorted order; "0" and "-1"
         are people like any other), `person_id_name` (text, as written), `camera_id` (int64; Int64 with pandas' NA
-        where some are missing; whole numbers as they are, other names from 1 beside `camera_id_name`), `split`, and
+        where some are missing; whole numbers as they are, other names from 1 with `camera_id_name`), `split`, and
         `tracklet_id` where the CSV has it; in the CSV's order.
 
     Raises:

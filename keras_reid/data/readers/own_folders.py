@@ -70,7 +70,7 @@ def _refuse_strangers(root: str, present: list[str]) -> None:
         is_image = name.lower().endswith(IMAGE_SUFFIXES)
         if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
             raise ReidError(
-                f"{os.path.join(root, name)!r} lies beside {', '.join(present)}: expected nothing but the folders "
+                f"{os.path.join(root, name)!r} is in the folder of {', '.join(present)}: expected nothing but "
                 "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
             )
 

@@ -72,7 +72,7 @@ def _paint_leg(brush: Brush, side: int) -> None:
     cuff = knee[0] + share * (ankle[0] - knee[0]), knee[1] + share * (ankle[1] - knee[1])
     thigh, calf, foot = 0.047 * look.girth, 0.034 * look.girth, 0.024 * look.girth
     skin, cloth = shade(look.skin, light), shade(look.skin if look.skirt else look.legs, light)
-    # Upwards, so that the cuff lies over the skin.
+    # Upwards: the cuff lies over the skin.
     radii = (foot, calf + share * (foot - calf), calf, thigh)
     brush.limb((ankle, cuff, knee, hip), radii, (cloth if share == 1 else skin, cloth, cloth))
 

@@ -283,7 +283,7 @@ def test_viper_without_cameras(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dukemtmc", "DukeMTMC-reID"])
-def test_a_withdrawn_data_set_is_said_to_be_withdrawn(name):
+def test_a_withdrawn_dataset_is_said_to_be_withdrawn(name):
     with pytest.raises(ReidError, match="withdrawn by its authors"):
         read_dataset(name, "anywhere")
 
