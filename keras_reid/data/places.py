@@ -5,6 +5,7 @@ TensorFlow takes seconds to import, and local folders do without it.
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -93,25 +94,15 @@ def read_lines(path: str) -> list[str]:
         raise ReidError(f"{path!r} is no text in UTF-8. Copy the file again.") from error
 
 
-def missing_files(paths: Iterable[str]) -> list[str]:
-    """Returns the local paths that do not exist, in order.
-
-    Each folder is listed once, which is faster than a question for each file. Remote paths count as existing: listing
-    thousands of folders of a bucket takes minutes, and a missing file is named when it is read.
-    """
-    paths, names = list(paths), {}
-    for path in paths:
-        folder = os.path.dirname(path)
-        if folder not in names:
-            names[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
-    return [
-        path for path in paths if not is_remote(path) and os.path.basename(path) not in names[os.path.dirname(path)]
-    ]
-
-
 def refuse_missing(paths: Iterable[str], named_by: str, advice: str) -> None:
-    """Raises ReidError where files do not exist that a list or a CSV names."""
-    missing = missing_files(dict.fromkeys(paths))
+    """Raises ReidError where local files do not exist that a list or a CSV names.
+
+    Each folder is listed once, which is faster than a question for each file. Remote files are named when they are
+    read: listing thousands of folders of a bucket takes minutes.
+    """
+    names_in = functools.lru_cache(maxsize=None)(lambda folder: set(list_folder(folder or ".")))
+    local = (path for path in dict.fromkeys(paths) if not is_remote(path))
+    missing = [path for path in local if os.path.basename(path) not in names_in(os.path.dirname(path))]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ReidError(
