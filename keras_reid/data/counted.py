@@ -37,35 +37,21 @@ _MEANING = {
 
 
 class People(NamedTuple):
-    """Who is on the images of one side, query or gallery.
+    """Who is on the images of one side, query or gallery."""
 
-    Attributes:
-        person_ids: int64 `[N]`.
-        keys: int64 `[N]`: a gallery image of the query's identity *and* key is ignored; None where no image is.
-        counted: bool `[N]`, False for an image that is left out because its camera is missing.
-    """
-
-    person_ids: np.ndarray
-    keys: np.ndarray | None
-    counted: np.ndarray
+    person_ids: np.ndarray  # int64 [N]
+    keys: np.ndarray | None  # int64 [N]; one of the query's identity *and* key is ignored; None: no image is
+    counted: np.ndarray  # bool [N]; False: left out, because its camera is missing
 
 
 class Matches(NamedTuple):
-    """Which gallery images count for which query; a "position" is an index into `order`.
+    """Which gallery images count for which query; a "position" is an index into `order`."""
 
-    Attributes:
-        order: int64 `[N]`, indices of the gallery images that count, sorted by identity.
-        first: int64 `[Q]`: from position `first` to `last` stand the images of the query's identity, true matches
-        last: int64 `[Q]`: and ignored images, so never wrong answers.
-        query: int64 `[M]`, ascending: the query of each true match.
-        position: int64 `[M]`, the position of each true match.
-    """
-
-    order: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    query: np.ndarray
-    position: np.ndarray
+    order: np.ndarray  # int64 [N], indices of the gallery images that count, sorted by identity
+    first: np.ndarray  # int64 [Q]; from position first to last stand the images of the query's identity: true matches
+    last: np.ndarray  # int64 [Q]; and ignored ones, so never wrong answers
+    query: np.ndarray  # int64 [M], ascending: the query of each true match
+    position: np.ndarray  # int64 [M], the position of each true match
 
 
 def find_matches(query: People, gallery: People) -> Matches:
