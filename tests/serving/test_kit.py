@@ -624,7 +624,7 @@ def test_the_program_for_tflite_measures_as_the_live_network_does(embedder, phot
     assert line.startswith(f"{metric} distance: ")
     assert float(line.split()[-1]) == pytest.approx(distance, rel=1e-3 if kind == "float32" else 0.2, abs=1e-5)
     assert others[0] == f"{'same person' if distance <= 0.5 else 'different people'}: the threshold is 0.5"
-    assert "0.001 of pairs" in others[1] and "somewhere" in others[1]
+    assert "0.001 of the impostor pairs" in others[1] and "somewhere" in others[1]
 
 
 @needs_litert
