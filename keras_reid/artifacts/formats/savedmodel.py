@@ -15,11 +15,11 @@ from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, se
 from keras_reid.artifacts.formats.warmup import write_warmup
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 
 def write(
-    embedder: keras.Model,
+    embedder: tf.keras.Model,
     path: str | os.PathLike,
     metadata: Mapping,
     *,
@@ -50,7 +50,7 @@ def write(
     return Path(path)
 
 
-def write_version(embedder: keras.Model, directory: str | os.PathLike, metadata: Mapping, **options: Any) -> Path:
+def write_version(embedder: tf.keras.Model, directory: str | os.PathLike, metadata: Mapping, **options: Any) -> Path:
     """Writes the next version of a SavedModel, as TensorFlow Serving expects it, and returns its folder.
 
     Args:

@@ -33,14 +33,14 @@ from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.tflite_kind)
 _CALIBRATED_KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.needs_calibration)
 
 
 def write(
-    embedder: keras.Model,
+    embedder: tf.keras.Model,
     path: str | os.PathLike,
     metadata: Mapping,
     *,
@@ -144,7 +144,7 @@ def _read_metadata(path: Path) -> dict:
     return metadata
 
 
-def _save(embedder: keras.Model, folder: str, dtype: tf.DType) -> None:
+def _save(embedder: tf.keras.Model, folder: str, dtype: tf.DType) -> None:
     """Writes a SavedModel of the one signature that a TFLite file has."""
     image_size = embedder.input_shape[1:3]
 
