@@ -32,7 +32,7 @@ def describe_embedder(embedder, *, dataset: str = "", scores: Mapping | None = N
         "model": embedder.name,
         "image_size": list(embedder.input_shape[1:3]),
         "embedding_size": embedder.output_shape[-1],
-        "feature": embedder.output_names[0],
+        "feature": embedder.layers[-1].name,
         "metric": metric,
         "dataset": dataset,
         "scores": dict(scores or {}),

@@ -19,7 +19,7 @@ def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] 
         `into`, or a new, uncompiled model with the same layer names and its own copy of the weights, also when `model`
         is float32 already.
     """
-    copy = into or tf.keras.Model.from_config(with_float32_policies(model.get_config()))
+    copy = into or type(model).from_config(with_float32_policies(model.get_config()))
     for layer in model.layers:
         # Layer by layer: the order of `model.weights` changes with `trainable`.
         copy.get_layer(layer.name).set_weights(layer.get_weights())
