@@ -36,9 +36,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_reid.artifacts import artifact_of
 from keras_reid.artifacts.formats import tflite
-from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.keras2 import tf
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 from tests.serving import model_server
 

@@ -30,15 +30,7 @@ def import_tf2onnx():
 
 
 def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) -> Path:
-    """Writes an ONNX file, whole or not at all: `images` uint8 `[N, H, W, 3]` to `embedding` float32 `[N, D]`.
-
-    Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the file, ending in `.onnx`.
-        metadata: the content of `reid.json`, kept in the model's `metadata_props`.
-
-    Returns:
-        The path.
+    """Writes an ONNX file, as `Format.write`; `reid.json` lies in the model's `metadata_props`.
 
     Raises:
         ReidError: tf2onnx is missing, or cannot convert the network.

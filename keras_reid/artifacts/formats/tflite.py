@@ -47,22 +47,16 @@ def write(
     kind: str = "float32",
     calibration_images: np.ndarray | None = None,
 ) -> Path:
-    """Writes a TFLite file, whole or not at all.
-
-    Its signature `serving_default` takes `images` `[N, H, W, 3]`, RGB 0..255 of any size, and gives `embedding`
-    float32 `[N, D]`.
+    """Writes a TFLite file, as `Format.write`; its signature is `serving_default` of the SavedModel.
 
     Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the file, ending in `.tflite`.
-        metadata: the content of `reid.json`.
+        embedder: as in `Format.write`.
+        path: the same.
+        metadata: the same.
         kind: one of `KINDS`. int16 is for networks of convolutions: other layers, such as LayerNormalization, may end
             the process that runs the file.
         calibration_images: uint8 `[N, H, W, 3]`, as the network will see them: the ranges of all activations of int8
             and int16.
-
-    Returns:
-        The path.
 
     Raises:
         ReidError: an unknown kind, no calibration images where they are needed, or TensorFlow Lite cannot convert it.
