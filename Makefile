@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test quick drill lint clean
+.PHONY: quickstart test quick drill lint docs clean
 
 # Renders people, trains on the CPU, evaluates, exports, scores the exports. Under 10 minutes on 2 cores.
 quickstart: $(VENV)/ready
@@ -24,6 +24,16 @@ drill: $(VENV)/ready
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 
+# The documentation as a site in site/, in an environment of its own without TensorFlow (Python 3.10 or later); a warning
+# is an error.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/ready: docs/requirements.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	touch $@
+
 # A new environment whenever what it holds changes; without pip or venv it says which Debian package to install.
 $(VENV)/ready: requirements.txt setup.py
 	@$(PYTHON) -c "import sys; sys.exit(not (3, 9) <= sys.version_info[:2] < (3, 14))" || \
@@ -35,4 +45,4 @@ $(VENV)/ready: requirements.txt setup.py
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info
+	rm -rf .venv .venv-* build dist site *.egg-info

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_reid import command, options
+from keras_reid.artifacts.formats.table import check_formats
 from keras_reid.data import read_dataset
 from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
-from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
 
 
@@ -25,7 +25,7 @@ def export(flags: command.Flags) -> None:
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
-    formats = [name for name in flags.formats.split(",") if name]
+    formats = flags.formats
     check(flags, formats)
     held = run.read_flags()
     sets = data_sets(flags, held)

@@ -53,7 +53,7 @@ def embed_catalog(
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
         splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
     paths = [path for split in splits.values() for path in split.image_path]
-    embeddings = embed_files(artifact, paths, batch_size=batch_size, views=views, team=team)
+    embeddings = embed_files(artifact, paths, batch_size=batch_size, test_time_augmentation=views, team=team)
     ends = np.cumsum([len(split) for split in splits.values()])
     embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.formats.table import FORMATS
 from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import Score, confidence_intervals
 from keras_reid.files import write_text
-from keras_reid.serving.formats import judged_by_first_percentile, least_cosine
 
 REPORT = "parity.json"
 _ROUNDING = 1e-5  # of float32, where --min_cosine is 1
@@ -76,8 +76,8 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
         min_cosine: the least cosine; None for that of the format.
         max_map_drop: most points of mAP that it may lose.
     """
-    limit = least_cosine(name) if min_cosine is None else min_cosine
-    percentile = judged_by_first_percentile(name)
+    limit = FORMATS[name].min_cosine if min_cosine is None else min_cosine
+    percentile = FORMATS[name].judged_by_first_percentile
     key = "first_percentile_cosine" if percentile else "worst_cosine"
     if parity[key] < limit:
         return f"the {key.replace('_', ' ')} to the live model is {parity[key]:.6f}, below --min_cosine={limit:g}"

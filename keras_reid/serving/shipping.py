@@ -12,19 +12,17 @@ from typing import NamedTuple
 import pandas as pd
 
 from keras_reid.artifacts import open_artifact
+from keras_reid.artifacts.formats.onnx import import_tf2onnx
+from keras_reid.artifacts.formats.savedmodel import next_version
+from keras_reid.artifacts.formats.search import Gallery
+from keras_reid.artifacts.formats.table import FORMATS, MAX_MAP_DROP, check_formats
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import Score
 from keras_reid.evaluation.score import score
 from keras_reid.files import remove, remove_leftovers_of, temporary_name
 from keras_reid.keras2 import keras
-from keras_reid.models import save_keras
 from keras_reid.serving.calibration import calibration_images
-from keras_reid.serving.formats import FORMATS, MAX_MAP_DROP, check_formats, tflite_kind
-from keras_reid.serving.gallery import Gallery
-from keras_reid.serving.onnx import export_onnx, import_tf2onnx
 from keras_reid.serving.parity import REPORT, parity_of, parity_table, record_parity, shortfall
-from keras_reid.serving.savedmodel import next_version, write_savedmodel
-from keras_reid.serving.tflite import CALIBRATED_KINDS, export_tflite
 
 _ABANDONED = 24 * 3600  # seconds after which what a killed export left is nobody's work any more
 
@@ -99,19 +97,14 @@ def ship(
     if "onnx" in formats:
         import_tf2onnx()  # not after minutes of scoring
     calibration = None
-    if any(tflite_kind(name) in CALIBRATED_KINDS for name in formats if name.startswith("tflite")):
+    if any(FORMATS[name].needs_calibration for name in formats):
         calibration = calibration_images(catalog, embedder.input_shape[1:3], count=options.calibration_count)
 
     def write(name: str, path: Path) -> None:
-        if name == "savedmodel":
-            searched = search._asdict() if search else {}
-            write_savedmodel(embedder, path, metadata, **searched)
-        elif name == "keras":
-            save_keras(embedder, path, metadata=dict(metadata))
-        elif name == "onnx":
-            export_onnx(embedder, path, metadata)
-        else:
-            export_tflite(embedder, path, metadata, kind=tflite_kind(name), calibration_images=calibration)
+        own = search._asdict() if search and name == "savedmodel" else {}
+        if FORMATS[name].needs_calibration:
+            own["calibration_images"] = calibration
+        FORMATS[name].write(embedder, path, metadata, **own)
 
     parities, limits = {}, {"min_cosine": options.min_cosine, "max_map_drop": options.max_map_drop}
     with _staged(formats, directory) as staged:
@@ -136,8 +129,8 @@ def ship(
 
 def _check_places(formats: Sequence[str], directory: Path) -> None:
     """Raises ReidError where something stands in the place of what will be written: before minutes of scoring."""
-    for place in [FORMATS[name] for name in formats] + [REPORT]:
-        path, is_folder = directory / place, place == FORMATS["savedmodel"]
+    for place in [FORMATS[name].place for name in formats] + [REPORT]:
+        path, is_folder = directory / place, place == FORMATS["savedmodel"].place
         if path.exists() and path.is_dir() != is_folder:
             wanted = "a folder of versions" if is_folder else "a file"
             raise ReidError(
@@ -148,12 +141,12 @@ def _check_places(formats: Sequence[str], directory: Path) -> None:
 @contextlib.contextmanager
 def _staged(formats: Sequence[str], directory: Path) -> Iterator[dict[str, Path]]:
     """Yields a path to write each format to, beside its place; they are gone afterwards, and folders made in vain."""
-    folders = [directory, *(directory / FORMATS[name] for name in formats if name == "savedmodel")]
+    folders = [directory, *(directory / FORMATS[name].place for name in formats if name == "savedmodel")]
     made = [folder for folder in [*reversed(directory.parents), *folders] if not folder.exists()]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving sees no version in a name that is no number.
-    places = {name: directory / FORMATS[name] / ("version" if name == "savedmodel" else "") for name in formats}
+    places = {name: directory / FORMATS[name].place / ("version" if name == "savedmodel" else "") for name in formats}
     for path in places.values():
         remove_leftovers_of(path, older_than=_ABANDONED)
     staged = {name: temporary_name(path) for name, path in places.items()}
@@ -173,7 +166,7 @@ def _placed(staged: Mapping[str, Path], directory: Path) -> Iterator[dict[str, P
     paths, before = {}, {}
     try:
         for name, path in staged.items():
-            place = directory / FORMATS[name]
+            place = directory / FORMATS[name].place
             if name == "savedmodel":
                 paths[name] = _as_next_version(path, place)
                 continue
@@ -187,7 +180,7 @@ def _placed(staged: Mapping[str, Path], directory: Path) -> Iterator[dict[str, P
         for path in paths.values():
             remove(path)
         for name, path in before.items():
-            os.replace(path, directory / FORMATS[name])
+            os.replace(path, directory / FORMATS[name].place)
         raise
     for path in before.values():
         remove(path)

@@ -5,13 +5,13 @@ import pytest
 
 from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
+from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation, mean_color_artifact, scores_table
 from keras_reid.evaluation.score import score
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import rebuild_in_float32
-from keras_reid.serving import export_savedmodel
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 
@@ -73,7 +73,7 @@ def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_
     paths = []
 
     def export(embedder):
-        paths.append(export_savedmodel(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
+        paths.append(write_version(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
         return paths[-1]
 
     exported, live = RetrievalEvaluation(tiny_catalog, artifact=export), RetrievalEvaluation(tiny_catalog)
@@ -88,7 +88,7 @@ def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
     scores = []
     for seed in range(2):
         tf.random.set_seed(seed)
-        export_savedmodel(tiny_embedder(), tmp_path, metadata)
+        write_version(tiny_embedder(), tmp_path, metadata)
         scores.append(evaluation.evaluate()["val_mean_average_precision"])
     assert scores[0] != scores[1]
 

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from keras_reid.artifacts import artifact_of, describe_embedder, open_artifact
+from keras_reid.artifacts.formats import tflite
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.score import score
 from keras_reid.serving import FORMATS, ship, shipping, some_people
-from keras_reid.serving.calibration import calibration_images, spread_over_people_and_cameras
+from keras_reid.serving.calibration import calibration_images, spread_over_identities_and_cameras
 from keras_reid.serving.parity import parity_of, record_parity, row_cosines, shortfall
 from tests.conftest import tiny_embedder
 
@@ -70,11 +71,11 @@ def test_a_report_that_is_damaged_is_made_anew(tmp_path, content):
 @pytest.mark.parametrize("existing", [False, True])
 def test_when_one_format_falls_short_nothing_is_left_behind(tiny_catalog, tmp_path, monkeypatch, capsys, existing):
     """The TFLite file is of another network; the SavedModel before it was right."""
-    folder, right = tmp_path / "made" / "export", shipping.export_tflite
+    folder, right = tmp_path / "made" / "export", tflite.write
     if existing:
         folder.mkdir(parents=True)
         (folder / "notes.txt").write_text("of a user")
-    monkeypatch.setattr(shipping, "export_tflite", lambda _, *a, **options: right(_other_network(), *a, **options))
+    monkeypatch.setattr(tflite, "write", lambda _, *a, **options: right(_other_network(), *a, **options))
     with pytest.raises(ReidError, match=r"nothing was written: tflite: the worst cosine .* below --min_cosine=0.999"):
         ship_scored(tiny_embedder(), folder, ["savedmodel", "tflite"], tiny_catalog)
     assert "worst cosine" in capsys.readouterr().out
@@ -93,7 +94,7 @@ def test_a_format_that_cannot_be_written_leaves_nothing_of_the_others(tiny_catal
     def fail(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(shipping, "export_tflite", fail)
+    monkeypatch.setattr(tflite, "write", fail)
     with pytest.raises(OSError, match="No space"):
         ship_scored(tiny_embedder(), tmp_path / "a" / "b", ["savedmodel", "tflite"], tiny_catalog)
     assert list(tmp_path.iterdir()) == []
@@ -272,25 +273,25 @@ def test_calibration_sees_everyone_once_before_anyone_twice_and_cameras_in_turn(
     """Person 1 has 50 images by camera 1 and one by camera 2; persons 2 to 9 have one by each of 4 cameras."""
     seen = {(1, 1): 50, (1, 2): 1, **{(person, camera): 1 for person in range(2, 10) for camera in range(1, 5)}}
     frame = people_and_cameras(seen)
-    chosen = spread_over_people_and_cameras(frame, 9)
+    chosen = spread_over_identities_and_cameras(frame, 9)
     assert sorted(chosen.person_id) == list(range(1, 10))
-    chosen = spread_over_people_and_cameras(frame, 18)
+    chosen = spread_over_identities_and_cameras(frame, 18)
     assert chosen.person_id.value_counts().eq(2).all()
     assert not chosen.duplicated(["person_id", "camera_id"]).any()  # of person 1, too, each camera before any again
-    assert len(spread_over_people_and_cameras(frame, 1000)) == len(frame)
+    assert len(spread_over_identities_and_cameras(frame, 1000)) == len(frame)
 
 
 def test_calibration_takes_cameras_in_turn_where_there_are_more_people_than_images():
     frame = people_and_cameras({(person, camera): 1 for person in range(400) for camera in range(1, 6)})
-    chosen = spread_over_people_and_cameras(frame, 100)
+    chosen = spread_over_identities_and_cameras(frame, 100)
     assert chosen.person_id.is_unique and chosen.camera_id.value_counts().tolist() == [20] * 5
 
 
 def test_calibration_knows_no_cameras_where_there_are_none():
     frame = people_and_cameras({(person, 1): 3 for person in range(5)})
-    assert spread_over_people_and_cameras(frame.drop(columns="camera_id"), 5).person_id.is_unique
+    assert spread_over_identities_and_cameras(frame.drop(columns="camera_id"), 5).person_id.is_unique
     gaps = frame.assign(camera_id=pd.array([1, None, 2] * 5, dtype="Int64"))
-    assert len(spread_over_people_and_cameras(gaps, 7)) == 7
+    assert len(spread_over_identities_and_cameras(gaps, 7)) == 7
 
 
 def test_calibration_images_are_training_images_of_the_network_s_size(tiny_catalog):

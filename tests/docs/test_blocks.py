@@ -1,0 +1,140 @@
+"""Code blocks of README.md and docs/: Python runs, commands run or at least parse, and what is not run says why."""
+
+import importlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_reid import options
+from tests.docs.pages import PAGES, ROOT, blocks
+
+COMMANDS = ("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch")
+# The pages speak of the quickstart's run; the tests' has fewer people, smaller images and one epoch.
+SMALLER = {
+    "identities_per_batch=18": "identities_per_batch=3",
+    "epochs=8": "epochs=1",
+    "image_height=64": "image_height=32",
+    "image_width=32": "image_width=16",
+    "random_crop_padding=2": "random_crop_padding=2, identities_per_batch=3, images_per_identity=2",
+}
+SMALLER_COMMAND = {"doctor": ["--identities_per_batch=3"], "evaluate": ["--bootstrap=100"]}
+EXIT_CODES = {"doctor": (0, 2)}  # so few people may be worth a warning
+
+
+@pytest.fixture(scope="module")
+def place(finished_run, synthetic_dir, tmp_path_factory) -> Path:
+    """A folder with what the pages name: runs/quickstart, data/synthetic, photos."""
+    folder = tmp_path_factory.mktemp("pages")
+    ignored = shutil.ignore_patterns("checkpoints", "tensorboard", "best.keras")
+    shutil.copytree(finished_run, folder / "runs" / "quickstart", ignore=ignored)
+    (folder / "data").mkdir()
+    (folder / "data" / "synthetic").symlink_to(synthetic_dir)
+    photos = sorted((synthetic_dir / "query").glob("*.jpg"))
+    (folder / "photos" / "may").mkdir(parents=True)
+    for photo in photos[:3]:
+        shutil.copy(photo, folder / "photos" / "may")
+    for name, photo in zip(("first.jpg", "second.jpg"), photos):
+        shutil.copy(photo, folder / name)
+    return folder
+
+
+def commands_of(code: str) -> list[tuple[str, list[str]]]:
+    """Returns name and arguments of each command of the package in a block, also of those inside another's quotes."""
+    found = []
+    for name, rest in re.findall(r"python -m keras_reid\.(\w+)((?:\\\n|[^\n])*)", code):
+        rest = rest.replace("\\\n", " ")
+        if rest.count("'") % 2:
+            rest = rest[: rest.rindex("'")]
+        found.append((name, shlex.split(rest)))
+    return found
+
+
+def test_every_block_names_its_language_and_no_python_is_left_out():
+    for block in blocks():
+        assert block.language in ("bash", "python", "text", "yaml"), block
+        assert not (block.language == "python" and block.not_run), block
+    assert len(blocks("python")) >= 6 and len([block for block in blocks("bash") if not block.not_run]) >= 6
+
+
+@pytest.mark.parametrize("block", [*blocks("python"), *blocks("python", pages=["export/README.md"])[:1]], ids=str)
+def test_the_python_runs(block, place):
+    """In a process of its own, as a reader would run it; the tests of the kit run the rest of export/README.md."""
+    code = block.code
+    for text, smaller in SMALLER.items():
+        code = code.replace(text, smaller)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("TF_USE_LEGACY_KERAS", None)  # the tests have set it; a reader has not
+    run = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout or (place / "embedder.keras").exists()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(not one.not_run for one in blocks("bash", pages=[page]))]
+)
+def test_the_commands_run(page, place, monkeypatch, capfd):
+    """In the page's order: a later command may read what an earlier one wrote."""
+    monkeypatch.chdir(place)
+    for block in blocks("bash", pages=[page]):
+        for name, arguments in commands_of(block.code) if not block.not_run else []:
+            main = importlib.import_module(f"keras_reid.{name}").main
+            exit_code = main([name, *arguments, *SMALLER_COMMAND.get(name, [])])
+            assert exit_code in EXIT_CODES.get(name, (0,)), (block, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("block", [block for block in blocks("bash", "yaml") if commands_of(block.code)], ids=str)
+def test_the_commands_have_flags_that_exist(block):
+    for name, arguments in commands_of(block.code):
+        if name == "launch":
+            separator = arguments.index("--")
+            parse("train", arguments[separator + 1 :])
+            arguments = arguments[:separator]
+        parse(name, arguments)
+
+
+def parse(name, arguments):
+    flags = getattr(options, f"{name}_flags")()
+    others = flags([name, *arguments])[1:]
+    assert not [argument for argument in others if argument.startswith("-")], others
+    assert not others or flags.takes_arguments, others
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=str)
+def test_other_commands_name_what_is_there(block):
+    """Targets of the Makefile, and the benchmarks with their flags; every line begins with a program we know."""
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in block.code.replace("\\\n", " ").splitlines():
+        program, *words = line.split()
+        if program == "make":
+            assert set(words) <= set(targets), line
+        elif words and words[0].startswith("benchmarks/"):
+            text = (ROOT / words[0]).read_text()
+            assert all(f'"{word.split("=")[0]}"' in text for word in words[1:]), line
+        else:
+            known = ("python -m keras_reid.", "export HOSTS=", "srun ", "exec ", '"task', '\\"task', "docker ")
+            assert line.strip().startswith(known), line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_flag_that_a_page_names_exists(page):
+    known = {"logdir", "help", "flagfile", "name", "noname"}
+    for command in COMMANDS:
+        flags = getattr(options, f"{command}_flags")()
+        known |= {text for name in flags for text in (name, f"no{name}")}
+    known |= {"losses", "batch_sizes", "nodes", "ntasks", "gpus"}  # of benchmarks/losses.py and of sbatch
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
+    assert named <= known, named - known
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_links_to_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target
