@@ -92,7 +92,7 @@ def test_wrongly_named_image_is_refused_by_name(root, folder, name):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ReidError, match="nowhere.*--data_dir"):
+    with pytest.raises(ReidError, match="nowhere.*set data_dir"):
         read_market1501(tmp_path / "nowhere")
 
 

@@ -96,7 +96,7 @@ def test_a_bad_csv_is_named(tmp_path, text, error):
 
 
 def test_the_csv_itself_is_named(tmp_path):
-    with pytest.raises(ReidError, match="is a folder: set --data_dir to the .csv file"):
+    with pytest.raises(ReidError, match="is a folder: set data_dir to the .csv file"):
         read_csv_dataset(tmp_path)
     with pytest.raises(ReidError, match="none.csv' does not exist: expected a .csv"):
         read_csv_dataset(tmp_path / "none.csv")
