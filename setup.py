@@ -19,6 +19,7 @@ setup(
     # `configs/` lies beside the package in a checkout and inside it once installed.
     packages=[*find_packages(include=["keras_reid", "keras_reid.*"]), "keras_reid.configs"],
     package_dir={"keras_reid.configs": "configs"},
+    entry_points={"console_scripts": ["keras-reid = keras_reid.__main__:main"]},
     package_data={"keras_reid": ["py.typed"], "keras_reid.configs": ["*.flags"]},
     # Two stacks on the Keras 2 API; requirements.txt pins the versions of each that are tested.
     install_requires=[

@@ -28,6 +28,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 IMAGE_SIZE, P, K = (256, 128), 18, 4
 BATCH = P * K
@@ -69,12 +70,13 @@ def bare(paths: list[str], *, resize: bool):
 
 
 def ours(paths: list[str], person_ids: np.ndarray, cache: str):
-    from keras_reid.data import training_dataset
+    from keras_reid.data import IdentityBatches, training_dataset
     from keras_reid.data.augmentation import Augmentation
 
-    sizes = {"image_size": IMAGE_SIZE, "identities_per_batch": P, "images_per_identity": K}
+    images = pd.DataFrame({"image_path": paths, "person_id": person_ids})
+    batches = IdentityBatches(images, identities_per_batch=P, images_per_identity=K, seed=0)
     augmentation = Augmentation(flip=0.5, crop_padding=10, erasing=0.5)
-    return training_dataset(paths, person_ids, epochs=1000, seed=0, augmentation=augmentation, cache=cache, **sizes)
+    return training_dataset(batches, image_size=IMAGE_SIZE, epochs=1000, augmentation=augmentation, cache=cache)
 
 
 def rate(batches, steps: int) -> float:

@@ -1,15 +1,13 @@
-"""python -m keras_reid.compare --artifact=PATH A.jpg B.jpg: the distance of two photos, and what it says.
+"""python -m keras_reid.compare --artifact=PATH A.jpg B.jpg: the distance of two photos, and whether it is one person.
 
-The distance is by the artifact's own metric. Where the artifact holds a threshold, the answer is "same person" up to
-it and "different people" above.
+The distance is by the artifact's own metric. Where the artifact holds a threshold, the answer is "same person" for
+distances up to the threshold and "different people" above it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-
-import numpy as np
 
 from keras_reid import command, options
 from keras_reid.errors import ReidError
@@ -24,45 +22,27 @@ def compare(flags: command.Flags) -> None:
     from keras_reid.artifacts import embed_files, open_artifact  # TensorFlow takes seconds: after the cheap checks
 
     artifact = open_artifact(flags.artifact)
-    first, second = embed_files(artifact, images, views=flags.views)
-    distance = distance_of(first, second, metric=artifact.metric)
+    augmentation = flags.test_time_augmentation
+    embeddings = embed_files(artifact, images, test_time_augmentation=augmentation)
+    distance = float(artifact.distance(embeddings[:1], embeddings[1:])[0])
     print(f"{artifact.metric} distance of {images[0]} and {images[1]}: {distance:.6g}")
     if artifact.threshold is None:
         print(
             f"no threshold yet for same person or not: python -m keras_reid.evaluate --artifact={flags.artifact} "
             "--calibrate_fpr=1e-3 --dataset=... --data_dir=... calibrates one"
         )
-    else:
-        print(answer(distance, artifact.threshold, artifact.metadata))
-        calibrated = artifact.metadata.get("threshold_views", "none")
-        if calibrated != flags.views:
-            print(f"the threshold was calibrated with --views={calibrated}: with {flags.views} its rate may be another")
-
-
-def distance_of(first: np.ndarray, second: np.ndarray, *, metric: str) -> float:
-    """Returns the distance of two embeddings `[D]`, computed in float64.
-
-    Args:
-        first: finite numbers.
-        second: the same.
-        metric: "euclidean", the length of the difference, or "cosine", 1 - cosine similarity.
-
-    Raises:
-        ReidError: numbers that are not finite; under cosine, an embedding of length zero.
-    """
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    if not np.isfinite([first, second]).all():
-        raise ReidError("an embedding holds NaN or inf: expected finite numbers. Look at the model's weights.")
-    if metric == "euclidean":
-        return float(np.linalg.norm(first - second))
-    lengths = np.linalg.norm(first) * np.linalg.norm(second)
-    if lengths == 0:
-        raise ReidError("an embedding has length zero: cosine needs a direction. Look at the model's weights.")
-    return float(1 - first @ second / lengths)
+        return
+    print(answer(distance, artifact.threshold, artifact.metadata))
+    calibrated = artifact.metadata.get("threshold_views", "none")
+    if calibrated != augmentation:
+        print(
+            f"the threshold was calibrated with --test_time_augmentation={calibrated}: with {augmentation} its rate "
+            "may be another"
+        )
 
 
 def answer(distance: float, threshold: float, metadata: dict) -> str:
-    """Returns what a distance says, beside the threshold, its false positive rate and where that was measured."""
+    """Returns the verdict on a distance, with the threshold, its false positive rate and where that was measured."""
     same = distance <= threshold
     rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
     rate = "an unknown false positive rate" if rate is None else f"a false positive rate of {rate:g}"

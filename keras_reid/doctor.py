@@ -8,22 +8,18 @@ evaluation would stop; 1 where the flags are wrong or the dataset is not in its 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
-
-import pandas as pd
 
 from keras_reid import command, options
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.counts import counts_numbers, counts_tables
-from keras_reid.data.checks.findings import LEVELS, Finding, exit_code, join_names, rank
+from keras_reid.data.checks.findings import Finding, exit_code, findings_text, rank
 from keras_reid.files import write_text
-
-_NAMES_ON_SCREEN = 5
 
 
 def doctor(flags: command.Flags) -> int:
@@ -44,14 +40,23 @@ def doctor(flags: command.Flags) -> int:
 
     augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     findings = rank([*findings, *check_images(catalog, ignore=flags.ignore)])
-    print(f"read {catalog.image_path.nunique()} images in {time.monotonic() - start:.0f} s")
-    show(findings, flags.data_dir)
+    findings = [with_flags(finding, flags) for finding in findings]
+    print(f"read {catalog.image_path.nunique()} images in {time.monotonic() - start:.0f} s\n")
+    print(findings_text(findings, below=flags.data_dir))
 
     # --- Pictures and JSON.
     pictures = []
     if flags.pictures:
-        unreadable = unreadable_files(findings)
-        pictures = draw(flags, catalog[~catalog.image_path.isin(unreadable)], augmentation)
+        from keras_reid.data.checks.contact_sheet import draw_contact_sheets
+
+        pictures = draw_contact_sheets(
+            flags.pictures,
+            catalog[~catalog.image_path.isin(unreadable_files(findings))],
+            image_size=(flags.image_height, flags.image_width),
+            augmentation=augmentation,
+            **command.given(flags, "identities_per_batch", "images_per_identity", "seed"),
+        )
+        print("\n".join(f"drawn {path}" for path in pictures))
     if flags.json:
         content = {
             **command.given(flags, "dataset", "data_dir"),
@@ -59,48 +64,17 @@ def doctor(flags: command.Flags) -> int:
             "exit_code": exit_code(findings),
             "counts": counts_numbers(catalog),
             "findings": [finding.to_dict() for finding in findings],
-            "pictures": pictures,
+            "pictures": [str(path) for path in pictures],
         }
         write_text(flags.json, json.dumps(content, indent=2) + "\n")
         print(f"written to {flags.json}")
     return exit_code(findings)
 
 
-def show(findings: Sequence[Finding], data_dir: str) -> None:
-    """Prints the findings, those that matter most first."""
-    counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
-    total = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
-    print(f"\n{total}" if findings else "\nnothing is wrong with it")
-    for number, finding in enumerate(findings, 1):
-        print(f"{number}. {finding.level}: {finding.message}")
-        if finding.names:
-            print(f"   {join_names(finding.names, _NAMES_ON_SCREEN, below=data_dir)}")
-        print(f"   -> {finding.way_out}")
-
-
-def draw(flags: command.Flags, catalog: pd.DataFrame, augmentation) -> list[str]:
-    """Draws the contact sheets of images that can be read; returns their paths."""
-    from keras_reid.data.checks.contact_sheet import draw_across_cameras, draw_training_batch
-
-    batch, cameras = (str(Path(flags.pictures, name)) for name in ("training_batch.png", "across_cameras.png"))
-    paths, train = [], catalog[catalog.split == "train"]
-    identities = min(flags.identities_per_batch, train.person_id.nunique())
-    if identities >= 2:
-        draw_training_batch(
-            batch,
-            train,
-            image_size=(flags.image_height, flags.image_width),
-            identities_per_batch=identities,
-            images_per_identity=flags.images_per_identity,
-            seed=flags.seed,
-            augmentation=augmentation,
-        )
-        paths.append(batch)
-    draw_across_cameras(cameras, catalog)
-    paths.append(cameras)
-    for path in paths:
-        print(f"drawn {path}")
-    return paths
+def with_flags(finding: Finding, flags: command.Flags) -> Finding:
+    """Returns a finding whose sentences name the flags of this command."""
+    message, way_out = (command.name_flags(text, flags) for text in (finding.message, finding.way_out))
+    return dataclasses.replace(finding, message=message, way_out=way_out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,8 +2,8 @@
 
 IMAGES is a folder, a quoted pattern ('photos/**/*.jpg'), or a .csv with a column image_path, whose other columns
 (person_id, camera_id, ...) are kept. FILE ends in .parquet, .npz or .csv. The same command goes on where it was
-interrupted: finished parts lie in FILE.parts until FILE is written. What --on_error=skip leaves out is listed in
-FILE.skipped.txt.
+interrupted: finished parts are kept in FILE.parts until FILE is written. With --on_error=skip, FILE.skipped.txt lists
+the images that were left out.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ def embed(flags: command.Flags) -> None:
     skipped_file, parts = f"{flags.output}.skipped.txt", f"{flags.output}.parts"
     command.check_writable("output", skipped_file)
 
-    from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts  # takes seconds: after the checks
+    # TensorFlow takes seconds: after the checks.
+    from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts
 
     artifact = open_artifact(flags.artifact)
-    how = command.given(flags, "batch_size", "views", "on_error")
-    embeddings, readable = embed_in_parts(artifact, frame.image_path, folder=parts, **how)
+    options_ = command.given(flags, "batch_size", "test_time_augmentation", "on_error")
+    embeddings, readable = embed_in_parts(artifact, frame.image_path, folder=parts, **options_)
     _report_skipped(frame.image_path[~readable].tolist(), len(frame), skipped_file)
     write_embeddings(flags.output, frame[readable].reset_index(drop=True), embeddings, metric=artifact.metric)
     remove_parts(parts)

@@ -39,7 +39,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.metric:
             artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, "metric": flags.metric})
         source, kind = artifact.name, artifact.kind
-        options_ = {"batch_size": flags.batch_size, "views": flags.views, **pooled}
+        options_ = {"batch_size": flags.batch_size, "views": flags.test_time_augmentation, **pooled}
         embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
     else:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
@@ -80,7 +80,7 @@ def check(flags: command.Flags) -> None:
     saved = [name for name in ("query_embeddings", "gallery_embeddings") if flags[name].value]
     if saved:
         command.required(flags, "query_embeddings", "gallery_embeddings")
-        for name in ("artifact", "data_dir", "calibrate_fpr", "views"):
+        for name in ("artifact", "data_dir", "calibrate_fpr", "test_time_augmentation"):
             if flags[name].value != flags[name].default:
                 raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
     else:
@@ -139,8 +139,8 @@ def report(embedded, flags: command.Flags) -> dict:
     verification = pairs_of(embedded, flags, rules)
     intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
     scores = {**result.to_dict(), **scores, "verification": verification and verification.to_dict()}
-    given = ("views", "multi_query", "tracklets", "expand_queries", "rerank", "k1", "k2", "lambda_value", "seed")
-    scores |= {"rules": {**rules, **command.given(flags, *given)}}
+    given = ("multi_query", "tracklets", "expand_queries", "rerank", "k1", "k2", "lambda_value", "seed")
+    scores |= {"rules": {**rules, "views": flags.test_time_augmentation, **command.given(flags, *given)}}
     queries = per_query(embedded.query, result)
     scores |= {"intervals": intervals, "per_query": queries}
     scores["skipped_query_names"] = [queries["query"][row] for row in result.skipped_queries]
@@ -213,7 +213,7 @@ def calibrate(flags: command.Flags, reports: dict) -> None:
 
     ((name, scores),) = reports.items()
     point = scores["_verification"].operating_point(flags.calibrate_fpr)
-    changes = scores["_verification"].calibration(flags.calibrate_fpr, dataset=name, views=flags.views)
+    changes = scores["_verification"].calibration(flags.calibrate_fpr, dataset=name, views=flags.test_time_augmentation)
     update_metadata(flags.artifact, changes)
     scores["calibration"] = {**changes, "true_positive_rate": point.true_positive_rate}
     print(
@@ -226,8 +226,9 @@ def calibrate(flags: command.Flags, reports: dict) -> None:
             "its signature compare was written without a threshold and gives the distance alone: export "
             "--calibrate_fpr writes one that says same_person"
         )
-    elif artifact.kind != "keras" and flags.views != "none":
-        print(f"whoever asks it without keras_reid embeds no views: with --views={flags.views} the rate may be another")
+    elif artifact.kind != "keras" and flags.test_time_augmentation != "none":
+        augmented = f"--test_time_augmentation={flags.test_time_augmentation}"
+        print(f"whoever asks it without keras_reid does not augment: with {augmented} the rate may be another")
 
 
 def save(embedded, folder: Path) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_reid import command, options
+from keras_reid.artifacts.formats.table import check_formats
 from keras_reid.data import read_dataset
 from keras_reid.data.training_sets import read_training_sets, scored_name
 from keras_reid.errors import ReidError
-from keras_reid.serving.formats import check_formats
 from keras_reid.training.run_folder import RunFolder
 
 
@@ -25,7 +25,7 @@ def export(flags: command.Flags) -> None:
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
-    formats = [name for name in flags.formats.split(",") if name]
+    formats = flags.formats
     check(flags, formats)
     held = run.read_flags()
     sets = data_sets(flags, held)
@@ -37,11 +37,11 @@ def export(flags: command.Flags) -> None:
     missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
     from keras_reid.artifacts import artifact_of, describe_embedder
-    from keras_reid.evaluation import RetrievalEvaluation
+    from keras_reid.evaluation.score import score
     from keras_reid.models import load_keras, read_metadata
-    from keras_reid.serving import read_gallery, scored_images, ship, some_people
+    from keras_reid.serving import Search, ShippingOptions, read_gallery, scored_images, ship, some_people
 
-    # --- The live model, and what reid.json says of it.
+    # --- The reference model, and what reid.json says of it.
     whole = catalog
     if flags.parity_images:
         catalog = some_people(catalog, flags.parity_images)
@@ -49,34 +49,35 @@ def export(flags: command.Flags) -> None:
     names = [name for name, _ in sets]
     known, scored_on = read_metadata(run.last_model) or {}, scored_name(catalog, names)
     metric = known.get("metric", "euclidean")
-    gallery = None
+    search = None
     if flags.gallery:
         gallery = read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
+        search = Search(gallery, flags.neighbors)
     artifact = artifact_of(embedder, describe_embedder(embedder, metric=metric))
-    rules = {"batch_size": flags.batch_size, "missing_cameras": missing_cameras}
-    live = RetrievalEvaluation(catalog, artifact=artifact, **rules)
-    live.evaluate()
+    reference = score(artifact, catalog, missing_cameras=missing_cameras, batch_size=flags.batch_size)
     # reid.json says how good the network is on all images of the set that it was trained on.
     trained_on = held["dataset"].split("\n")
-    scores = live.result.to_dict() if names == trained_on and not flags.parity_images else known.get("scores")
+    scores = reference.result.to_dict() if names == trained_on and not flags.parity_images else known.get("scores")
     trained_on = "+".join(dict.fromkeys(trained_on))
     metadata = describe_embedder(embedder, dataset=trained_on, scores=scores, metric=metric)
-    metadata |= threshold_of(flags, live, known, scored_on)
+    metadata |= threshold_of(flags, reference, known, scored_on)
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
-    given = command.given(flags, "min_cosine", "max_map_drop", "neighbors")
+    options_ = ShippingOptions(
+        **command.given(flags, "min_cosine", "max_map_drop", "batch_size"),
+        calibration_count=flags.calibration_images,
+        of_images=scored_images(whole) if flags.parity_images else None,
+    )
     paths, _ = ship(
         embedder,
         directory,
         formats=formats,
         metadata=metadata,
         catalog=catalog,
-        live=live,
-        gallery=gallery,
-        calibration_count=flags.calibration_images,
-        of_images=scored_images(whole) if flags.parity_images else None,
-        **given,
+        reference=reference,
+        search=search,
+        options=options_,
     )
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
 
@@ -93,12 +94,12 @@ def data_sets(flags: command.Flags, held: Mapping[str, str]) -> list[tuple[str, 
     return [(flags.dataset or names[0], flags.data_dir or folders[0])]
 
 
-def threshold_of(flags: command.Flags, live, known: dict, scored_on: str) -> dict:
+def threshold_of(flags: command.Flags, reference, known: dict, scored_on: str) -> dict:
     """Returns what reid.json will hold of a threshold: a new one, or that of the same network in another format."""
     from keras_reid.artifacts import CALIBRATED
 
     if flags.calibrate_fpr is not None:
-        found = live.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
+        found = reference.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
         rate = found["false_positive_rate"]
         print(f"threshold {found['threshold']:.6g}: {rate:.3g} of the pairs of two people lie up to it")
         return found

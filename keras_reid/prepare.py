@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,9 +43,7 @@ def prepare(flags: command.Flags) -> None:
         temporary.mkdir()
         for archive in flags.archive:
             print(f"unpacking {archive}", flush=True)
-            with Progress() as progress:
-                files = unpack(archive, temporary, progress=progress)
-            print(f"{files:,} files", flush=True)
+            print(f"{unpack(archive, temporary):,} files", flush=True)
         root, catalog = read_unpacked(name, temporary, data_dir)
         print(f"reading it\n{describe(catalog)}\n{compared(catalog, SOURCES[name].counts)}", flush=True)
     print(f"terms: {SOURCES[name].terms}")
@@ -107,28 +104,6 @@ def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]])
     if differences:
         return f"NOT the official counts: {'; '.join(differences)}"
     return "these are the official counts" if official else "no official counts are known"
-
-
-class Progress:
-    """Prints the share that is done and the time that is left: on a terminal in place, in a log now and then."""
-
-    def __init__(self):
-        self._began = self._shown = time.monotonic()
-        self._terminal = sys.stdout.isatty()
-
-    def __call__(self, done: float) -> None:
-        now = time.monotonic()
-        if done > 0 and now - self._shown >= (0.5 if self._terminal else 15):
-            self._shown, left = now, (now - self._began) * (1 - done) / done
-            line = f"{done:4.0%}, {int(left // 60)}:{int(left % 60):02} left"
-            print(f"\r{line} " if self._terminal else line, end="" if self._terminal else "\n", flush=True)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *error) -> None:
-        if self._terminal and self._shown != self._began:
-            print()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

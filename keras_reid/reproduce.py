@@ -45,14 +45,14 @@ def reproduce(flags: command.Flags) -> None:
 
     # --- The same again.
     from keras_reid.artifacts import open_artifact
-    from keras_reid.evaluation import evaluate_artifact
+    from keras_reid.evaluation.score import score
 
     rules = {"missing_cameras": held.get("missing_cameras", "refuse"), "batch_size": flags.batch_size}
     opened = {name: open_artifact(path) for name, (path, _) in artifacts.items()}  # not after minutes of scoring
     again = {}
     for name, artifact in opened.items():
         print(f"scoring {artifact.name}", flush=True)
-        again[name] = evaluate_artifact(artifact, catalog, **rules).to_dict()
+        again[name] = score(artifact, catalog, **rules).result.to_dict()
     rows = differences({name: scores for name, (_, scores) in artifacts.items()}, again)
     print(f"\n{as_table(rows)}")
     worst = max(rows, key=lambda row: abs(row["difference"]))

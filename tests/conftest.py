@@ -4,7 +4,9 @@ import os
 import random
 from pathlib import Path
 
+# Before TensorFlow is imported, as the commands do.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import pytest

@@ -8,7 +8,6 @@ from PIL import Image
 
 from keras_reid import compare, options
 from keras_reid.artifacts import artifact_of, describe_embedder, update_metadata
-from keras_reid.errors import ReidError
 from keras_reid.models import save_keras
 from tests.conftest import tiny_embedder
 
@@ -78,12 +77,14 @@ def test_a_distance_equal_to_the_threshold_is_the_same_person():
     assert compare.answer(0.5, 0.5, {}).startswith("same person: at most the threshold of 0.5, for an unknown false")
 
 
-def test_views_change_the_distance_and_the_threshold_is_said_to_be_of_others(tmp_path, photos, capsys):
+def test_augmentation_changes_the_distance_and_the_threshold_is_said_to_be_of_another(tmp_path, photos, capsys):
     path, distance = save(tmp_path, "euclidean", threshold=1.0)
-    for views in ("none", "flip"):
-        assert compare.main(["compare", f"--artifact={path}", f"--views={views}", *map(str, photos)]) == 0
+    for augmentation in ("none", "flip"):
+        flags = [f"--artifact={path}", f"--test_time_augmentation={augmentation}"]
+        assert compare.main(["compare", *flags, *map(str, photos)]) == 0
     plain, flipped = capsys.readouterr().out.split("euclidean distance of")[1:]
-    assert "--views=none" not in plain and "calibrated with --views=none: with flip" in flipped
+    assert "--test_time_augmentation=none" not in plain
+    assert "calibrated with --test_time_augmentation=none: with flip" in flipped
     mirrored = []
     for photo in photos:
         mirrored.append(tmp_path / f"mirrored{photo.name}")
@@ -92,18 +93,6 @@ def test_views_change_the_distance_and_the_threshold_is_said_to_be_of_others(tmp
     bound = (distance(photos) + distance(mirrored)) / 2
     shown = printed_distance("distance of" + flipped)
     assert 0 < shown <= bound * (1 + 1e-4) and shown != printed_distance("distance of" + plain)
-
-
-def test_by_hand():
-    """(3, 4) and (0, 0) are 5 apart; (1, 0) and (1, 1) have the cosine 1 / sqrt 2; opposite directions are 2 apart."""
-    points = [np.array(point, np.float32) for point in ((3, 4), (0, 0), (1, 0), (1, 1), (-2, 0))]
-    assert compare.distance_of(points[0], points[1], metric="euclidean") == 5
-    assert compare.distance_of(points[2], points[3], metric="cosine") == pytest.approx(1 - 2**-0.5)
-    assert compare.distance_of(points[2], points[4], metric="cosine") == 2
-    with pytest.raises(ReidError, match="length zero"):
-        compare.distance_of(points[0], points[1], metric="cosine")
-    with pytest.raises(ReidError, match="NaN"):
-        compare.distance_of(points[0], points[1] + np.nan, metric="euclidean")
 
 
 def test_a_trained_run_compares_its_own_pictures(finished_run, tiny_catalog, capsys):
@@ -135,7 +124,7 @@ def test_bad_input_is_named(tmp_path, photos, refused):
     assert "no.jpg" in refused(f"--artifact={path}", photos[0], tmp_path / "no.jpg")
     assert "missing.jpg" in refused(f"--artifact={path}", photos[0], tmp_path / "missing.jpg")
     assert "no artifact at" in refused("--artifact=/no/such", *photos)
-    assert "--views" in refused(f"--artifact={path}", "--views=ten", *photos)
+    assert "--test_time_augmentation" in refused(f"--artifact={path}", "--test_time_augmentation=ten", *photos)
     assert "threshold 'far', expected a number" in refused(f"--artifact={path}", *photos)
 
 

@@ -14,8 +14,6 @@ from PIL import Image
 
 from keras_reid import embed, options
 from keras_reid.artifacts import describe_embedder, open_artifact, read_embeddings
-from keras_reid.artifacts.embedding_job import ON_ERROR
-from keras_reid.artifacts.views import VIEWS
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
 from keras_reid.models import save_keras
@@ -116,11 +114,11 @@ def test_embeddings_are_those_of_each_image_in_order(artifact, photos, tmp_path,
     assert read.metric == "cosine"
 
 
-def test_views_are_passed_on(artifact, photos, tmp_path):
+def test_augmentation_is_passed_on(artifact, photos, tmp_path):
     output = tmp_path / "out.npz"
     image = shutil.copy(photos / "a.png", tmp_path)
-    arguments = ["embed", f"--artifact={artifact}", f"--images={image}", f"--output={output}", "--views=flip"]
-    assert embed.main(arguments) == 0
+    arguments = [f"--artifact={artifact}", f"--images={image}", f"--output={output}"]
+    assert embed.main(["embed", *arguments, "--test_time_augmentation=flip"]) == 0
     (pixels,) = pixels_of([image])
     both = open_artifact(artifact).embed(np.stack([pixels, pixels[:, ::-1]])).astype(float)
     mean = np.mean(both / np.linalg.norm(both, axis=1, keepdims=True), axis=0)
@@ -140,12 +138,6 @@ def test_a_trained_run_embeds_a_csv_with_ids_to_parquet(finished_run, tiny_catal
         assert read.frame[name].tolist() == query[name].tolist()
 
 
-def test_the_choices_of_views_are_those_of_the_library():
-    assert options.VIEWS == VIEWS
-    for choice in ON_ERROR:
-        options.embed_flags()["on_error"].parse(choice)
-
-
 def test_help_lists_every_flag(capsys):
     assert embed.main(["embed", "--help"]) == 0
     output = capsys.readouterr().out
@@ -160,7 +152,7 @@ def test_nothing_is_written_or_read_when_a_flag_is_wrong(artifact, photos, tmp_p
     assert "--output=" in refused(**{**flags, "output": tmp_path})
     assert "--output=" in refused(**{**flags, "output": tmp_path / "missing" / "out.npz"})
     assert "ends in .parquet, .npz, .csv" in refused(**{**flags, "output": tmp_path / "out.pkl"})
-    assert "--views" in refused(**flags, views="ten")
+    assert "--test_time_augmentation" in refused(**flags, test_time_augmentation="ten")
     assert "--batch_size" in refused(**flags, batch_size=0)
     assert "--on_error" in refused(**flags, on_error="ignore")
     assert "no artifact at" in refused(**{**flags, "artifact": tmp_path / "nothing"})

@@ -11,7 +11,7 @@ from keras_reid.interrupts import Interrupted, hold, interruptible, release
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import Checkpoints
-from keras_reid.training.callbacks import Progress
+from keras_reid.training.progress import Progress
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 

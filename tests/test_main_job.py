@@ -1,5 +1,6 @@
 """The main job as a user runs it: train, resume, evaluate, export, interrupt, from the command line."""
 
+import dataclasses
 import json
 import shutil
 import signal
@@ -11,7 +12,9 @@ import pandas as pd
 import pytest
 
 from keras_reid import evaluate, export, train
-from keras_reid.options import train_flags
+from keras_reid.errors import ReidError
+from keras_reid.training import Run, Settings
+from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 from tests.conftest import train_arguments
 
@@ -80,7 +83,7 @@ def test_other_flags_are_refused_and_nothing_changes(finished_run, synthetic_dir
     assert train.main(train_arguments(synthetic_dir, finished_run, "--epochs=2", "--margin=0.5", "--seed=3")) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "--margin is soft there and 0.5 now; --seed is 0 there and 3 now" in error
+    assert "--margin=soft there and --margin=0.5 now; --seed=0 there and --seed=3 now" in error
     assert (finished_run / "run.flags").read_text() == before
 
 
@@ -101,11 +104,31 @@ def test_more_epochs_go_on_where_the_run_stopped(finished_run, synthetic_dir, tm
 
 def test_a_run_that_has_gone_on_since_is_not_finished(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "run")
-    run, flags = RunFolder(tmp_path / "run"), train_flags()
-    flags(["train", f"--flagfile={run.flags}"])
-    assert train.is_finished(run, flags)
-    run.record_epoch({"epoch": 3, "step": 18})
-    assert not train.is_finished(run, flags)
+    log, asked = EpochLog(RunFolder(tmp_path / "run")), {"epochs": 2, "early_stop": 0}
+    assert log.state(**asked).finished
+    log.record({"epoch": 3, "step": 18})
+    assert not log.state(**asked).finished
+
+
+def test_a_run_is_trained_from_python_as_by_the_command(finished_run, synthetic_dir, tmp_path):
+    """The settings of conftest's TINY_RUN: the folder that the command wrote is theirs, and is found finished."""
+    settings = Settings(
+        dataset="synthetic",
+        data_dir=synthetic_dir,
+        run_dir=finished_run,
+        image_height=32,
+        image_width=16,
+        random_crop_padding=2,
+        identities_per_batch=3,
+        images_per_identity=2,
+        backbone_weights="none",
+        margin="soft",
+        evaluate_every=2,
+        epochs=2,
+    )
+    assert Run(settings).train() == json.loads((finished_run / "evaluation.json").read_text())
+    with pytest.raises(ReidError, match="margin=soft there and margin=0.5 now"):
+        Run(dataclasses.replace(settings, margin=0.5)).train()
 
 
 @pytest.mark.parametrize("place", ["", "last.keras", "export/embedder", "export/embedder/1", "export/embedder.tflite"])

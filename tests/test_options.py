@@ -1,13 +1,15 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
+import os
 import shlex
 import subprocess
 import sys
 
 import pytest
 
-from keras_reid import command, compare, embed, evaluate, export, launch, options, prepare, reproduce, train
+from keras_reid import choices, command, compare, embed, evaluate, export, launch, options, prepare, reproduce, train
 from keras_reid.errors import ReidError
+from keras_reid.flag_values import find_flagfile
 
 
 def parsed(*arguments: str) -> command.Flags:
@@ -43,7 +45,7 @@ def test_an_unknown_flagfile_names_those_that_ship():
 
 
 def test_every_shipped_flagfile_parses_and_opens_with_source_command_and_cost():
-    folder = command.find_flagfile("market.flags").parent
+    folder = find_flagfile("market.flags").parent
     for path in folder.glob("*.flags"):
         parsed(f"--flagfile={path.name}")
         comment = path.read_text().split("\n--")[0]
@@ -54,21 +56,21 @@ def test_every_shipped_flagfile_parses_and_opens_with_source_command_and_cost():
 def test_flags_as_text_read_back_with_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = parsed("--data_dir=data", "--run_dir=run", "--normalize_embedding", "--margin=soft", "--nodeterministic")
-    text = command.as_text(given)
+    text = train.read_settings(given).as_text()
     assert text["data_dir"] == str(tmp_path / "data")
     assert text["normalize_embedding"] == "true" and text["deterministic"] == "false"
     again = parsed(*(f"--{name}={value}" for name, value in text.items()))
-    assert command.as_text(again) == text
+    assert train.read_settings(again).as_text() == text
 
 
 def test_a_command_gives_the_same_flags_again_with_paths_as_they_were_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = ["--dataset=mars", "--data_dir=my data", "--data_dir=b", "--run_dir=run", "--margin=soft", "--epochs=150"]
-    line = command.as_command("keras_reid.train", parsed(*given), options.train_flags())
+    line = train.read_settings(parsed(*given)).as_command()
     words = shlex.split(line.replace("\\\n", ""))
     assert words[:3] == ["python", "-m", "keras_reid.train"]
     assert "--data_dir=my data" in words and "--epochs=150" not in words  # the default
-    assert command.as_text(parsed(*words[3:])) == command.as_text(parsed(*given))
+    assert train.read_settings(parsed(*words[3:])).as_text() == train.read_settings(parsed(*given)).as_text()
 
 
 def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_path, monkeypatch):
@@ -90,10 +92,36 @@ def test_repeated_flags_replace_those_of_a_flagfile_and_of_an_earlier_one(tmp_pa
 def test_several_data_sets_are_kept_one_by_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = parsed("--dataset=mars", "--data_dir=a", "--data_dir=gs://bucket/b")
-    text = command.as_text(flags)
+    text = train.read_settings(flags).as_text()
     assert text["data_dir"] == f"{tmp_path}/a\ngs://bucket/b" and text["dataset"] == "mars\nmars"
     assert options.data_sets(flags) == [("mars", "a"), ("mars", "gs://bucket/b")]
     assert "camera_pattern" not in text and text["train_images"] == "0"
+
+
+def test_flags_with_commas_are_lists_and_numbers_by_name():
+    flags = parsed("--decay_epochs=40, 70.5", "--layer_learning_rates=backbone=0.1, head=2")
+    assert flags.decay_epochs == [40, 70.5]
+    assert flags.layer_learning_rates == {"backbone": 0.1, "head": 2.0}
+    text = train.read_settings(flags).as_text()
+    assert (text["decay_epochs"], text["layer_learning_rates"]) == ("40,70.5", "backbone=0.1,head=2")
+    assert (parsed().decay_epochs, parsed("--decay_epochs=").decay_epochs) == ([], [])
+    assert parsed("--layer_learning_rates=").layer_learning_rates == {}
+    export = options.export_flags()
+    export(["export", "--formats=savedmodel,,onnx"])
+    assert export.formats == ["savedmodel", "onnx"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("--decay_epochs=soon", "flag --decay_epochs=soon: expected numbers by commas, such as 40,70"),
+        ("--layer_learning_rates=stem", "flag --layer_learning_rates=stem: expected part=factor by commas"),
+        ("--layer_learning_rates=stem=fast", "flag --layer_learning_rates=stem=fast: expected part=factor"),
+        ("--layer_learning_rates=stem=1=2", "flag --layer_learning_rates=stem=1=2: expected part=factor"),
+    ],
+)
+def test_flags_with_commas_of_another_form_are_refused(given, text, refused):
+    assert text in refused(train.main, ["train", given])
 
 
 @pytest.mark.parametrize(
@@ -108,48 +136,96 @@ def test_data_sets_that_do_not_pair_up_are_refused(given, text):
         options.data_sets(parsed(*given.split()))
 
 
-def test_the_choices_are_those_of_the_library():
+def test_what_is_looked_up_by_a_choice_is_there_for_each():
+    from keras_reid import addons
     from keras_reid.data.readers.by_name import READERS
-    from keras_reid.losses.batch_loss import MINING_SCOPES
-    from keras_reid.losses.by_name import ADDONS_LOSSES, LOSSES
-    from keras_reid.models.embedder import HEADS
-    from keras_reid.training import optimizers, precision, schedules
+    from keras_reid.losses import LOSSES
 
-    values = options.train_flags()
-    for name, choices in {
-        "dataset": READERS,
-        "loss": [*LOSSES, *ADDONS_LOSSES],
-        "mining_scope": MINING_SCOPES,
-        "head": HEADS,
-        "optimizer": optimizers.OPTIMIZERS,
-        "schedule": schedules.SCHEDULES,
-        "mixed_precision": precision.POLICIES,
+    assert tuple(READERS) == choices.DATASETS
+    assert (*LOSSES, *addons.LOSSES) == choices.LOSSES
+    assert ("adam", "adamw", "sgd", *addons.OPTIMIZERS) == choices.OPTIMIZERS
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("images_per_identity=1, expected at least 2", "--images_per_identity=1, expected at least 2"),
+        ("margin='wide', or seed=3", "--margin='wide', or --seed=3"),
+        ("Check data_dir. Set run_dir to a new one", "Check --data_dir. Set --run_dir to a new one"),
+        ("'runs/seed=3' has no data_dir", "'runs/seed=3' has no --data_dir"),
+        ("'seed=3 epochs=4' holds data_dir's images", "'seed=3 epochs=4' holds --data_dir's images"),
+        (
+            "\"Anna's run_dir\" is Market-1501's, seed=3, the run's",
+            "\"Anna's run_dir\" is Market-1501's, --seed=3, the run's",
+        ),
+        (
+            "runs/seed=3/data_dir and data_dir/x and data_dir.csv",
+            "runs/seed=3/data_dir and data_dir/x and data_dir.csv",
+        ),
+        ("--seed=3 and --data_dir, my_seed=3, x.seed=3", "--seed=3 and --data_dir, my_seed=3, x.seed=3"),
+        ("layer_learning_rates=head=0,loss=1", "--layer_learning_rates=head=0,loss=1"),
+        ("the loss, the margin and image_size=(256, 128)", "the loss, the margin and image_size=(256, 128)"),
+    ],
+)
+def test_arguments_of_the_library_are_named_as_flags(text, shown):
+    assert command.name_flags(text, options.train_flags()) == shown
+
+
+def test_an_error_of_the_library_names_the_flag_and_one_of_the_machine_stays(capsys):
+    for error, line in {
+        ReidError("batch_size=0 for '/x/batch_size=0'"): "error: --batch_size=0 for '/x/batch_size=0'\n",
+        OSError("no file batch_size=0"): "error: no file batch_size=0\n",
     }.items():
-        assert values[name].parser.enum_values == list(choices)
+
+        def main(flags, error=error):
+            raise error
+
+        assert command.run_command(main, options.evaluate_flags(), ["evaluate"]) == 1
+        assert capsys.readouterr().err == line
 
 
-def test_the_choices_of_evaluate_are_those_of_the_library():
-    from keras_reid.artifacts.metadata import METRICS
-    from keras_reid.artifacts.views import VIEWS
-    from keras_reid.data.readers.by_name import READERS
-    from keras_reid.evaluation.inputs import IGNORE_RULES, MISSING_CAMERAS
-    from keras_reid.evaluation.pooling import POOLINGS
+@pytest.mark.parametrize(
+    ("flags", "old", "new"),
+    [
+        (options.evaluate_flags, "views", "test_time_augmentation"),
+        (options.embed_flags, "views", "test_time_augmentation"),
+        (options.compare_flags, "views", "test_time_augmentation"),
+        (options.export_flags, "neighbours", "neighbors"),
+    ],
+)
+def test_the_old_name_of_a_flag_is_accepted_with_a_notice(flags, old, new, tmp_path, capsys):
+    value = "flip" if old == "views" else "3"
+    (tmp_path / "old.flags").write_text(f"--{old}={value}\n")
+    for given in ([f"--{old}={value}"], [f"--{old}", value], [f"-{old}={value}"], [f"--flagfile={tmp_path}/old.flags"]):
+        values = flags()
+        values(["command", *given])
+        assert str(values[new].value) == value
+        assert capsys.readouterr().err == f"notice: --{old} is now called --{new}.\n"
+    values = flags()
+    values(["command", f"--{new}={value}"])
+    assert capsys.readouterr().err == "" and old not in values
 
-    values = options.evaluate_flags()
-    for name, choices in {
-        "dataset": READERS,
-        "ignore": IGNORE_RULES,
-        "metric": METRICS,
-        "missing_cameras": MISSING_CAMERAS,
-        "multi_query": POOLINGS,
-        "tracklets": POOLINGS,
-        "views": VIEWS,
-    }.items():
-        assert values[name].parser.enum_values == list(choices)
+
+def test_arguments_of_another_command_keep_their_names(capsys):
+    values = command.Flags(takes_arguments=True, renamed={"views": "looks"})
+    assert values(["command", "--", "--views=flip"])[1:] == ["--views=flip"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_a_command_turns_onednn_on_unless_the_user_has_set_it(before, after, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if before is not None:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", before)
+    seen = []
+    command.run_command(lambda flags: seen.append(os.environ["TF_ENABLE_ONEDNN_OPTS"]), command.Flags(), ["command"])
+    assert seen == [after]
 
 
 def test_what_one_call_asks_for_is_not_kept():
-    assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(command.as_text(parsed("--allow_flag_changes")))
+    assert {"resume", "allow_flag_changes", "help", "h"}.isdisjoint(
+        train.read_settings(parsed("--allow_flag_changes")).as_text()
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,6 +245,7 @@ def test_help_lists_every_flag_and_ends_well(command, flags, capsys):
     assert command.main([command.__name__, "--help"]) == 0
     output = capsys.readouterr().out
     assert f"python -m {command.__name__}" in output
+    assert f"keras-reid {command.__name__.split('.')[-1]} " in output
     for name in flags():
         assert f"--{name} [" in output
 

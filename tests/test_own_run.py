@@ -54,7 +54,9 @@ def test_it_is_scored_with_each_missing_camera_as_one_of_its_own(own_run, capsys
 def test_other_data_sets_in_the_same_folder_are_refused(own_run, refused):
     _, _, flags = own_run
     other = [flag for flag in flags if "dataset" not in flag]
-    assert "--dataset is csv, synthetic there and market1501, market1501 now" in refused(train.main, ["train", *other])
+    assert "--dataset=csv, synthetic there and --dataset=market1501, market1501 now" in refused(
+        train.main, ["train", *other]
+    )
 
 
 def test_evaluate_says_what_to_do_without_cameras(own_run, refused, tmp_path, capsys):

@@ -184,15 +184,46 @@ def test_an_encrypted_archive_says_so(tmp_path, refused):
     assert "is encrypted: unpack it yourself" in error
 
 
-def test_a_name_that_comes_twice_is_refused(tmp_path, refused):
-    with pytest.warns(UserWarning), zipfile.ZipFile(tmp_path / "a", "w") as file:
-        for data in (b"1", b"2"):
-            file.writestr("x.jpg", data)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [("x.jpg", "x.jpg"), ("x.jpg", "x.jpg/y.jpg"), ("x.jpg/y.jpg", "x.jpg")])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_name_that_comes_twice_is_refused(tmp_path, refused, names, kind):
+    if kind == "zip":
+        with zipfile.ZipFile(tmp_path / "a", "w") as file:
+            for name in names:
+                file.writestr(name, b"1")
+    else:
+        write_tar(tmp_path / "a", dict.fromkeys(names[:1], b"1"), more=[tarfile.TarInfo(names[1])])
     error = refused(prepare.main, ["prepare", "viper", f"--archive={tmp_path / 'a'}", f"--data_dir={tmp_path / 'd'}"])
-    assert "'x.jpg' twice" in error
+    assert "x.jpg" in error and "' twice, or as file and folder" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_another_data_set_is_not_kept(tmp_path, refused):
+def test_a_tar_that_ends_in_a_zip_is_a_tar(tmp_path, capsys):
+    inner = write_zip(tmp_path / "inner.zip", {"x.txt": b"x"}).read_bytes()
+    archive = write_tar(tmp_path / "a.tar", {**MARKET, "inner.zip": inner}, mode="w:")
+    assert run(f"--archive={archive}", f"--data_dir={tmp_path / 'data'}") == 0
+    assert (tmp_path / "data" / "inner.zip").read_bytes() == inner and "4 files" in capsys.readouterr().out
+
+
+def test_a_disk_need_not_be_twice_as_large_as_what_is_unpacked(tmp_path, monkeypatch):
+    """Three files of 100 bytes, and room for 350: what is written meanwhile takes room, and is not counted twice."""
+    written = lambda: sum(path.stat().st_size for path in tmp_path.rglob("*.part-*/*.jpg"))  # noqa: E731
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 500_000_350 - written()})())
+    archive = write_tar(tmp_path / "a.tar", {f"{n}.jpg": bytes(100) for n in range(3)}, mode="w:")
+    (tmp_path / ".d.part-1").mkdir()
+    assert unpack.unpack(archive, tmp_path / ".d.part-1") == 3
+
+
+def test_a_python_without_a_safe_tarfile_says_what_to_do(tmp_path, refused, monkeypatch):
+    monkeypatch.delattr("tarfile.data_filter")
+    arguments = ["prepare", "market1501", f"--data_dir={tmp_path / 'data'}"]
+    error = refused(prepare.main, [*arguments, f"--archive={write_tar(tmp_path / 'a')}"])
+    assert "update it to 3.9.17, 3.10.12, 3.11.4 or later, or unpack" in error and "set --data_dir to" in error
+    assert prepare.main([*arguments, f"--archive={write_zip(tmp_path / 'b')}"]) == 0
+
+
+def test_another_dataset_is_not_kept(tmp_path, refused):
     archive = write_zip(tmp_path / "a", top="some/")
     error = refused(prepare.main, ["prepare", "msmt17", f"--archive={archive}", f"--data_dir={tmp_path / 'data'}"])
     assert f"what was unpacked is not msmt17, and was removed: '{tmp_path}/data/some' is not in MSMT17's" in error

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 from keras_reid import train
-from keras_reid.command import as_text, given
+from keras_reid.command import given
 from keras_reid.data import write_synthetic
 from keras_reid.keras2 import keras
 from keras_reid.options import train_flags
-from keras_reid.training.cluster import Cluster
+from keras_reid.training.run_data import read_run_data
+from keras_reid.training.run_network import build_trainer, training_batches
 from keras_reid.training.schedules import build_schedule
 from tests.conftest import TINY_RUN, train_arguments
 
@@ -36,7 +37,7 @@ def test_every_flagfile_that_ships_gives_a_schedule_and_flags_that_a_run_keeps(n
     rate = build_schedule(flags.schedule, flags.learning_rate, steps_per_epoch=10, **schedule)
     assert float(rate(10 * flags.epochs // 4)) == pytest.approx(flags.learning_rate)
     written = [line for line in (CONFIGS / name).read_text().splitlines() if line.startswith("--")]
-    assert {line[2:].split("=")[0] for line in written} <= as_text(flags).keys()
+    assert {line[2:].split("=")[0] for line in written} <= train.read_settings(flags).as_text().keys()
 
 
 def test_the_strong_baseline_is_the_paper_s():
@@ -78,10 +79,11 @@ def test_swa_ships_statistics_of_training_batches(synthetic_dir, tmp_path):
     """One epoch: its last step is the only snapshot, so that the weights are those of training, the statistics not."""
     recipe = ["--optimizer=tfa_swa", "--epochs=1", "--mixed_precision=float32", "--learning_rate=0.01"]
     flags = flags_of(train_arguments(synthetic_dir, tmp_path / "run", *recipe))
-    data = train.read_data(flags, Cluster())
-    trainer = train.build_trainer(flags, data)
-    trainer.fit(train.training_batches(flags, data, cache="none"), steps_per_epoch=data.steps_per_epoch, verbose=0)
-    assert len(list(trainer.statistics_batches)) == data.steps_per_epoch  # 16 where the run has so many
+    settings = train.read_settings(flags)
+    data = read_run_data(settings)
+    trainer, steps = build_trainer(settings, data), data.batches.steps_per_epoch
+    trainer.fit(training_batches(settings, data, cache="none"), steps_per_epoch=steps, verbose=0)
+    assert len(list(trainer.statistics_batches)) == steps  # 16 where the run has so many
     shipped = trainer.shipped_embedder()
     (gamma, _, mean, _), norm = trainer.embedder.get_layer("conv1_bn").get_weights(), shipped.get_layer("conv1_bn")
     np.testing.assert_array_equal(norm.gamma, gamma)

@@ -1,10 +1,8 @@
-"""Decides how what was shipped is opened and asked: run folder, `.keras`, SavedModel, `.tflite`, all by `embed`."""
+"""Artifact: a model that embeds images, whatever its format."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,16 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from keras_reid.artifacts import metadata as reid_json
-from keras_reid.artifacts.views import check_views, image_views, mean_embedding
+from keras_reid.artifacts.augmentation import augmented_images, check_augmentation, mean_embedding
+from keras_reid.artifacts.distances import comparable, distances_of
+from keras_reid.artifacts.metadata import describe_embedder
 from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.models import load_keras, read_metadata
-
-SIGNATURE = "serving_default"
-INPUT, OUTPUT = "images", "embedding"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +24,8 @@ class Artifact:
     """A model that embeds images, whatever its format.
 
     Attributes:
-        name: where it came from.
-        kind: "live", "keras", "savedmodel", "tflite" or "onnx".
+        name: the path that it was opened from, or a name for the screen.
+        kind: "keras", "savedmodel", "tflite" or "onnx"; "reference" for a Keras model in this process.
         metadata: the content of its `reid.json`.
         embed_batch: uint8 `[N, H, W, 3]` to float32 `[N, D]`.
     """
@@ -58,139 +53,83 @@ class Artifact:
             raise ReidError(f"{self.name!r} has the threshold {threshold!r}, expected a number. Calibrate it again.")
         return threshold
 
-    def embed(self, images: np.ndarray, views: str = "none") -> np.ndarray:
+    def embed(self, images: np.ndarray, test_time_augmentation: str = "none") -> np.ndarray:
         """Embeds images of any size; they are resized inside.
 
         Args:
             images: uint8 `[N, H, W, 3]`, RGB.
-            views: which views of each image are embedded, as in `image_views`; their mean is its embedding.
+            test_time_augmentation: the variants of each image whose embeddings are averaged, as in `augmented_images`.
 
         Returns:
             float32 `[N, D]`.
 
         Raises:
-            ReidError: another dtype or shape, or unknown views.
+            ReidError: another dtype or shape, or unknown test-time augmentation.
         """
-        check_views(views)
+        check_augmentation(test_time_augmentation)
         images = np.asarray(images)
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
             raise ReidError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3] RGB.")
         if len(images) == 0:
             return np.zeros((0, self.metadata["embedding_size"]), np.float32)
-        if views == "none":
+        if test_time_augmentation == "none":
             return np.asarray(self.embed_batch(images), np.float32)
-        # Each view is a copy, made when its turn comes: nothing done to one in place may reach the next.
-        embeddings = [np.asarray(self.embed_batch(view.copy()), np.float32) for view in image_views(images, views)]
+        # Each variant is copied when its turn comes: a network that writes to its input must not spoil the next one.
+        variants = augmented_images(images, test_time_augmentation)
+        embeddings = [np.asarray(self.embed_batch(variant.copy()), np.float32) for variant in variants]
         return mean_embedding(embeddings, metric=self.metric)
 
+    def distance(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Returns the distances of paired embeddings by the artifact's own metric, computed in float64.
 
-def signature_outputs(artifact: Artifact, signature: str) -> set[str]:
-    """Returns the names of what a signature of a SavedModel gives; none of another kind of artifact."""
-    loaded = getattr(artifact.embed_batch, "keeps", None)
-    return set(loaded.signatures[signature].structured_outputs) if loaded and signature in loaded.signatures else set()
+        Args:
+            first: float `[N, D]`.
+            second: float `[N, D]`.
+
+        Returns:
+            float64 `[N]`: the Euclidean distance, or the cosine distance, 1 - cosine similarity. Exact near 0.
+
+        Raises:
+            ReidError: other shapes, numbers that are not finite or, under cosine, an embedding of length zero.
+        """
+        first, second = (np.asarray(embeddings, np.float64) for embeddings in (first, second))
+        if first.ndim != 2 or first.shape != second.shape:
+            raise ReidError(f"embeddings are {list(first.shape)} and {list(second.shape)}, expected [N, D] twice.")
+        if not (np.isfinite(first).all() and np.isfinite(second).all()):
+            raise ReidError("an embedding holds NaN or inf: expected finite numbers. Look at the model's weights.")
+        if self.metric == "cosine" and not (first.any(axis=1) & second.any(axis=1)).all():
+            raise ReidError("an embedding has length zero: cosine needs a direction. Look at the model's weights.")
+        return distances_of(comparable(first, self.metric), comparable(second, self.metric), self.metric).numpy()
 
 
-def artifact_of(embedder, metadata: dict | None = None, *, name: str = "live model", kind: str = "live") -> Artifact:
-    """Returns a Keras embedder as an artifact, to be asked in the same way as what is shipped of it."""
+def unreadable(path: Path, kind: str, error: Exception) -> ReidError:
+    """Returns the error for a file that a format's own reader refuses, whose errors are of any class."""
+    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({first_line(error)}).")
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's text: some readers and converters write hundreds."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
+def artifact_of(
+    embedder, metadata: dict | None = None, *, name: str = "reference model", kind: str = "reference"
+) -> Artifact:
+    """Returns a Keras embedder as an artifact, which embeds images in the same way as what is shipped of it.
+
+    Args:
+        embedder: from `[B, H, W, 3]`, 0..255, to `[B, D]`.
+        metadata: the content of `reid.json`; that of `describe_embedder` by default.
+        name: as in `Artifact`.
+        kind: the same.
+    """
     image_size = embedder.input_shape[1:3]
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
     def embed_batch(images):
         return embedder(resize_images(images, image_size), training=False)
 
-    return Artifact(name, kind, metadata or reid_json.describe_embedder(embedder), embed_batch)
-
-
-def open_artifact(path: str | os.PathLike) -> Artifact:
-    """Opens a run folder (its `last.keras`), a `.keras`, `.tflite` or `.onnx` file, or a SavedModel folder.
-
-    A folder of numbered versions, as TF Serving reads it, stands for its highest version.
-
-    Raises:
-        ReidError: there is nothing, it is none of these, or it cannot be read.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise ReidError(
-            f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder, .tflite or .onnx."
-        )
-    if path.suffix == ".keras":
-        return _open_keras(path)
-    if path.suffix == ".tflite":
-        return _open_tflite(path)
-    if path.suffix == ".onnx":
-        return _open_onnx(path)
-    if (path / "last.keras").exists():
-        return _open_keras(path / "last.keras")
-    versions = [child for child in path.glob("*") if child.name.isdecimal()] if path.is_dir() else []
-    folder = max(versions, key=lambda child: int(child.name)) if versions else path
-    if (folder / "saved_model.pb").exists():
-        return _open_savedmodel(folder)
-    raise ReidError(
-        f"{str(path)!r} is no artifact: expected a run folder that has trained an epoch (last.keras), a .keras file, a "
-        "SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
-    )
-
-
-def _open_keras(path: Path) -> Artifact:
-    embedder, metadata = load_keras(path), read_metadata(path)
-    return artifact_of(embedder, metadata and reid_json.checked(metadata, path), name=str(path), kind="keras")
-
-
-def _open_savedmodel(folder: Path) -> Artifact:
-    text_file = folder / "assets" / reid_json.FILE_NAME
-    if not text_file.is_file():
-        raise ReidError(f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {text_file.name}.")
-    metadata = reid_json.parse(text_file.read_bytes(), folder)
-    try:
-        loaded = tf.saved_model.load(str(folder))
-        signature = loaded.signatures[SIGNATURE]
-    except Exception as error:  # of any class: IndexError where the weights are cut, ValueError of protobuf, ...
-        raise _unreadable(folder, "SavedModel", error) from error
-
-    def embed_batch(images):
-        return signature(**{INPUT: tf.constant(images)})[OUTPUT]
-
-    embed_batch.keeps = loaded  # its variables are gone once nothing refers to it
-    return Artifact(str(folder), "savedmodel", metadata, embed_batch)
-
-
-def _open_tflite(path: Path) -> Artifact:
-    metadata = reid_json.read_from_zip(path)
-    try:
-        interpreter = tflite_interpreter(model_path=str(path), num_threads=os.cpu_count())
-        runner = interpreter.get_signature_runner(SIGNATURE)
-        dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
-    except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise _unreadable(path, "TFLite model", error) from error
-    return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images.astype(dtype)})[OUTPUT])
-
-
-def tflite_interpreter(**options):
-    """Returns `tf.lite.Interpreter` of some options, without the notice that it will move to another package."""
-    with warnings.catch_warnings():
-        # TensorFlow 2.21 still has it, and whoever runs a command can do nothing about the notice.
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
-        return tf.lite.Interpreter(**options)
-
-
-def _open_onnx(path: Path) -> Artifact:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ReidError(f"{str(path)!r} needs onnxruntime ({error}): pip install onnxruntime.") from error
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        text = session.get_modelmeta().custom_metadata_map[reid_json.FILE_NAME]
-    except Exception as error:  # its errors share no class of their own
-        raise _unreadable(path, "ONNX model", error) from error
-    metadata = reid_json.parse(text, path)
-    return Artifact(str(path), "onnx", metadata, lambda images: session.run([OUTPUT], {INPUT: images})[0])
-
-
-def _unreadable(path: Path, kind: str, error: Exception) -> ReidError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({reason}).")
+    return Artifact(name, kind, metadata or describe_embedder(embedder), embed_batch)
 
 
 def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:
@@ -215,16 +154,21 @@ def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:
 
 
 def embed_files(
-    artifact: Artifact, image_paths: Sequence[str], *, batch_size: int = 64, views: str = "none", team=None
+    artifact: Artifact,
+    image_paths: Sequence[str],
+    *,
+    batch_size: int = 64,
+    test_time_augmentation: str = "none",
+    team=None,
 ) -> np.ndarray:
     """Embeds image files with a progress bar.
 
     Args:
-        artifact: what embeds them.
+        artifact: embeds them.
         image_paths: `[N]` files of any size.
         batch_size: most images at once.
-        views: as in `Artifact.embed`.
-        team: the workers that embed a part each, at once; `keras_reid.training.strategy.Team`.
+        test_time_augmentation: as in `Artifact.embed`.
+        team: workers that embed a part each at the same time; `keras_reid.training.strategy.Team`.
 
     Returns:
         float32 `[N, D]`, in the order of the files.
@@ -237,6 +181,6 @@ def embed_files(
     own = np.arange(len(image_paths))[slice(None) if team is None else slice(team.rank, None, team.size)]
     with tqdm(total=len(own), desc=f"embed ({artifact.kind})", unit="image", disable=None, leave=False) as bar:
         for positions, images in image_batches(image_paths[own], batch_size=batch_size):
-            embeddings[own[positions]] = artifact.embed(images, views)
+            embeddings[own[positions]] = artifact.embed(images, test_time_augmentation)
             bar.update(len(positions))
-    return embeddings if team is None else team.sum(embeddings)  # of the others' images it has zeros
+    return embeddings if team is None else team.sum(embeddings)  # zeros for the images of the other workers

@@ -1,7 +1,8 @@
-"""Decides how embedding goes on where it was interrupted: finished chunks lie in a folder until the output is written.
+"""Embedding job: finished chunks of embeddings are kept in a folder, so that an interrupted job goes on there.
 
-A chunk's file begins with a hash over its content, the artifact, the views and the images: what is damaged or of
-another job does not fit, and is embedded again. It marks the images that could not be read.
+A chunk's file begins with a hash over its content, the artifact, the test-time augmentation and the images: a chunk
+that is damaged or belongs to another job does not match it and is embedded again. It marks the images that cannot be
+read.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ import numpy as np
 from tqdm import tqdm
 
 from keras_reid.artifacts.artifact import Artifact
-from keras_reid.artifacts.views import check_views
+from keras_reid.artifacts.augmentation import check_augmentation
+from keras_reid.choices import ON_ERROR
 from keras_reid.data.images import undecodable_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
 
-ON_ERROR = ("stop", "skip")
-# An interruption costs no more than that, two minutes on a laptop. Each chunk takes 0.1 seconds to start: not fewer.
+# Images: an interruption loses at most one chunk, two minutes on a laptop. A smaller one: each takes 0.1 s to start.
 _CHUNK = 2048
-_FORMAT = 1  # of a chunk's file: a new one makes the old files another job's
+_FORMAT = 1  # of a chunk's file: with another number the old files belong to another job
 _HASH_SIZE = hashlib.sha256().digest_size
 _JOB = "embed_job.json"
-_OURS = re.compile(r"\.?embed_(job|\d{6,})(\.part-[0-9a-f]{8})?\.(json|bin)")  # with what a killed process leaves
+_OURS = re.compile(r"\.?embed_(job|\d{6,})(\.part-[0-9a-f]{8})?\.(json|bin)")  # .part-: of a killed process
 
 
 def embed_in_parts(
@@ -40,40 +41,41 @@ def embed_in_parts(
     *,
     folder: str | os.PathLike,
     batch_size: int = 64,
-    views: str = "none",
+    test_time_augmentation: str = "none",
     on_error: str = "stop",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Embeds image files as `embed_files` does, and keeps what is finished: called again, it goes on from there.
+    """Embeds image files as `embed_files` does and keeps finished chunks: called again, it goes on after them.
 
     Args:
-        artifact: what embeds them, opened by `open_artifact`: its files tell one job from another.
+        artifact: embeds them; opened by `open_artifact`, because its files tell one job from another.
         image_paths: `[N]` files of any size.
-        folder: where finished chunks are kept; made when there is one, removed by `remove_parts`.
+        folder: holds the finished chunks; made with the first one, removed by `remove_parts`.
         batch_size: most images at once.
-        views: as in `Artifact.embed`.
-        on_error: at an image that cannot be read, "stop", or "skip" it.
+        test_time_augmentation: as in `Artifact.embed`.
+        on_error: "stop" at an image that cannot be read, or "skip" it.
 
     Returns:
-        (float32 `[M, D]` embeddings of the images that can be read, in the order of the files; bool `[N]`, which can).
+        The embeddings of the images that can be read, float32 `[M, D]`, in the order of the files, and a mask of those
+        images, bool `[N]`.
 
     Raises:
-        ReidError: names images that cannot be read, if it is to stop there, or if none can; the folder is not ours.
+        ReidError: an image cannot be read under "stop", or none can; or the folder holds files of others.
     """
-    check_views(views)
+    check_augmentation(test_time_augmentation)
     if on_error not in ON_ERROR:
-        raise ReidError(f"--on_error={on_error}, expected one of {', '.join(ON_ERROR)}.")
+        raise ReidError(f"on_error={on_error}, expected one of {', '.join(ON_ERROR)}.")
     _check_ours(Path(folder))
-    job = _Job(artifact, [os.fspath(path) for path in image_paths], Path(folder), views)
+    job = _Job(artifact, [os.fspath(path) for path in image_paths], Path(folder), test_time_augmentation)
     unfinished = [chunk for chunk in job.chunks if not job.load(chunk, on_error)]
     job.begin()
     try:
-        _embed_chunks(job, unfinished, artifact, batch_size=batch_size, views=views, skip=on_error == "skip")
+        _embed_chunks(job, unfinished, batch_size=batch_size, skip=on_error == "skip")
     except KeyboardInterrupt:
         if job.done:
             print(f"{job.progress()} are done: the same command goes on there.", file=sys.stderr)
         raise
-    except ReidError as error:  # an image that it stops at
-        advice = " Or leave them out: --on_error=skip." if on_error == "stop" else ""
+    except ReidError as error:  # an image that cannot be read
+        advice = " Or leave them out: on_error=skip." if on_error == "stop" else ""
         kept = f" {job.progress()} are done and kept." if job.done else ""
         raise ReidError(f"{error}{advice}{kept}") from error
     if len(job.paths) and not job.readable.any():
@@ -86,7 +88,7 @@ def embed_in_parts(
 
 
 def remove_parts(folder: str | os.PathLike) -> None:
-    """Removes finished chunks and their folder; whatever else lies in it stays, and the folder with it."""
+    """Removes finished chunks and their folder; the folder stays where it holds other files."""
     folder = Path(folder)
     for path in list(folder.iterdir()) if folder.is_dir() else []:
         if _OURS.fullmatch(path.name):
@@ -98,24 +100,22 @@ def remove_parts(folder: str | os.PathLike) -> None:
 def _check_ours(folder: Path) -> None:
     names = os.listdir(folder) if folder.is_dir() else []
     foreign = [name for name in names if not _OURS.fullmatch(name)]
-    # Beside our own there may be others: file managers leave theirs in any folder.
+    # Other files may join ours: file managers leave theirs in any folder.
     if (foreign and _JOB not in names) or (os.path.lexists(folder) and not folder.is_dir()):
         found = f"a folder with {foreign[0]!r}" if foreign else "a file"
         raise ReidError(
-            f"{str(folder)!r} is {found}, expected nothing, or what an interrupted embed left: finished parts are kept "
-            "there. Move it away, or give another --output."
+            f"{str(folder)!r} is {found}, expected nothing, or the finished parts of an interrupted embed, which are "
+            "kept there. Move it away."
         )
 
 
-def _embed_chunks(
-    job: _Job, chunks: list[slice], artifact: Artifact, *, batch_size: int, views: str, skip: bool
-) -> None:
-    bar_options = {"desc": f"embed ({artifact.kind})", "unit": "image", "disable": None, "leave": False}
+def _embed_chunks(job: _Job, chunks: list[slice], *, batch_size: int, skip: bool) -> None:
+    bar_options = {"desc": f"embed ({job.artifact.kind})", "unit": "image", "disable": None, "leave": False}
     with tqdm(total=len(job.paths), initial=job.done, **bar_options) as bar:
         for chunk in chunks:
             paths = job.paths[chunk]
             for positions, images in image_batches(paths, batch_size=batch_size, skip_undecodable=skip):
-                job.embeddings[chunk][positions] = artifact.embed(images, views)
+                job.embeddings[chunk][positions] = job.artifact.embed(images, job.augmentation)
                 job.readable[chunk][positions] = True
                 bar.update(len(positions))
             bar.update(len(paths) - np.count_nonzero(job.readable[chunk]))
@@ -123,26 +123,31 @@ def _embed_chunks(
 
 
 class _Job:
-    """What is embedded, and its folder of finished chunks.
+    """Images to embed, and the folder of their finished chunks.
 
     Attributes:
+        artifact: embeds them.
+        augmentation: as in `Artifact.embed`.
         paths: all N images.
-        chunks: which of them form each chunk.
-        embeddings: float32 `[N, D]`, zeros where there is none yet, or never will be.
-        readable: bool `[N]`, whether there is one.
-        done: how many images lie in finished chunks.
+        chunks: the slice of the images of each chunk.
+        embeddings: float32 `[N, D]`, zeros for images that are not embedded yet, or cannot be read.
+        readable: bool `[N]`, the images that have an embedding.
+        done: the number of images in finished chunks.
     """
 
-    def __init__(self, artifact: Artifact, paths: list[str], folder: Path, views: str):
+    def __init__(self, artifact: Artifact, paths: list[str], folder: Path, augmentation: str):
         width = artifact.metadata["embedding_size"]
+        self.artifact, self.augmentation = artifact, augmentation
         self.paths, self.folder, self.done = paths, folder, 0
         self.chunks = [slice(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
         self.embeddings, self.readable = np.zeros((len(paths), width), np.float32), np.zeros(len(paths), bool)
-        self._recipe = {"format": _FORMAT, "artifact": _content_hash(artifact), "views": views, "embedding_size": width}
+        # Keys and their order are part of each chunk's hash: chunks of earlier versions must still match.
+        self._recipe = {"format": _FORMAT, "artifact": _content_hash(artifact), "views": augmentation}
+        self._recipe["embedding_size"] = width
         self._images = {chunk.start: _images_hash(paths[chunk]) for chunk in self.chunks}
 
     def load(self, chunk: slice, on_error: str) -> bool:
-        """Takes over a chunk from its file; False if there is none that fits."""
+        """Takes over a chunk from its file; returns False where no file matches."""
         try:
             content = self._file(chunk).read_bytes()
         except OSError:  # not there, or the disk does not give it back
@@ -152,7 +157,7 @@ class _Job:
             return False
         readable = np.frombuffer(content, bool, count, _HASH_SIZE)
         skipped = [path for path, can_be_read in zip(self.paths[chunk], readable) if not can_be_read]
-        # Each is tried again: the disk that it lies on may have been away for a while.
+        # Try each again: its disk may have been away for a while.
         if skipped and (on_error == "stop" or len(undecodable_images(skipped)) < len(skipped)):
             return False
         self.readable[chunk] = readable
@@ -161,8 +166,8 @@ class _Job:
         return True
 
     def begin(self) -> None:
-        """Says how much of the folder holds, and clears it if nothing does because it is another job's."""
-        changed = self._changed()
+        """Says how many finished chunks match, and clears the folder where none does because of another job."""
+        changed = [name.replace("views", "test-time augmentation") for name in self._changed()]
         if changed and not self.done:
             print(f"{self.folder} is of another job (other {', '.join(changed)}): beginning anew")
             remove_parts(self.folder)
@@ -177,7 +182,7 @@ class _Job:
 
     def save(self, chunk: slice) -> None:
         """Writes a finished chunk, whole or not at all."""
-        if not (self.folder / _JOB).exists():  # the first chunk, or the same command was done elsewhere meanwhile
+        if not (self.folder / _JOB).exists():  # the first chunk, or another process has finished the same job
             self._write_job()
         body = self.readable[chunk].tobytes() + self.embeddings[chunk].tobytes()
         with whole_or_not_at_all(self._file(chunk)) as temporary:
@@ -197,7 +202,7 @@ class _Job:
         write_text(self.folder / _JOB, json.dumps(self._description(), indent=2) + "\n")
 
     def _changed(self) -> list[str]:
-        """Returns in what the folder's job is another one; nothing where that is not known."""
+        """Returns the keys of the recipe in which the folder's job differs; none where its recipe cannot be read."""
         try:
             found = json.loads((self.folder / _JOB).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # ValueError: damaged
@@ -217,7 +222,7 @@ def _content_hash(artifact: Artifact) -> str:
 
 
 def _images_hash(paths: list[str]) -> bytes:
-    """Returns a hash over where images lie, their sizes and when they were changed."""
+    """Returns a hash over the paths of images, their sizes and the times of their last change."""
     content = hashlib.sha256()
     for path in paths:
         try:

@@ -1,12 +1,12 @@
-"""Decides how embeddings lie in a file beside what is known of their images: .npz, .parquet or .csv, by the suffix.
+"""Embeddings file: embeddings and the columns known of their images, as .npz, .parquet or .csv by the suffix.
 
-| file | embeddings | what is known of the images | metric |
+| file | embeddings | columns | metric |
 |---|---|---|---|
 | .npz | array `embeddings`, float32 `[N, D]` | an array a column; gaps: bool array `<column>.missing` | text `metric` |
 | .parquet | column `embedding`, list of float | a column each | `metric` in the schema's metadata |
 | .csv | columns `e0`, `e1`, ... | a column each | column `metric`, the same in each row |
 
-The first two give back what was written bit by bit. Nothing is pickled: reading a stranger's file runs no code.
+The first two return what was written bit for bit. Nothing is pickled: reading a stranger's file runs no code.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.metadata import METRICS
+from keras_reid.choices import METRICS
 from keras_reid.data.tables import plain_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
 SUFFIXES = (".parquet", ".npz", ".csv")
-# Other people's names for our columns.
+# Names that other programs give our columns.
 _PLURALS = {f"{name}s": name for name in ("image_path", "person_id", "camera_id", "tracklet_id")}
 _EMBEDDINGS = ("embeddings", "embedding")
 _MISSING = ".missing"
@@ -37,13 +37,12 @@ _ROWS_AT_ONCE = 4096  # of a Parquet list or of CSV text: an array's offsets hav
 
 @dataclasses.dataclass(frozen=True)
 class SavedEmbeddings:
-    """What a file of embeddings holds.
+    """Content of a file of embeddings.
 
     Attributes:
-        frame: what is known of each image, such as image_path, person_id, camera_id; possibly no column at all. Gaps
-            are pandas' NA.
+        frame: N rows of columns such as image_path, person_id and camera_id, possibly none. Gaps are pandas' NA.
         embeddings: float32 `[N, D]`, in the order of the frame.
-        metric: "euclidean" or "cosine", how they are compared; None where the file does not say.
+        metric: "euclidean" or "cosine", by which they are compared; None where the file does not say.
     """
 
     frame: pd.DataFrame
@@ -52,28 +51,28 @@ class SavedEmbeddings:
 
 
 def check_writable_as(path: str | os.PathLike, columns: Sequence[str]) -> None:
-    """Raises ReidError when embeddings of images of which these columns are known cannot be written to such a file."""
+    """Raises ReidError when embeddings with these columns cannot be written to a file of that name."""
     _check_suffix(path)
     if Path(path).suffix.lower() == ".parquet":
         _import_pyarrow(path)
     taken = [name for name in columns if name in (*_EMBEDDINGS, "metric") or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
     if taken:
         raise ReidError(
-            f"a column is named {taken[0]!r}, a name that the file needs itself, as it does embedding, embeddings, "
-            f"metric, e0, e1, ..., *{_MISSING}. Rename or drop the column."
+            f"a column is named {taken[0]!r}, but the file needs the names embedding, embeddings, metric, e0, e1, ... "
+            f"and *{_MISSING} itself. Rename or drop the column."
         )
 
 
 def write_embeddings(
     path: str | os.PathLike, frame: pd.DataFrame, embeddings: np.ndarray, *, metric: str = "euclidean"
 ) -> None:
-    """Writes embeddings and what is known of their images, whole or not at all; `read_embeddings` gives them back.
+    """Writes embeddings and the columns known of their images, whole or not at all; `read_embeddings` returns them.
 
     Args:
         path: ends in .npz, .parquet or .csv.
         frame: N rows; columns of whole numbers, numbers, true and false, or text, with or without gaps.
         embeddings: float `[N, D]`; written as float32.
-        metric: "euclidean" or "cosine": how they are compared.
+        metric: "euclidean" or "cosine", by which they are compared.
 
     Raises:
         ReidError: another suffix, shape, metric or kind of column, numbers that are not finite, or pyarrow is missing.
@@ -100,10 +99,10 @@ def write_embeddings(
 
 
 def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
-    """Reads embeddings that `write_embeddings` wrote, or other people's in the same formats.
+    """Reads embeddings that `write_embeddings` or another program wrote in one of its formats.
 
-    Others need not give more than the embeddings, as float16, float32 or float64. `person_ids`, `camera_ids` and the
-    like are read as `person_id`, `camera_id`. Arrays of an .npz that have no row for each embedding are left out.
+    Embeddings alone, as float16, float32 or float64, are enough. Columns named `person_ids`, `camera_ids` and the like
+    become `person_id`, `camera_id`. Arrays of an .npz that have no row for each embedding are left out.
 
     Raises:
         ReidError: no such file, another suffix, a damaged file, no embeddings, rows of several widths, or pyarrow is
@@ -137,7 +136,7 @@ def _checked(embeddings: np.ndarray, label: str) -> np.ndarray:
     if embeddings.ndim != 2 or 0 in embeddings.shape or embeddings.dtype.kind not in "fiu":
         shape = f"{embeddings.dtype} {list(embeddings.shape)}"
         raise ReidError(f"{label} are {shape}, expected float16, float32 or float64 [N, D], a row for each image.")
-    with np.errstate(over="ignore"):  # becomes inf, which whoever compares them refuses by row
+    with np.errstate(over="ignore"):  # becomes inf, which evaluation refuses, naming the row
         return embeddings.astype(np.float32)
 
 
@@ -153,7 +152,7 @@ def _write_npz(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: 
             arrays[name + _MISSING] = values.isna().to_numpy(bool)
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
-            # What np.savez does, but np.savez cannot write an array that is named like one of its own arguments.
+            # As np.savez, which cannot write an array that is named like one of its own arguments.
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
@@ -164,7 +163,7 @@ def _array_of_column(values: pd.Series) -> np.ndarray:
     if values.dtype == "boolean":
         return values.fillna(False).to_numpy(bool)
     if values.dtype == "Int64":
-        # Whoever does not know the mask reads a person's -1 as junk, which no score counts.
+        # A program that does not know the mask reads a person_id of -1 as junk, which no score counts.
         return values.fillna(-1).to_numpy(np.int64)
     return values.to_numpy()
 
@@ -182,7 +181,7 @@ def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
         if values.shape == embeddings.shape[:1]:
             columns[name] = _column_of_array(values, arrays.get(name + _MISSING))
         elif _PLURALS.get(name, name) in _PLURALS.values():
-            raise _damaged(path, f"{name} has shape {list(values.shape)} beside embeddings {list(embeddings.shape)}")
+            raise _damaged(path, f"{name} has shape {list(values.shape)} but embeddings {list(embeddings.shape)}")
     return columns, embeddings, None if metric is None else str(metric)
 
 
@@ -209,7 +208,7 @@ def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Serie
 
 
 def _singular(path: Path, columns: dict) -> dict:
-    """Returns the columns by our own names."""
+    """Returns the columns by the names of this package."""
     names = [_PLURALS.get(name, name) for name in columns]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -221,10 +220,10 @@ def _import_pyarrow(path: str | os.PathLike):
     try:
         import pyarrow.compute
         import pyarrow.parquet
-    except ImportError as error:  # not installed, or one that another NumPy is needed for
+    except ImportError as error:  # not installed, or built for another NumPy
         raise ReidError(
             f"{str(path)!r} needs pyarrow, which cannot be imported ({error}). Install it with pip install pyarrow, "
-            "below 26 beside NumPy 1, or take .npz."
+            "below 26 with NumPy 1, or write .npz."
         ) from error
     return pyarrow
 

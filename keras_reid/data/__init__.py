@@ -3,6 +3,7 @@
 from keras_reid._lazy import lazy_attributes
 
 _WHERE = {
+    "IdentityBatches": ".sampling",
     "describe": ".catalog",
     "identity_batches": ".batches",
     "read_csv_dataset": ".readers.own_csv",
@@ -14,7 +15,6 @@ _WHERE = {
     "read_mars": ".readers.mars",
     "read_msmt17": ".readers.msmt17",
     "read_viper": ".readers.viper",
-    "sampler_labels": ".sampling",
     "steps_per_epoch": ".batches",
     "training_dataset": ".pipeline",
     "write_synthetic": ".synthetic.dataset",

@@ -34,9 +34,9 @@ class Augmentation:
     def __post_init__(self):
         for name in ("flip", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ReidError(f"--random_{name}={getattr(self, name)}, expected a probability from 0 to 1.")
+                raise ReidError(f"random_{name}={getattr(self, name)}, expected a probability from 0 to 1.")
         if not (isinstance(self.crop_padding, numbers.Integral) and self.crop_padding >= 0):
-            raise ReidError(f"--random_crop_padding={self.crop_padding}, expected 0 or more whole pixels.")
+            raise ReidError(f"random_crop_padding={self.crop_padding}, expected 0 or more whole pixels.")
 
 
 def augment_images(

@@ -35,12 +35,12 @@ def steps_per_epoch(
     identities = len(first)
     if images_per_identity < 2:
         raise ReidError(
-            f"--images_per_identity={images_per_identity}, expected at least 2: with fewer no image of a batch has a "
+            f"images_per_identity={images_per_identity}, expected at least 2: with fewer no image of a batch has a "
             "positive to pull closer."
         )
     if not 2 <= identities_per_batch <= identities:
         raise ReidError(
-            f"--identities_per_batch={identities_per_batch}, expected 2 to {identities}, the number of identities in "
+            f"identities_per_batch={identities_per_batch}, expected 2 to {identities}, the number of identities in "
             "the training set: lower it or train on more identities."
         )
     batch_size = identities_per_batch * images_per_identity

@@ -1,4 +1,4 @@
-"""Decides how images reach the network: identity batches for training, batches of equal size for embedding."""
+"""Input pipeline: training batches as a tf.data dataset, and batches of equal image size for embedding."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_reid.data.augmentation import Augmentation, augment_images
-from keras_reid.data.batches import steps_per_epoch
 from keras_reid.data.cache import ImageCache, keeps_in_memory
 from keras_reid.data.images import decode_image, raise_for_undecodable, read_image, undecodable_images
-from keras_reid.data.sampling import draw_batches
+from keras_reid.data.sampling import IdentityBatches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -20,105 +19,91 @@ _CHUNK = 4096
 
 
 def training_dataset(
-    image_paths: Sequence[str],
-    person_ids: Sequence[int],
+    batches: IdentityBatches,
     *,
     image_size: tuple[int, int],
-    identities_per_batch: int,
-    images_per_identity: int,
     epochs: int,
-    seed: int,
     augmentation: Augmentation | None = None,
     start_step: int = 0,
-    camera_ids: Sequence | None = None,
-    dataset_ids: Sequence[int] | None = None,
     cache: str = "none",
     parts: Sequence[tuple[int, int]] | None = None,
-    caches_beside: int = 1,
+    processes_on_host: int = 1,
 ) -> tf.data.Dataset:
-    """Returns the training batches of a run, from any step on: a pure function of its arguments.
+    """Returns the training batches of a run, decoded, from any step on: a pure function of its arguments.
 
     Args:
-        image_paths: `[N]`, JPEG, PNG or BMP files.
-        person_ids: integer `[N]`.
+        batches: which images meet at each step.
         image_size: (height, width) that images are resized to.
-        identities_per_batch: P.
-        images_per_identity: K.
         epochs: of the whole run.
-        seed: of the batches and of the augmentation.
         augmentation: random changes; None for the default strengths.
         start_step: steps of the run that are left out at the beginning, to go on where a run stopped.
-        camera_ids: `[N]`, for batches balanced by camera, see `camera_batches`; missing ones may be among them.
-        dataset_ids: integer `[N]`, for batches balanced by dataset, see `dataset_batches`.
         cache: "memory" keeps each image, decoded and resized, from its first use on: N * height * width * 3 bytes.
             "auto" does so where half the free memory holds them. The batches are the same, bit by bit.
-        parts: of each batch only these of its P identities, (first, last + 1) side by side, for the replicas that train
-            on them: its images are those that the whole batch would have. None is all.
-        caches_beside: how many processes on this machine keep images, this one among them.
+        parts: only these of the P identities of each batch, as neighboring ranges (first, last + 1), one for each
+            replica that trains on them: each image is changed as it would be in the whole batch. None is all.
+        processes_on_host: how many processes of this machine keep images in memory, this one included.
 
     Returns:
-        A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids); with parts an element for each
-        of them, step after step.
+        A dataset of (uint8 `[P * K, height, width, 3]` RGB, int32 `[P * K]` person ids); with `parts` one element for
+        each part, step after step.
 
     Raises:
-        ReidError: P or K does not fit the training set, or ids are no integers of 32 bits, one for each image.
+        ReidError: the cache is unknown.
     """
     augmentation = augmentation or Augmentation()
-    image_paths, person_ids = np.asarray(image_paths, dtype=str), _as_int32(person_ids)
-    if len(image_paths) != len(person_ids):
-        raise ReidError(f"{len(image_paths)} image_paths but {len(person_ids)} person_ids, expected one for each.")
-    batch_arguments = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
-    steps = steps_per_epoch(person_ids, **batch_arguments, dataset_ids=dataset_ids)
-    by = {"camera_ids": camera_ids, "dataset_ids": dataset_ids}
-    whole_batch = identities_per_batch * images_per_identity
-    rows = np.array(parts or [(0, identities_per_batch)]) * images_per_identity
+    P, K, steps = batches.identities_per_batch, batches.images_per_identity, batches.steps_per_epoch
+    rows = np.array(parts or [(0, P)]) * K
     begin, end = int(rows[0, 0]), int(rows[-1, 1])
-    batch_size = end - begin
+    batch_size, images = end - begin, len(batches.images)
 
     def batches_of(epoch: int) -> np.ndarray:
-        batches = draw_batches(person_ids, **batch_arguments, **by, seed=seed, epoch=int(epoch))
-        return np.ascontiguousarray(batches[max(0, start_step - int(epoch) * steps) :, begin:end])
+        return np.ascontiguousarray(batches.of_epoch(int(epoch))[max(0, start_step - int(epoch) * steps) :, begin:end])
 
     def left_out_of(epoch: int) -> np.ndarray:
-        return np.setdiff1d(np.arange(len(person_ids)), batches_of(epoch)).astype(np.int32)
+        return np.setdiff1d(np.arange(images), batches_of(epoch)).astype(np.int32)
 
     def read_epochs(which: np.ndarray) -> tf.data.Dataset:
         return read(_drawn(lambda epoch: batches_of(epoch).reshape(-1), which, [None]))
 
     def read(indices: tf.data.Dataset) -> tf.data.Dataset:
-        images = _parallel(indices, lambda index: (read_image(tf.gather(paths, index), image_size), index))
-        return images.batch(batch_size)
+        pairs = _parallel(indices, lambda index: (read_image(tf.gather(paths, index), image_size), index))
+        return pairs.batch(batch_size)
 
     def finish(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        images = tf.ensure_shape(batch[0], [batch_size, *image_size, 3])
+        pixels = tf.ensure_shape(batch[0], [batch_size, *image_size, 3])
         indices = tf.ensure_shape(batch[1], [batch_size])
         # What happens to an image depends on the step in the run and its place in the batch, not on who reads it when.
-        images = augment_images(images, augmentation, tf.stack([seed, step]), place=begin, of=whole_batch)
-        return images, tf.gather(labels, indices)
+        pixels = augment_images(pixels, augmentation, tf.stack([batches.seed, step]), place=begin, of=P * K)
+        return pixels, tf.gather(person_ids, indices)
 
-    def cut(images: tf.Tensor, person_ids: tf.Tensor) -> tf.data.Dataset:
-        sizes = np.unique(rows[:, 1] - rows[:, 0])
-        size = int(sizes[0]) if len(sizes) == 1 else None
+    paths, person_ids = tf.constant(np.asarray(batches.images.image_path, str)), tf.constant(batches.person_ids)
+    left = np.arange(start_step // steps, epochs)
+    first, later = left[:1], left[1:]
+    if len(later) and keeps_in_memory(cache, images=images * processes_on_host, image_size=image_size):
+        kept = ImageCache(images, image_size)
+        # The later epochs find every image: what the first did not draw is stored at its end, and comes in no batch.
+        unseen = _parallel(read(_drawn(left_out_of, first, [None])), kept.store).filter(lambda *_: False)
+        looked_up = _parallel(_drawn(batches_of, later, [None, batch_size]), kept.look_up)
+        stream = _parallel(read_epochs(first), kept.store).concatenate(unseen).concatenate(looked_up)
+    else:
+        stream = read_epochs(left)
+    finished = _parallel(stream.enumerate(start=start_step), finish)
+    return (_cut(finished, rows - begin, image_size) if len(rows) > 1 else finished).prefetch(tf.data.AUTOTUNE)
 
+
+def _cut(dataset: tf.data.Dataset, rows: np.ndarray, image_size: tuple[int, int]) -> tf.data.Dataset:
+    """Cuts each batch into parts, the images from `rows[n, 0]` to `rows[n, 1]`."""
+    sizes = np.unique(rows[:, 1] - rows[:, 0])
+    size = int(sizes[0]) if len(sizes) == 1 else None
+
+    def parts_of(images: tf.Tensor, person_ids: tf.Tensor) -> tf.data.Dataset:
         def part(row: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             own = images[row[0] : row[1]], person_ids[row[0] : row[1]]
             return tf.ensure_shape(own[0], [size, *image_size, 3]), tf.ensure_shape(own[1], [size])
 
-        return tf.data.Dataset.from_tensor_slices(rows - begin).map(part)
+        return tf.data.Dataset.from_tensor_slices(rows).map(part)
 
-    paths, labels = tf.constant(image_paths), tf.constant(person_ids)
-    left = np.arange(start_step // steps, epochs)
-    first, later = left[:1], left[1:]
-    if len(later) and keeps_in_memory(cache, images=len(image_paths) * caches_beside, image_size=image_size):
-        kept = ImageCache(len(image_paths), image_size)
-        # The later epochs find every image: what the first did not draw is stored at its end, and comes in no batch.
-        unseen = _parallel(read(_drawn(left_out_of, first, [None])), kept.store).filter(lambda *_: False)
-        looked_up = _parallel(_drawn(batches_of, later, [None, batch_size]), kept.look_up)
-        batches = _parallel(read_epochs(first), kept.store).concatenate(unseen).concatenate(looked_up)
-    else:
-        batches = read_epochs(left)
-    finished = _parallel(batches.enumerate(start=start_step), finish)
-    return (finished.flat_map(cut) if len(rows) > 1 else finished).prefetch(tf.data.AUTOTUNE)
+    return dataset.flat_map(parts_of)
 
 
 def _parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
@@ -133,15 +118,6 @@ def _drawn(draw: Callable[[int], np.ndarray], epochs: np.ndarray, shape: list) -
 
     drawn = tf.data.Dataset.from_tensor_slices(epochs).map(rows).prefetch(1)
     return drawn.flat_map(tf.data.Dataset.from_tensor_slices)
-
-
-def _as_int32(person_ids: Sequence[int]) -> np.ndarray:
-    person_ids = np.asarray(person_ids)
-    if not np.can_cast(person_ids.dtype, np.int64) or person_ids.dtype.kind not in "iu":
-        raise ReidError(f"person_ids have dtype {person_ids.dtype}, expected integers: code them from 1.")
-    if len(person_ids) and max(abs(int(person_ids.min())), int(person_ids.max())) > np.iinfo(np.int32).max:
-        raise ReidError(f"person_ids up to {person_ids.max()} do not fit 32 bits: code them from 1.")
-    return person_ids.astype(np.int32)
 
 
 def image_batches(
@@ -161,7 +137,7 @@ def image_batches(
         ReidError: names the images that cannot be read.
     """
     if batch_size < 1:
-        raise ReidError(f"--batch_size={batch_size}, expected at least 1.")
+        raise ReidError(f"batch_size={batch_size}, expected at least 1.")
     image_paths = [os.fspath(path) for path in image_paths]
     for start in range(0, len(image_paths), _CHUNK):
         chunk = image_paths[start : start + _CHUNK]

@@ -1,58 +1,92 @@
-"""Decides which sampler draws a run's batches: by identity alone, by camera too, or by dataset."""
+"""Identity batches of a run: which training images meet at each step, drawn by the sampler that the run has chosen."""
 
 from __future__ import annotations
+
+import functools
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.batches import identity_batches
+from keras_reid.choices import SAMPLERS
+from keras_reid.data.batches import identity_batches, steps_per_epoch
 from keras_reid.data.camera_batches import camera_batches
 from keras_reid.data.dataset_batches import dataset_batches
 from keras_reid.errors import ReidError
 
 
-def sampler_labels(sampler: str, images: pd.DataFrame) -> dict[str, np.ndarray | pd.Series]:
-    """Returns what a sampler needs to know of the training images beside their people, as keyword arguments.
+class IdentityBatches:
+    """The batches of a run, P identities x K images each: a pure function of images, sampler, seed and epoch.
 
-    Args:
-        sampler: identity, camera or dataset.
-        images: the training part of a catalog; `dataset_id` is there where several datasets were read.
-
-    Returns:
-        `camera_ids` or `dataset_ids` of `draw_batches` and `training_dataset`, or nothing.
-
-    Raises:
-        ReidError: another sampler, or the catalog lacks what it needs.
+    Attributes:
+        images: the training images, as they were given.
+        person_ids: int32 `[N]`, the identity of each.
+        identities_per_batch: P.
+        images_per_identity: K.
+        seed: of the run.
+        steps_per_epoch: the number of batches in an epoch.
     """
-    if sampler == "identity":
-        return {}
-    if sampler == "camera":
-        if images.camera_id.isna().all():
-            raise ReidError("--sampler=camera, but no training image has a camera id: give them or take identity.")
-        return {"camera_ids": images.camera_id}
-    if sampler == "dataset":
-        if "dataset_id" not in images or images.dataset_id.nunique() < 2:
-            raise ReidError("--sampler=dataset, but there is one dataset: give more --data_dir or take identity.")
-        return {"dataset_ids": images.dataset_id.to_numpy(int)}
-    raise ReidError(f"--sampler={sampler}, expected identity, camera or dataset.")
+
+    def __init__(
+        self,
+        images: pd.DataFrame,
+        *,
+        identities_per_batch: int,
+        images_per_identity: int,
+        seed: int,
+        sampler: str = "identity",
+    ):
+        """Checks the arguments; draws nothing yet.
+
+        Args:
+            images: N rows of a catalog with the columns `image_path` and `person_id` (integers); the sampler "camera"
+                also reads `camera_id`, the sampler "dataset" `dataset_id`.
+            identities_per_batch: P.
+            images_per_identity: K.
+            seed: at least 0.
+            sampler: "identity", "camera" or "dataset": by which of `identity_batches`, `camera_batches` and
+                `dataset_batches` they are drawn.
+
+        Raises:
+            ReidError: P or K does not fit the images, the sampler is unknown or lacks its column, or a person id is no
+                integer of 32 bits.
+        """
+        self.images, self.seed, self.person_ids = images, seed, _as_int32(images.person_id)
+        self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
+        sizes = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
+        dataset_ids = None
+        if sampler == "identity":
+            draw = functools.partial(identity_batches, self.person_ids)
+        elif sampler == "camera":
+            draw = functools.partial(camera_batches, self.person_ids, _known_cameras(images))
+        elif sampler == "dataset":
+            dataset_ids = _several_datasets(images)
+            draw = functools.partial(dataset_batches, self.person_ids, dataset_ids)
+        else:
+            raise ReidError(f"sampler={sampler}, expected {', '.join(SAMPLERS)}.")
+        self.steps_per_epoch = steps_per_epoch(self.person_ids, **sizes, dataset_ids=dataset_ids)
+        self._draw = functools.partial(draw, **sizes, seed=seed)
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """Returns the batches of an epoch, counted from 0: int32 `[steps_per_epoch, P * K]`, positions in `images`."""
+        return self._draw(epoch=epoch)
 
 
-def draw_batches(person_ids: np.ndarray, *, camera_ids=None, dataset_ids=None, **arguments) -> np.ndarray:
-    """Draws the batches of one epoch by camera or by dataset where their ids are given, else by identity alone.
+def _known_cameras(images: pd.DataFrame) -> pd.Series:
+    if "camera_id" not in images or images.camera_id.isna().all():
+        raise ReidError("sampler=camera, but no training image has a camera id: give them, or set sampler=identity.")
+    return images.camera_id
 
-    Args:
-        person_ids: integer `[N]`.
-        camera_ids: `[N]`, see `camera_batches`.
-        dataset_ids: integer `[N]`, see `dataset_batches`.
-        **arguments: of `identity_batches`.
 
-    Returns:
-        int32 `[steps, P * K]`.
-    """
-    if camera_ids is not None and dataset_ids is not None:
-        raise ReidError("camera_ids and dataset_ids are given, expected one of them: one sampler draws the batches.")
-    if camera_ids is not None:
-        return camera_batches(person_ids, camera_ids, **arguments)
-    if dataset_ids is not None:
-        return dataset_batches(person_ids, dataset_ids, **arguments)
-    return identity_batches(person_ids, **arguments)
+def _several_datasets(images: pd.DataFrame) -> np.ndarray:
+    if "dataset_id" not in images or images.dataset_id.nunique() < 2:
+        raise ReidError("sampler=dataset, but there is one dataset: add another data_dir, or set sampler=identity.")
+    return images.dataset_id.to_numpy(int)
+
+
+def _as_int32(person_ids: pd.Series) -> np.ndarray:
+    person_ids = np.asarray(person_ids)
+    if not np.can_cast(person_ids.dtype, np.int64) or person_ids.dtype.kind not in "iu":
+        raise ReidError(f"person_id has dtype {person_ids.dtype}, expected integers: code them from 1.")
+    if len(person_ids) and max(abs(int(person_ids.min())), int(person_ids.max())) > np.iinfo(np.int32).max:
+        raise ReidError(f"a person_id of {person_ids.max()} does not fit 32 bits: code them from 1.")
+    return person_ids.astype(np.int32)

@@ -4,12 +4,13 @@ from keras_reid._lazy import lazy_attributes
 
 _WHERE = {
     "Embedded": ".embedded",
+    "ReferenceModel": ".reference",
     "RetrievalEvaluation": ".callback",
     "RetrievalResult": ".results",
+    "Score": ".score",
     "VerificationResult": ".verification",
     "confidence_intervals": ".uncertainty",
     "embed_catalog": ".scoring",
-    "evaluate_artifact": ".scoring",
     "evaluate_distances": ".ranking",
     "evaluate_retrieval": ".ranking",
     "evaluate_single_gallery_shot": ".single_shot",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.metadata import METRICS
+from keras_reid.choices import METRICS
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
 

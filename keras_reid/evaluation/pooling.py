@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.views import UNIT_LENGTH_TOLERANCE
+from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import squared_lengths, unit_rows
 from keras_reid.evaluation.inputs import METRICS, check_option

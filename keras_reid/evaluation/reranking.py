@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from keras_reid.artifacts.views import UNIT_LENGTH_TOLERANCE
+from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
 from keras_reid.evaluation.inputs import check_positive, read_embeddings

@@ -16,30 +16,6 @@ from keras_reid.evaluation.embedded import Embedded, names_of
 from keras_reid.evaluation.results import RetrievalResult
 
 
-def evaluate_artifact(
-    artifact: Artifact,
-    catalog: pd.DataFrame,
-    *,
-    ignore: str = "same_camera",
-    missing_cameras: str = "refuse",
-    batch_size: int = 64,
-) -> RetrievalResult:
-    """Embeds the query and gallery images of a catalog and ranks them, by the artifact's own metric.
-
-    Args:
-        artifact: what embeds.
-        catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
-        ignore: as in `evaluate_retrieval`.
-        missing_cameras: the same.
-        batch_size: images at once.
-
-    Raises:
-        ReidError: a split is empty, an image cannot be read, or no query has a match.
-    """
-    embedded = embed_catalog(artifact, catalog, batch_size=batch_size)
-    return embedded.evaluate(ignore=ignore, missing_cameras=missing_cameras)
-
-
 def embed_catalog(
     artifact: Artifact,
     catalog: pd.DataFrame,
@@ -77,7 +53,7 @@ def embed_catalog(
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
         splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
     paths = [path for split in splits.values() for path in split.image_path]
-    embeddings = embed_files(artifact, paths, batch_size=batch_size, views=views, team=team)
+    embeddings = embed_files(artifact, paths, batch_size=batch_size, test_time_augmentation=views, team=team)
     ends = np.cumsum([len(split) for split in splits.values()])
     embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}

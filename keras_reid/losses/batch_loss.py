@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from keras_reid.choices import MINING_SCOPES
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.distances import check_metric
@@ -11,7 +12,6 @@ from keras_reid.losses.margin import Margin, check_margin
 from keras_reid.losses.mining import flat_batch
 from keras_reid.losses.replicas import all_rows, own_rows, replica_context, sum_over_replicas
 
-MINING_SCOPES = ("global", "replica")
 # A saved model that was compiled with one of our losses opens wherever keras_reid.losses is imported.
 register = tf.keras.utils.register_keras_serializable("keras_reid")
 

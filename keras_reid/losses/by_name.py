@@ -1,9 +1,8 @@
-"""Decides which loss a name of `--loss` is: ours, and tensorflow-addons' as baselines where that is installed."""
+"""Losses by name: ours, and as baselines those of tensorflow-addons."""
 
 from __future__ import annotations
 
-import importlib.util
-
+from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.batch_hard import BatchHardTripletLoss, ClassHardTripletLoss
@@ -23,18 +22,13 @@ LOSSES = {
     "circle": CircleLoss,
     "weighted": WeightedTripletLoss,
 }
-ADDONS_LOSSES = {
-    "tfa_triplet_hard": "TripletHardLoss",
-    "tfa_triplet_semi_hard": "TripletSemiHardLoss",
-    "tfa_lifted_struct": "LiftedStructLoss",
-}
 
 
 def build_loss(name: str, *, margin: Margin, mining_scope: str = "global") -> tf.keras.losses.Loss:
     """Returns the loss of that name.
 
     Args:
-        name: a key of `LOSSES`, or of `ADDONS_LOSSES`: tensorflow-addons' own, which mine within each replica.
+        name: one of `choices.LOSSES`; those of tensorflow-addons (tfa_...) mine within each replica.
         margin: a number or "soft", where the loss has a soft one.
         mining_scope: "global" or "replica"; see `BatchLoss`.
 
@@ -43,17 +37,9 @@ def build_loss(name: str, *, margin: Margin, mining_scope: str = "global") -> tf
     """
     if name in LOSSES:
         return LOSSES[name](margin, mining_scope=mining_scope)
-    if name not in ADDONS_LOSSES:
-        raise ReidError(f"--loss={name}, expected one of {', '.join([*LOSSES, *ADDONS_LOSSES])}.")
-    if importlib.util.find_spec("tensorflow_addons") is None:
-        ours = {"tfa_triplet_hard": "batch_hard", "tfa_triplet_semi_hard": "semi_hard", "tfa_lifted_struct": "lifted"}
-        raise ReidError(
-            f"--loss={name} needs tensorflow-addons, which is not installed (it exists for Python 3.9 to 3.11 and "
-            f"TensorFlow 2.15 at most). Use --loss={ours[name]}, which needs nothing else."
-        )
-    import tensorflow_addons
+    if name not in choices.LOSSES:
+        raise ReidError(f"loss={name}, expected one of {', '.join(choices.LOSSES)}.")
+    from keras_reid import addons  # for baselines alone: it needs Keras 2, which the losses above do not
 
-    if name == "tfa_triplet_hard":
-        soft = check_margin(margin) == "soft"
-        return tensorflow_addons.losses.TripletHardLoss(margin=1.0 if soft else check_margin(margin), soft=soft)
-    return getattr(tensorflow_addons.losses, ADDONS_LOSSES[name])(margin=check_number_margin(margin))
+    has_soft_margin = name in addons.WITH_SOFT_MARGIN
+    return addons.build_loss(name, margin=check_margin(margin) if has_soft_margin else check_number_margin(margin))

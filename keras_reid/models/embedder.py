@@ -2,13 +2,13 @@
 
 import numbers
 
+from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
 from keras_reid.models.backbone import BACKBONE_CHANNELS, BATCH_NORMALIZATION_EPSILON, resnet50_features
 from keras_reid.models.weight_files import IMAGENET_NORMALIZATION, INPUT_LAYER, read_backbone_weights
 from keras_reid.models.weights import assign_weights
 
-HEADS = ("trinet", "bnneck", "linear")
 MINIMUM_SIDE = 16  # pixels: below, the input of the last stage (stride 16) is not even one whole cell.
 TRINET_HIDDEN_UNITS = 1024
 
@@ -50,8 +50,8 @@ def build_embedder(
     """
     embedding_size = _checked_embedding_size(embedding_size)
     height, width = _checked_image_size(image_size)
-    _check_choice("head", head, HEADS)
-    _check_choice("last_stride", last_stride, (1, 2))
+    _check_choice("head", head, choices.HEADS)
+    _check_choice("last_stride", last_stride, choices.LAST_STRIDES)
     weights = None if backbone_weights in ("none", None) else read_backbone_weights(backbone_weights)
     normalization = weights.normalization if weights else IMAGENET_NORMALIZATION
     images = keras.Input((height, width, 3), name="images")
@@ -125,6 +125,6 @@ def _is_whole_number(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _check_choice(name, value, choices):
-    if isinstance(value, bool) or value not in choices:  # True == 1, but is not a stride.
-        raise ReidError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}.")
+def _check_choice(name, value, known):
+    if isinstance(value, bool) or value not in known:  # True == 1, but is not a stride.
+        raise ReidError(f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}.")

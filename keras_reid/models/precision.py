@@ -2,12 +2,12 @@
 
 from typing import Optional
 
-from keras_reid.keras2 import keras
+from keras_reid.keras2 import tf
 
 LOW_PRECISION = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
-def rebuild_in_float32(model: keras.Model, *, into: Optional[keras.Model] = None) -> keras.Model:
+def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] = None) -> tf.keras.Model:
     """Copies a functional model with the dtype policy float32 in every layer.
 
     Args:
@@ -19,7 +19,7 @@ def rebuild_in_float32(model: keras.Model, *, into: Optional[keras.Model] = None
         `into`, or a new, uncompiled model with the same layer names and its own copy of the weights, also when `model`
         is float32 already.
     """
-    copy = into or keras.Model.from_config(with_float32_policies(model.get_config()))
+    copy = into or type(model).from_config(with_float32_policies(model.get_config()))
     for layer in model.layers:
         # Layer by layer: the order of `model.weights` changes with `trainable`.
         copy.get_layer(layer.name).set_weights(layer.get_weights())

@@ -1,4 +1,4 @@
-"""Decides which training images show a quantized network the range of its activations."""
+"""Calibration images: the training images that show a quantized network the range of its activations."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
 
-def spread_over_people_and_cameras(images: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
-    """Chooses images so that every person is there before anyone is there twice, and cameras take turns.
+def spread_over_identities_and_cameras(images: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
+    """Chooses images so that each identity comes once before any comes twice, and cameras take turns.
 
     Args:
         images: with the columns person_id and, where it is known, camera_id.
         count: how many are wanted; all where there are fewer.
-        seed: of the choice.
+        seed: of the random order.
 
     Returns:
         Rows of `images`.
@@ -24,7 +24,7 @@ def spread_over_people_and_cameras(images: pd.DataFrame, count: int, *, seed: in
     # Missing camera ids are one camera.
     frame = images.assign(camera=images.camera_id.astype("string").fillna("") if "camera_id" in images else "")
     frame = frame.sample(frac=1, random_state=seed)
-    # The first image of each person by each camera comes before any second one.
+    # The first image of each identity by each camera comes before any second one.
     frame = frame.assign(turn=frame.groupby(["person_id", "camera"]).cumcount()).sort_values("turn", kind="stable")
     frame = frame.assign(turn=frame.groupby("person_id").cumcount())
     frame = frame.assign(camera_turn=frame.groupby(["turn", "camera"]).cumcount())
@@ -33,7 +33,7 @@ def spread_over_people_and_cameras(images: pd.DataFrame, count: int, *, seed: in
 
 
 def calibration_images(catalog: pd.DataFrame, image_size: tuple[int, int], *, count: int) -> np.ndarray:
-    """Reads training images of many people and cameras.
+    """Reads training images of many identities and cameras.
 
     Args:
         catalog: with the split "train".
@@ -49,7 +49,7 @@ def calibration_images(catalog: pd.DataFrame, image_size: tuple[int, int], *, co
     training = catalog[catalog.split == "train"]
     if not len(training):
         raise ReidError("int8 and int16 are calibrated on training images, but the dataset has none.")
-    paths = list(spread_over_people_and_cameras(training.reset_index(drop=True), count).image_path)
+    paths = list(spread_over_identities_and_cameras(training.reset_index(drop=True), count).image_path)
     try:
         pixels = [resize_images(decode_image(tf.io.read_file(path)), image_size) for path in paths]
     except (tf.errors.OpError, ValueError) as error:

@@ -10,36 +10,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.formats.table import FORMATS
 from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation, confidence_intervals
+from keras_reid.evaluation import Score, confidence_intervals
 from keras_reid.files import write_text
-from keras_reid.serving.formats import judged_by_first_percentile, least_cosine
 
 REPORT = "parity.json"
 _ROUNDING = 1e-5  # of float32, where --min_cosine is 1
 MINIMUM_IMAGES = 1000  # that a report is made over, or all there are
 
 
-def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
-    """Compares what was exported with the live model on all images that both were scored on.
+def parity_of(reference: Score, shipped: Score) -> dict:
+    """Compares what was exported with the reference model on all images that both were scored on.
 
     Args:
-        live: after `evaluate` of the live model.
-        shipped: after `evaluate` of the artifact, on the same catalog.
+        reference: of the reference model.
+        shipped: of the artifact, on the same catalog.
 
     Returns:
         images; worst_cosine, first_percentile_cosine, mean_cosine; worst_relative_difference and
         last_percentile_relative_difference, of embeddings to their lengths, which the metric "euclidean" sees and a
-        cosine does not; mean_average_precision and top1 with their change (shipped - live), images_per_second, and the
-        whole of both scores, and the 95 % intervals of the artifact's.
+        cosine does not; mean_average_precision and top1 with their change (shipped - reference), images_per_second,
+        the whole of both scores, and the 95 % intervals of the artifact's.
     """
-    pairs = [(side(live), side(shipped)) for side in (_query, _gallery)]
-    expected, actual = (np.concatenate(embeddings).astype(np.float64) for embeddings in zip(*pairs))
+    expected, actual = (_embeddings(score) for score in (reference, shipped))
     cosines = row_cosines(expected, actual)
     lengths = np.linalg.norm(expected, axis=1)
     differences = np.linalg.norm(actual - expected, axis=1) / np.where(lengths > 0, lengths, 1)
-    before, after = live.result.to_dict(), shipped.result.to_dict()
+    before, after = reference.result.to_dict(), shipped.result.to_dict()
     return {
         "images": len(cosines),
         "worst_cosine": float(cosines.min()),
@@ -50,7 +49,7 @@ def parity_of(live: RetrievalEvaluation, shipped: RetrievalEvaluation) -> dict:
         **{name: after[name] for name in ("mean_average_precision", "top1")},
         **{f"{name}_change": after[name] - before[name] for name in ("mean_average_precision", "top1")},
         "images_per_second": shipped.images_per_second,
-        "live_images_per_second": live.images_per_second,
+        "live_images_per_second": reference.images_per_second,
         "scores": after,
         "live_scores": before,
         "intervals": confidence_intervals(shipped.result),
@@ -77,8 +76,8 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
         min_cosine: the least cosine; None for that of the format.
         max_map_drop: most points of mAP that it may lose.
     """
-    limit = least_cosine(name) if min_cosine is None else min_cosine
-    percentile = judged_by_first_percentile(name)
+    limit = FORMATS[name].min_cosine if min_cosine is None else min_cosine
+    percentile = FORMATS[name].judged_by_first_percentile
     key = "first_percentile_cosine" if percentile else "worst_cosine"
     if parity[key] < limit:
         return f"the {key.replace('_', ' ')} to the live model is {parity[key]:.6f}, below --min_cosine={limit:g}"
@@ -94,14 +93,14 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
     return None
 
 
-def parity_table(live: RetrievalEvaluation, parities: Mapping[str, Mapping]) -> str:
-    """Returns a table of the live model and each format."""
-    scores = live.result.to_dict()
+def parity_table(reference: Score, parities: Mapping[str, Mapping]) -> str:
+    """Returns a table with a column for the reference model and one for each format."""
+    scores = reference.result.to_dict()
     columns = {
-        "live": {
+        "reference": {
             "mAP %": f"{100 * scores['mean_average_precision']:.2f}",
             "top-1 %": f"{100 * scores['top1']:.2f}",
-            "images/s": _rate(live.images_per_second),
+            "images/s": _rate(reference.images_per_second),
         }
     }
     for name, parity in parities.items():
@@ -159,12 +158,10 @@ def scored_images(catalog: pd.DataFrame) -> int:
     return int((catalog.split.isin(["query", "gallery"]) & (catalog.person_id != JUNK_ID)).sum())
 
 
-def _query(evaluation: RetrievalEvaluation) -> np.ndarray:
-    return evaluation.embedded.query_embeddings
-
-
-def _gallery(evaluation: RetrievalEvaluation) -> np.ndarray:
-    return evaluation.embedded.gallery_embeddings
+def _embeddings(score: Score) -> np.ndarray:
+    """Returns the embeddings of query and gallery, float64 `[Q + G, D]`."""
+    sides = (score.embedded.query_embeddings, score.embedded.gallery_embeddings)
+    return np.concatenate(sides).astype(np.float64)
 
 
 def _rate(images_per_second: float | None) -> str:

@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from keras_reid.artifacts import artifact_of
+from keras_reid.artifacts import open_artifact
+from keras_reid.artifacts.formats.onnx import import_tf2onnx
+from keras_reid.artifacts.formats.savedmodel import next_version
+from keras_reid.artifacts.formats.search import Gallery
+from keras_reid.artifacts.formats.table import FORMATS, MAX_MAP_DROP, check_formats
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation
+from keras_reid.evaluation import Score
+from keras_reid.evaluation.score import score
 from keras_reid.files import remove, remove_leftovers_of, temporary_name
 from keras_reid.keras2 import keras
-from keras_reid.models import save_keras
 from keras_reid.serving.calibration import calibration_images
-from keras_reid.serving.formats import FORMATS, MAX_MAP_DROP, check_formats, tflite_kind
-from keras_reid.serving.gallery import Gallery
-from keras_reid.serving.onnx import export_onnx, import_tf2onnx
 from keras_reid.serving.parity import REPORT, parity_of, parity_table, record_parity, shortfall
-from keras_reid.serving.savedmodel import next_version, write_savedmodel
-from keras_reid.serving.tflite import CALIBRATED_KINDS, export_tflite
 
 _ABANDONED = 24 * 3600  # seconds after which what a killed export left is nobody's work any more
+
+
+class Search(NamedTuple):
+    """What the SavedModel's signature `search` searches.
+
+    Attributes:
+        gallery: the embeddings, and who they show.
+        neighbors: how many of them it finds for an image.
+    """
+
+    gallery: Gallery
+    neighbors: int = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class ShippingOptions:
+    """How what ships is judged.
+
+    Attributes:
+        min_cosine: least cosine similarity to the reference model; None for 0.999, and 0.98 where weights are int8.
+        max_map_drop: most points of mAP that a format may lose.
+        calibration_count: training images behind int8 and int16.
+        of_images: how many query and gallery images the whole dataset has, where the catalog is a part of it.
+        batch_size: images at once.
+    """
+
+    min_cosine: float | None = None
+    max_map_drop: float = MAX_MAP_DROP
+    calibration_count: int = 200
+    of_images: int | None = None
+    batch_size: int = 64
 
 
 def ship(
@@ -33,16 +65,11 @@ def ship(
     formats: Sequence[str],
     metadata: Mapping,
     catalog: pd.DataFrame,
-    live: RetrievalEvaluation | None = None,
-    min_cosine: float | None = None,
-    max_map_drop: float = MAX_MAP_DROP,
-    calibration_count: int = 200,
-    gallery: Gallery | None = None,
-    neighbors: int = 10,
-    of_images: int | None = None,
-    batch_size: int = 64,
+    reference: Score,
+    search: Search | None = None,
+    options: ShippingOptions = ShippingOptions(),
 ) -> tuple[dict[str, Path], dict[str, dict]]:
-    """Exports an embedder in several formats, scores each artifact by itself and compares it with the live model.
+    """Exports an embedder in several formats, scores each artifact and compares it with the reference model.
 
     All of them take their places when the last one has passed, or none does. The report is printed, and added to
     `parity.json` in the folder.
@@ -52,22 +79,17 @@ def ship(
         directory: the export folder.
         formats: of `FORMATS`.
         metadata: the content of `reid.json`.
-        catalog: with the splits "query" and "gallery"; for int8 and int16 also "train".
-        live: an evaluation of the embedder on this catalog, whose rules then hold for all; made when it is not given.
-        min_cosine: least cosine to the live model; None for 0.999, and 0.98 where weights are int8.
-        max_map_drop: most points of mAP that a format may lose.
-        calibration_count: training images behind int8 and int16.
-        gallery: what the SavedModel's `search` searches.
-        neighbors: k, how many `search` finds.
-        of_images: how many query and gallery images the whole dataset has, where the catalog is a part of it.
-        batch_size: images at once.
+        catalog: holds the splits "query" and "gallery"; for int8 and int16 also "train".
+        reference: the score of the embedder on this catalog, whose rules hold for each format.
+        search: what the SavedModel's `search` searches; None for no such signature.
+        options: how what ships is judged.
 
     Returns:
-        The path of each format, and its parity with the live model, whose "scores" are as `RetrievalResult.to_dict()`
-        gives them.
+        The path of each format, and its parity with the reference model, whose "scores" are as
+        `RetrievalResult.to_dict()` gives them.
 
     Raises:
-        ReidError: an unknown format, one that cannot be made, or one that falls short of the live model.
+        ReidError: an unknown format, one that cannot be made, or one that falls short of the reference model.
     """
     formats, directory = list(dict.fromkeys(formats)), Path(directory)
     check_formats(formats)
@@ -75,35 +97,28 @@ def ship(
     if "onnx" in formats:
         import_tf2onnx()  # not after minutes of scoring
     calibration = None
-    if any(tflite_kind(name) in CALIBRATED_KINDS for name in formats if name.startswith("tflite")):
-        calibration = calibration_images(catalog, embedder.input_shape[1:3], count=calibration_count)
-    live = live or RetrievalEvaluation(catalog, artifact=artifact_of(embedder, dict(metadata)), batch_size=batch_size)
-    if live.result is None:
-        live.evaluate()
+    if any(FORMATS[name].needs_calibration for name in formats):
+        calibration = calibration_images(catalog, embedder.input_shape[1:3], count=options.calibration_count)
 
     def write(name: str, path: Path) -> None:
-        if name == "savedmodel":
-            write_savedmodel(embedder, path, metadata, gallery=gallery, neighbors=neighbors)
-        elif name == "keras":
-            save_keras(embedder, path, metadata=dict(metadata))
-        elif name == "onnx":
-            export_onnx(embedder, path, metadata)
-        else:
-            export_tflite(embedder, path, metadata, kind=tflite_kind(name), calibration_images=calibration)
+        own = search._asdict() if search and name == "savedmodel" else {}
+        if FORMATS[name].needs_calibration:
+            own["calibration_images"] = calibration
+        FORMATS[name].write(embedder, path, metadata, **own)
 
-    parities, limits = {}, {"min_cosine": min_cosine, "max_map_drop": max_map_drop}
+    parities, limits = {}, {"min_cosine": options.min_cosine, "max_map_drop": options.max_map_drop}
     with _staged(formats, directory) as staged:
         for name, path in staged.items():
             print(f"exporting {name}", flush=True)
             write(name, path)
-            shipped = live.of(path)
-            shipped.evaluate()
-            parity = {"format": name, **parity_of(live, shipped), "megabytes": _bytes(path) / 1e6}
-            parities[name] = parity | {"of_images": of_images, "shortfall": shortfall(name, parity, **limits)}
+            shipped = score(open_artifact(path), catalog, batch_size=options.batch_size, **reference.rules)
+            parity = {"format": name, **parity_of(reference, shipped), "megabytes": _bytes(path) / 1e6}
+            parity["of_images"] = options.of_images
+            parities[name] = parity | {"shortfall": shortfall(name, parity, **limits)}
         images = next(iter(parities.values()))["images"]
-        of = f" of {of_images:,}" if of_images else ""
-        print(f"\nexported, beside the live model, on {images:,}{of} images")
-        print(parity_table(live, parities), flush=True)
+        of = f" of {options.of_images:,}" if options.of_images else ""
+        print(f"\nexported, compared with the reference model on {images:,}{of} images")
+        print(parity_table(reference, parities), flush=True)
         short = "; ".join(f"{name}: {parity['shortfall']}" for name, parity in parities.items() if parity["shortfall"])
         if short:
             raise ReidError(f"not exported, nothing was written: {short}.")
@@ -114,8 +129,8 @@ def ship(
 
 def _check_places(formats: Sequence[str], directory: Path) -> None:
     """Raises ReidError where something stands in the place of what will be written: before minutes of scoring."""
-    for place in [FORMATS[name] for name in formats] + [REPORT]:
-        path, is_folder = directory / place, place == FORMATS["savedmodel"]
+    for place in [FORMATS[name].place for name in formats] + [REPORT]:
+        path, is_folder = directory / place, place == FORMATS["savedmodel"].place
         if path.exists() and path.is_dir() != is_folder:
             wanted = "a folder of versions" if is_folder else "a file"
             raise ReidError(
@@ -126,12 +141,12 @@ def _check_places(formats: Sequence[str], directory: Path) -> None:
 @contextlib.contextmanager
 def _staged(formats: Sequence[str], directory: Path) -> Iterator[dict[str, Path]]:
     """Yields a path to write each format to, beside its place; they are gone afterwards, and folders made in vain."""
-    folders = [directory, *(directory / FORMATS[name] for name in formats if name == "savedmodel")]
+    folders = [directory, *(directory / FORMATS[name].place for name in formats if name == "savedmodel")]
     made = [folder for folder in [*reversed(directory.parents), *folders] if not folder.exists()]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     # TensorFlow Serving sees no version in a name that is no number.
-    places = {name: directory / FORMATS[name] / ("version" if name == "savedmodel" else "") for name in formats}
+    places = {name: directory / FORMATS[name].place / ("version" if name == "savedmodel" else "") for name in formats}
     for path in places.values():
         remove_leftovers_of(path, older_than=_ABANDONED)
     staged = {name: temporary_name(path) for name, path in places.items()}
@@ -151,7 +166,7 @@ def _placed(staged: Mapping[str, Path], directory: Path) -> Iterator[dict[str, P
     paths, before = {}, {}
     try:
         for name, path in staged.items():
-            place = directory / FORMATS[name]
+            place = directory / FORMATS[name].place
             if name == "savedmodel":
                 paths[name] = _as_next_version(path, place)
                 continue
@@ -165,7 +180,7 @@ def _placed(staged: Mapping[str, Path], directory: Path) -> Iterator[dict[str, P
         for path in paths.values():
             remove(path)
         for name, path in before.items():
-            os.replace(path, directory / FORMATS[name])
+            os.replace(path, directory / FORMATS[name].place)
         raise
     for path in before.values():
         remove(path)

@@ -1,4 +1,4 @@
-"""Decides what the averaged weights are: a moving average beside those that train, or what an optimizer averaged."""
+"""Averaged weights: an exponential moving average of a model, and the statistics that averaged weights need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WeightAverage(tf.Module):
     `fit`, and the legacy optimizers, tensorflow-addons' among them, have none.
 
     Args:
-        model: whose weights are averaged; its layers have names of their own.
+        model: the model to average; its layers have names of their own.
         decay: from 0 to below 1.
 
     Raises:
@@ -26,7 +26,7 @@ class WeightAverage(tf.Module):
     def __init__(self, model: keras.Model, decay: float):
         super().__init__(name="weight_average")
         if not 0 <= decay < 1:
-            raise ReidError(f"--ema={decay}, expected a number from 0 to below 1, such as 0.999.")
+            raise ReidError(f"ema={decay}, expected a number from 0 to below 1, such as 0.999.")
         self.decay = decay
         # Each replica makes the same change: any copy is the right one.
         self.values = [
@@ -55,26 +55,14 @@ class WeightAverage(tf.Module):
             weight.assign(value)
 
 
-def copy_optimizer_average(optimizer, model: keras.Model, copy: keras.Model) -> None:
-    """Sets the weights of a copy to the averages that an optimizer of tensorflow-addons keeps of the model's.
-
-    Args:
-        optimizer: with slots "average".
-        model: that it trains.
-        copy: with the same layers.
-    """
-    for layer in model.layers:
-        values = [optimizer.get_slot(weight, "average") if weight.trainable else weight for weight in layer.weights]
-        copy.get_layer(layer.name).set_weights([value.numpy() for value in values])
-
-
 def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
-    """Sets the moving statistics of each BatchNormalization to the mean of the batches' own, under the weights as are.
+    """Sets the moving statistics of each BatchNormalization to the mean of the batches' own under the present weights.
 
-    Those of a mean of weights are not the mean of those of the weights (Izmailov et al. 2018, arXiv 1803.05407, 3.2).
+    Averaged weights need this: their statistics are not the average of the statistics (Izmailov et al. 2018, arXiv
+    1803.05407, section 3.2).
 
     Args:
-        model: whose statistics are set.
+        model: the model with averaged weights.
         batches: images `[B, H, W, 3]`.
     """
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]

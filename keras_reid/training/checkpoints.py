@@ -23,7 +23,7 @@ class Checkpoints:
     """Saves and restores all that training changes; a checkpoint is whole or not there.
 
     That is weights, optimizer state, averages, random state, the running means of the epoch's report, and what watchers
-    of the run remember. With the same batches and `--deterministic` a run that goes on from it is, bit by bit, the one
+    of the run remember. With the same batches and `deterministic` a run that goes on from it is, bit by bit, the one
     that was never stopped.
 
     Args:
@@ -113,7 +113,7 @@ class Checkpoints:
             except (ValueError, AssertionError) as error:
                 raise ReidError(
                     f"checkpoint {str(path)!r} belongs to another architecture or optimizer than the flags describe "
-                    f"({str(error).splitlines()[0][:200]}). Give the flags that it was made with, or a new --run_dir."
+                    f"({str(error).splitlines()[0][:200]}). Give the flags that it was made with, or a new run_dir."
                 ) from error
             for damaged in checkpoints[:place] if self._team.is_chief else []:
                 aside = damaged.with_name(f"damaged-{damaged.name}")
@@ -122,7 +122,7 @@ class Checkpoints:
                 damaged.rename(aside)
             return _step_of(path)
         if checkpoints:
-            raise ReidError(f"no checkpoint in {str(self._folder)!r} can be read. Set --run_dir to a new folder.")
+            raise ReidError(f"no checkpoint in {str(self._folder)!r} can be read. Set run_dir to a new folder.")
         return 0
 
     def _path(self, step: int) -> Path:

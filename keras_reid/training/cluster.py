@@ -171,14 +171,14 @@ def read_cluster(strategy: str, environment: Mapping[str, str] | None = None) ->
     text = (os.environ if environment is None else environment).get("TF_CONFIG", "").strip()
     if not text and strategy == "multi_worker":
         raise ReidError(
-            f"--strategy=multi_worker, but TF_CONFIG is not set: expected {_EXAMPLE} in the environment of the first "
+            f"strategy=multi_worker, but TF_CONFIG is not set: expected {_EXAMPLE} in the environment of the first "
             "worker, the next index in the next one's. On one host python -m keras_reid.launch sets it."
         )
     cluster = _parsed(text) if text else Cluster()
     if len(cluster.workers) > 1 and strategy in ("one", "mirrored"):
         raise ReidError(
-            f"--strategy={strategy}, but TF_CONFIG names {len(cluster.workers)} workers: each would make the same run. "
-            "Take --strategy=auto, or unset TF_CONFIG."
+            f"strategy={strategy}, but TF_CONFIG names {len(cluster.workers)} workers: each would make the same run. "
+            "Take strategy=auto, or unset TF_CONFIG."
         )
     return cluster
 

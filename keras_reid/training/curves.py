@@ -1,4 +1,4 @@
-"""Decides how a run looks as one picture: its curves, `curves.png`."""
+"""Curves of a run as one picture, `curves.png`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from keras_reid.files import whole_or_not_at_all
+from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 
 # Of Okabe and Ito: apart for color-blind eyes, too.
@@ -41,7 +42,8 @@ _SHARES = {
 
 def draw_curves(run: RunFolder) -> None:
     """Writes `curves.png` from `metrics.csv` and `times.csv`; nothing before the first epoch."""
-    metrics, times = run.read_metrics(), run.read_times()
+    log = EpochLog(run)
+    metrics, times = log.metrics(), log.times()
     if not len(metrics):
         return
     with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "font.size": 10, "axes.titlesize": 11}):

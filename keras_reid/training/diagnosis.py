@@ -24,10 +24,10 @@ _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
 _SHRUNK = 0.1  # distance / distance at the start; healthy runs from scratch went down to a fifth
 _STOPPED = "training stopped"
 _CAUSES_OF_COLLAPSE = (
-    "pre-trained weights not loaded (--backbone_weights), --learning_rate too high for hard mining or too low to move, "
-    "{margin}--identities_per_batch or --images_per_identity too small (from scratch: or too large), or labels that do "
-    "not belong to the images. From scratch --head=bnneck --normalize_embedding, --loss=circle or "
-    "--identity_loss_weight=1 help"
+    "pre-trained weights not loaded (backbone_weights), learning_rate too high for hard mining or too low to move, "
+    "{margin}identities_per_batch or images_per_identity too small (from scratch: or too large), or labels that do "
+    "not belong to the images. From scratch head=bnneck normalize_embedding, loss=circle or "
+    "identity_loss_weight=1 help"
 )
 
 
@@ -167,7 +167,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         elif abs(_loss_in(whole)) <= 1e-6 and whole["active_triplets"] <= 1e-6:
             self._say(
                 f"no triplet has been active for {WINDOW} steps: the loss is 0 and nothing is learned any more",
-                causes="the training set is learned, --margin, --identities_per_batch or --images_per_identity too "
+                causes="the training set is learned, margin, identities_per_batch or images_per_identity too "
                 "small for hard pairs, or no batch that holds two images of a person",
             )
 
@@ -184,7 +184,7 @@ class CollapseDoctor(keras.callbacks.Callback):
     def _say(self, finding: str, *, causes: str | None = None) -> None:
         if causes is None:
             hinge = isinstance(getattr(self.model.loss, "margin", None), float)
-            causes = _CAUSES_OF_COLLAPSE.format(margin="a hinge from scratch (try --margin=soft), " if hinge else "")
+            causes = _CAUSES_OF_COLLAPSE.format(margin="a hinge from scratch (try margin=soft), " if hinge else "")
         self.finding = f"step {self.step}: {finding}. Likely causes: {causes}."
         tqdm.write(f"diagnosis at {self.finding}")
         if self._run is not None:
@@ -193,8 +193,8 @@ class CollapseDoctor(keras.callbacks.Callback):
     def _stop(self, what: str, last_good_step: int) -> None:
         message = (
             f"{what} at step {self.step}, {_STOPPED}. It went wrong between step {last_good_step}, the last good one, "
-            f"and step {self.step}; the last checkpoint is kept. Lower --learning_rate, use "
-            "--mixed_precision=float32 to see whether the precision is to blame, or look for a NaN in the images."
+            f"and step {self.step}; the last checkpoint is kept. Lower learning_rate, use "
+            "mixed_precision=float32 to see whether the precision is to blame, or look for a NaN in the images."
         )
         if self._run is not None:
             self._run.record_diagnosis(message)

@@ -1,4 +1,4 @@
-"""Decides how fast each part of the embedder learns: factors on the learning rate, a backbone frozen at first."""
+"""Learning rates of the parts of an embedder: factors on the rate, and a backbone that is frozen at first."""
 
 from __future__ import annotations
 
@@ -19,23 +19,6 @@ def part_of(layer_name: str) -> str:
         return "head"
     stage = re.match(r"v2_stack_(\d)_", layer_name)
     return f"stage{int(stage[1]) + 1}" if stage else "stem"
-
-
-def read_layer_learning_rates(text: str) -> dict[str, float]:
-    """Returns part -> factor from "stem=0.1,head=1"; the part's name is checked where the network is known.
-
-    Raises:
-        ReidError: not of that form.
-    """
-    rates = {}
-    for part in filter(None, text.split(",")):
-        name, _, factor = part.partition("=")
-        try:
-            rates[name.strip()] = float(factor)
-        except ValueError:
-            text = f"--layer_learning_rates={text}, expected part=factor by commas, such as stem=0.1,head=1."
-            raise ReidError(text) from None
-    return rates
 
 
 def trained_parts(embedder: keras.Model) -> dict[str, list]:
@@ -61,10 +44,10 @@ def rate_factors(embedder: keras.Model, rates: Mapping[str, float]) -> list[tupl
     known = [BACKBONE, *parts]
     for name, factor in rates.items():
         if name not in known:
-            raise ReidError(f"--layer_learning_rates has no part {name!r}: expected {', '.join(known)}.")
+            raise ReidError(f"layer_learning_rates has no part {name!r}: expected {', '.join(known)}.")
         if not 0 < factor < float("inf"):
             raise ReidError(
-                f"--layer_learning_rates={name}={factor:g}, expected above 0; --freeze_backbone_epochs freezes."
+                f"layer_learning_rates={name}={factor:g}, expected above 0; freeze_backbone_epochs freezes."
             )
     general = {part: rates.get(BACKBONE, 1.0) for part in parts if part != "head"}
     factors = {**general, **{name: factor for name, factor in rates.items() if name != BACKBONE}}
@@ -76,14 +59,14 @@ def check_scalable(optimizer, what: str, *, legacy: bool) -> None:
 
     Args:
         optimizer: of the run.
-        what: the flag that asks for it.
+        what: the argument that asks for it.
         legacy: whether those legacy optimizers will do that keep no second copy of the weights.
     """
     optimizer = inner_optimizer(optimizer)
     if not is_legacy(optimizer) or (legacy and not hasattr(optimizer, "_optimizer")):
         return
     others = ", tfa_radam or tfa_lamb" if legacy else ""
-    raise ReidError(f"--{what} goes with --optimizer=adam, adamw, sgd{others}, not with {type(optimizer).__name__}.")
+    raise ReidError(f"{what} goes with optimizer=adam, adamw, sgd{others}, not with {type(optimizer).__name__}.")
 
 
 def scale_update(factors: list[tuple], update: Callable[[], None]) -> None:

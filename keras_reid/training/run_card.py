@@ -1,4 +1,4 @@
-"""Decides what the record of a run says: `run_card.json` for programs, `run_card.md`, the same, for people."""
+"""Run card: the record of a run, `run_card.json` for programs and `run_card.md`, which says the same, for people."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from keras_reid.data.fingerprint import changed_splits
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
+from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_card_text import as_markdown
 from keras_reid.training.run_folder import RunFolder
 
@@ -78,16 +79,15 @@ def read_card(run: RunFolder) -> dict:
 
 
 def _write(run: RunFolder, card: Mapping) -> None:
-    evaluation, metrics = run.read_evaluation(), run.read_metrics()
-    epochs = int(metrics.epoch.max()) if len(metrics) else 0
-    stopped = run.stopped_after(int(card["flags"].get("early_stop", 0)))
+    evaluation, log, asked = run.read_evaluation(), EpochLog(run), card["flags"]
+    state = log.state(epochs=int(asked["epochs"]), early_stop=int(asked.get("early_stop", 0)))
     card = {
         **card,
-        "epochs": epochs,
+        "epochs": state.epochs,
         "scored_epoch": evaluation.get("epochs"),
-        "finished": epochs == evaluation.get("epochs") and epochs in (int(card["flags"]["epochs"]), stopped),
-        "stopped_early": epochs == stopped,
-        "speed": _speed(run.read_times()),
+        "finished": state.finished,
+        "stopped_early": state.stopped_early,
+        "speed": _speed(log.times()),
         "scores": {**evaluation.get("scores", {}), **evaluation.get("baselines", {})},
         "intervals": evaluation.get("intervals", {}),
         "exports": evaluation.get("exports", {}),

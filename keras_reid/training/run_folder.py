@@ -1,41 +1,25 @@
-"""Decides where everything of a run lies, and whether a folder already holds this run, another one, or none."""
+"""Run folder: where everything of a run lies, and whether a folder is free, holds this run, or another one."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
-import pandas as pd
+from filelock import FileLock, Timeout
 
 from keras_reid.errors import ReidError
 from keras_reid.files import is_leftover, remove_leftovers, write_text
+from keras_reid.training.settings import FREE, as_written_now
 
-# Flags that change where a run looks or how often it is scored, not what it learns.
-FREE_FLAGS = frozenset(
-    {
-        "data_dir",
-        "run_dir",
-        "evaluate_every",
-        "save_every_steps",
-        "epochs",
-        "early_stop",
-        "batch_size",
-        "score_baselines",
-        "cache",
-        "profile_steps",
-    }
-)
 # A checkpoint holds the weights, two moments and perhaps an average, 0.3 to 0.4 GB; the newest two, the best and the
 # one that is being written are there at once. Beside them lie five copies of the weights.
 _BYTES_NEEDED = 2_000_000_000
+_LOCK = ".lock"  # there while a process trains in the folder
 _STEP = re.compile(r"\bstep (\d+)")  # of a diagnosis
-BEST_BY = "val_mean_average_precision"
 
 
 class RunFolder:
@@ -59,7 +43,7 @@ class RunFolder:
         self.export = self.path / "export"
         self.evaluation = self.path / "evaluation.json"
         self.diagnosis = self.path / "diagnosis.txt"
-        self._locked = None
+        self._lock = FileLock(self.path / _LOCK)
         self.card, self.card_text = self.path / "run_card.json", self.path / "run_card.md"
 
     def check(
@@ -84,13 +68,17 @@ class RunFolder:
         """
         holds_run, name = self.flags.exists(), str(self.path)
         if self.path.exists() and not self.path.is_dir():
-            raise ReidError(f"--run_dir={name} is a file, expected a folder.")
-        if not holds_run and self.path.is_dir() and not all(map(is_leftover, self.path.iterdir())):
-            raise ReidError(f"{name!r} is not empty and holds no run. Set --run_dir to a new or empty folder.")
+            raise ReidError(f"run_dir={name} is a file, expected a folder.")
+        if (
+            not holds_run
+            and self.path.is_dir()
+            and not all(is_leftover(path) or path.name == _LOCK for path in self.path.iterdir())
+        ):
+            raise ReidError(f"{name!r} is not empty and holds no run. Set run_dir to a new or empty folder.")
         if resume == "required" and not holds_run:
-            raise ReidError(f"--resume=required, but {name!r} holds no run. Check --run_dir.")
+            raise ReidError(f"resume=required, but {name!r} holds no run. Check run_dir.")
         if resume == "never" and holds_run:
-            raise ReidError(f"--resume=never, but {name!r} holds a run. Set --run_dir to a new folder.")
+            raise ReidError(f"resume=never, but {name!r} holds a run. Set run_dir to a new folder.")
         if holds_run and not allow_flag_changes:
             self._refuse_other_flags(flags, defaults or {})
         self._refuse_unwritable()
@@ -105,7 +93,7 @@ class RunFolder:
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self.lock()
+        self._acquire()
         remove_leftovers(self.path)
         lines = [f"--{name}={value}\n" for name, text in sorted(flags.items()) for value in text.split("\n")]
         write_text(self.flags, "".join(lines))
@@ -119,81 +107,66 @@ class RunFolder:
         for name, value in (line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line):
             held[name] = f"{held[name]}\n{value}" if name in held else value
         if not {"dataset", "data_dir"} <= held.keys():
-            raise ReidError(f"{str(self.flags)!r} is damaged: it names no dataset. Give a new --run_dir.")
+            raise ReidError(f"{str(self.flags)!r} is damaged: it names no dataset. Give a new run_dir.")
         return held
 
     def lock(self) -> None:
-        """Keeps other processes out of a folder that is there, until `close`; a kill leaves no lock behind.
+        """Keeps other processes out of a folder that holds a run, until `close`; a kill leaves no lock behind.
 
         Raises:
             ReidError: another process trains in it.
         """
-        if not self.writes or self._locked is not None or not self.path.is_dir():
+        if self.writes and self.flags.exists():
+            self._acquire()
+
+    def _acquire(self) -> None:
+        if self._lock.is_locked:
             return
-        folder = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(folder)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
             raise ReidError(
-                f"another process trains in {str(self.path)!r}: wait for it, stop it, or set another --run_dir."
+                f"another process trains in {str(self.path)!r}: wait for it, stop it, or set another run_dir."
             ) from error
-        except OSError:  # a file system without locks
-            os.close(folder)
+        except (OSError, NotImplementedError):  # a file system without locks, or one that cannot be written
             return
-        self._locked = weakref.finalize(self, os.close, folder)
 
     def close(self) -> None:
         """Lets other processes in again."""
-        if self._locked is not None:
-            self._locked()
-            self._locked = None
+        if self._lock.is_locked:
+            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is ours: whoever comes next makes a new one
+            self._lock.release()
 
     def _refuse_other_flags(self, flags: Mapping[str, str], defaults: Mapping[str, str]) -> None:
-        held = {**defaults, **self.read_flags()}
-        names = sorted((held.keys() | flags.keys()) - FREE_FLAGS)
+        held = {**defaults, **as_written_now(self.read_flags())}
+        names = sorted((held.keys() | flags.keys()) - FREE)
         changed = [
-            f"--{name} is {held.get(name, 'not set')} there and {flags.get(name, 'not set')} now"
+            f"{_setting(name, held)} there and {_setting(name, flags)} now"
             for name in names
             if held.get(name) != flags.get(name)
         ]
         if changed:
-            changed = [text.replace("\n", ", ") for text in changed]
             raise ReidError(
-                f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set --run_dir to a new folder, give the "
-                "same flags, or go on all the same with --allow_flag_changes."
+                f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set run_dir to a new folder, give the "
+                "same flags, or go on all the same with allow_flag_changes."
             )
 
     def _refuse_unwritable(self) -> None:
         held = sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
         there = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
         if not os.access(there, os.W_OK):
-            raise ReidError(f"--run_dir={self.path} cannot be written: no permission in {str(there)!r}.")
+            raise ReidError(f"run_dir={self.path} cannot be written: no permission in {str(there)!r}.")
         free = shutil.disk_usage(there).free
         if held + free < _BYTES_NEEDED:
             raise ReidError(
                 f"{free / 1e9:.1f} GB are free at {str(self.path)!r}, a run needs {_BYTES_NEEDED / 1e9:.1f} GB for its "
-                "checkpoints and exports. Free some space or set --run_dir to another disk."
+                "checkpoints and exports. Free some space or set run_dir to another disk."
             )
 
-    def record_epoch(self, row: Mapping[str, float]) -> None:
-        """Writes an epoch's numbers to `metrics.csv`, in place of what was known of that epoch or a later one."""
-        if self.writes:
-            _replace_row(self.metrics, row)
-
-    def record_times(self, row: Mapping[str, float]) -> None:
-        """Writes an epoch's times to `times.csv`, likewise: they differ where the rest of two runs is equal."""
-        if self.writes:
-            _replace_row(self.times, row)
-
     def forget_after(self, step: int) -> None:
-        """Drops what is known of epochs that ended after this step: the run goes on from it, and makes them again."""
+        """Drops events and diagnoses of later steps: the run goes on from this one, and makes them again."""
         if not self.writes:
             return
-        for path in (self.metrics, self.times):
-            rows = _read_rows(path)
-            if len(rows) and rows.step.iloc[-1] > step:
-                write_text(path, rows[rows.step <= step].to_csv(index=False))
         for path in self.tensorboard.glob("events.out.tfevents.*"):
             number = path.name.split(".")[3]
             if number.isdecimal() and len(number) == 8 and int(number) > step:
@@ -202,48 +175,6 @@ class RunFolder:
         kept = [line for line in lines if int((_STEP.search(line) or ["", 0])[1]) <= step]
         if kept != lines:
             write_text(self.diagnosis, "".join(f"{line}\n" for line in kept))
-
-    def read_metrics(self) -> pd.DataFrame:
-        """Returns `metrics.csv`: a row an epoch, empty before the first."""
-        return _read_rows(self.metrics)
-
-    def read_times(self) -> pd.DataFrame:
-        """Returns `times.csv`, likewise."""
-        return _read_rows(self.times)
-
-    def last_row(self) -> dict:
-        """Returns the newest row of `metrics.csv`, name -> number; numbers that are missing are left out."""
-        metrics = self.read_metrics()
-        return metrics.iloc[-1].dropna().to_dict() if len(metrics) else {}
-
-    def best_row(self) -> dict:
-        """Returns the row of `metrics.csv` with the highest mAP, the first of equals; empty before any score."""
-        metrics = self.read_metrics()
-        if BEST_BY not in metrics or metrics[BEST_BY].isna().all():
-            return {}
-        return metrics.loc[metrics[BEST_BY].idxmax()].dropna().to_dict()
-
-    def stopped_after(self, evaluations: int) -> int | None:
-        """Returns the epoch whose score was the n-th in a row that is not above the best before; None before it.
-
-        Args:
-            evaluations: n; 0 is never.
-        """
-        best, since = float("-inf"), 0
-        metrics = self.read_metrics()
-        if not evaluations or BEST_BY not in metrics:
-            return None
-        for epoch, score in zip(metrics.epoch, metrics[BEST_BY]):
-            if score == score:  # not an epoch without a score
-                best, since = max(best, score), 0 if score > best else since + 1
-            if since == evaluations:
-                return int(epoch)
-        return None
-
-    def best_step(self) -> int | None:
-        """Returns the steps made when the network was best."""
-        row = self.best_row()
-        return int(row["step"]) if row else None
 
     def record_evaluation(self, evaluation: Mapping) -> None:
         """Adds keys to `evaluation.json`."""
@@ -272,37 +203,13 @@ class RunFolder:
         return self.diagnosis.read_text(errors="replace").splitlines() if self.diagnosis.exists() else []
 
 
+def _setting(name: str, flags: Mapping[str, str]) -> str:
+    return f"{name}={flags[name]}".replace("\n", ", ") if name in flags else f"{name} not set"
+
+
 def _is_whole(evaluation: Mapping) -> bool:
     """Whether what says that a run is finished says all that is read of it."""
     scores = evaluation.get("scores")
     named = isinstance(evaluation.get("exports"), dict) and "dataset" in evaluation
     named = named and isinstance(scores, dict) and "live" in scores
     return named and all("queries" in score for score in scores.values())
-
-
-def _replace_row(path: Path, row: Mapping[str, float]) -> None:
-    """Writes an epoch's row in place of what a file of rows knew of that epoch or a later one."""
-    rows = _read_rows(path)
-    rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
-    rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
-    whole = {name: int for name in ("epoch", "step", "steps") if name in rows}
-    write_text(path, rows.astype(whole).to_csv(index=False))
-
-
-def _read_rows(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=["epoch", "step"])
-    try:
-        # The file is read and written again each epoch: no digit may drift.
-        rows = pd.read_csv(path, float_precision="round_trip")
-    except ValueError as error:  # pandas' parser errors are of this kind
-        raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it to go on without it.") from error
-    if rows.empty:  # all epochs were forgotten; its columns have no types
-        return pd.DataFrame(columns=["epoch", "step"])
-    for column in ("epoch", "step"):
-        if column not in rows or not pd.api.types.is_integer_dtype(rows[column]):
-            reason = f"no column {column} of whole numbers"
-            raise ReidError(f"{str(path)!r} is damaged: {reason}. Delete it to go on without it.")
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes):
-        raise ReidError(f"{str(path)!r} is damaged: text among its numbers. Delete it to go on without it.")
-    return rows

@@ -1,14 +1,14 @@
-"""Decides the learning rate at each step: a linear warm-up, then trinet, cosine, step or constant."""
+"""Learning rate schedules: a linear warm-up, then trinet, cosine, step or constant."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 
-SCHEDULES = ("trinet", "cosine", "step", "constant")
 WARMUP_START = 0.1  # the share of the rate that a warm-up begins with (Luo et al. 2019)
 STEP_FACTOR = 0.1
 # Where `step` falls by default: after 40 and 70 of 120 epochs (Luo et al. 2019), as shares of a run of any length.
@@ -119,28 +119,30 @@ def build_schedule(
     epochs: int,
     steps_per_epoch: int,
     warmup_epochs: float = 0.0,
-    decay_epochs: str = "",
+    decay_epochs: Sequence[float] = (),
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the learning rate over a run. It depends on the length of the run: a longer one has other rates.
 
     Args:
-        name: one of `SCHEDULES`.
+        name: one of `choices.SCHEDULES`.
         learning_rate: after the warm-up and before any fall.
         epochs: of the run.
         steps_per_epoch: of the run.
         warmup_epochs: may be a part of one; rounded to whole steps.
-        decay_epochs: of "step", the epochs after which the rate falls, by commas; "" is a third and 7/12 of the run.
+        decay_epochs: of "step", the epochs after which the rate falls; without any, a third and 7/12 of the run.
 
     Raises:
         ReidError: an unknown name, a rate that is not above 0, a warm-up that does not end before the rate falls, or
             epochs that are not ascending within the run.
     """
     if not 0 < learning_rate < float("inf"):
-        raise ReidError(f"--learning_rate={learning_rate}, expected a number above 0.")
-    if name not in SCHEDULES:
-        raise ReidError(f"--schedule={name}, expected one of {', '.join(SCHEDULES)}.")
+        raise ReidError(f"learning_rate={learning_rate}, expected a number above 0.")
+    if name not in choices.SCHEDULES:
+        raise ReidError(f"schedule={name}, expected one of {', '.join(choices.SCHEDULES)}.")
+    decay_epochs = list(decay_epochs)
     if decay_epochs and name != "step":
-        raise ReidError(f"--decay_epochs={decay_epochs} is of --schedule=step, but --schedule={name}: leave it out.")
+        shown = _shown(decay_epochs)
+        raise ReidError(f"decay_epochs={shown} belongs to schedule=step, but schedule={name}: leave it out.")
     total = epochs * steps_per_epoch
     falls = [total]
     if name == "trinet":
@@ -149,8 +151,8 @@ def build_schedule(
         falls = [round(epoch * steps_per_epoch) for epoch in _decay_epochs(decay_epochs, epochs)]
     if not 0 <= warmup_epochs * steps_per_epoch <= falls[0]:
         raise ReidError(
-            f"--warmup_epochs={warmup_epochs:g}, expected 0 to {falls[0] / steps_per_epoch:g}: from there on the rate "
-            f"of --schedule={name} falls, or the run of {epochs} epochs ends."
+            f"warmup_epochs={warmup_epochs:g}, expected 0 to {falls[0] / steps_per_epoch:g}: from there on the rate "
+            f"of schedule={name} falls, or the run of {epochs} epochs ends."
         )
     warmup_steps = round(warmup_epochs * steps_per_epoch)
     if name == "trinet":
@@ -160,16 +162,16 @@ def build_schedule(
     return StepSchedule(learning_rate, milestones=falls if name == "step" else (), warmup_steps=warmup_steps)
 
 
-def _decay_epochs(text: str, epochs: int) -> list[float]:
-    if not text:
+def _decay_epochs(decay_epochs: list[float], epochs: int) -> list[float]:
+    if not decay_epochs:
         return [share * epochs for share in STEP_SHARES]
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if not values or sorted(set(values)) != values or not 0 < values[0] <= values[-1] < epochs:
+    if sorted(set(decay_epochs)) != decay_epochs or not 0 < decay_epochs[0] <= decay_epochs[-1] < epochs:
         raise ReidError(
-            f"--decay_epochs={text}, expected ascending numbers by commas, above 0 and below --epochs={epochs}, "
-            "such as 40,70."
+            f"decay_epochs={_shown(decay_epochs)}, expected ascending numbers, above 0 and below epochs={epochs}, such "
+            "as 40,70."
         )
-    return values
+    return decay_epochs
+
+
+def _shown(decay_epochs: list[float]) -> str:
+    return ",".join(f"{epoch:g}" for epoch in decay_epochs)

@@ -63,7 +63,7 @@ class Team:
             return None
         if identities_per_batch < least * self.replicas:
             raise ReidError(
-                f"--identities_per_batch={identities_per_batch} for {self.replicas} replicas, expected at least "
+                f"identities_per_batch={identities_per_batch} for {self.replicas} replicas, expected at least "
                 f"{least * self.replicas}: each gets whole identities{', two to mine among them' * (least > 1)}."
             )
         borders = [identities_per_batch * replica // self.replicas for replica in range(self.replicas + 1)]
@@ -108,7 +108,7 @@ class Team:
         values = self.sum(values)
         if len(set(values)) > 1:
             raise ReidError(
-                f"the workers have {what} {', '.join(map(str, values))}: --run_dir must be one folder that all share."
+                f"the workers have {what} {', '.join(map(str, values))}: run_dir must be one folder that all share."
             )
         return value
 
@@ -136,7 +136,7 @@ def outside_scope(function: Callable, *arguments):
 
 
 def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
-    """Returns the replicas that `--strategy` stands for. Call it before TensorFlow computes anything.
+    """Returns the replicas that `strategy` stands for. Call it before TensorFlow computes anything.
 
     Args:
         strategy: "one", "mirrored" (each GPU of this machine), "multi_worker" (each GPU, or the CPU, of each worker),
@@ -152,7 +152,7 @@ def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
         several = replicas > 1 or (gpus > 1 and replicas != 1)
         strategy = "multi_worker" if len(cluster.workers) > 1 else "mirrored" if several else "one"
     if replicas and strategy != "mirrored" and not (strategy == "one" and replicas == 1):
-        raise ReidError(f"--replicas={replicas} is for --strategy=mirrored, not for {strategy}: leave it out.")
+        raise ReidError(f"replicas={replicas} is for strategy=mirrored, not for {strategy}: leave it out.")
     if strategy == "one":
         return Team()
     if strategy == "multi_worker":
@@ -172,14 +172,14 @@ def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
 def _mirrored_devices(gpus: int, replicas: int) -> list[str]:
     if gpus:
         if replicas > gpus:
-            raise ReidError(f"--replicas={replicas}, but there are {gpus} GPUs: give at most as many.")
+            raise ReidError(f"replicas={replicas}, but there are {gpus} GPUs: give at most as many.")
         return [f"GPU:{place}" for place in range(replicas or gpus)]
     if not replicas:
-        raise ReidError("--strategy=mirrored, but there is no GPU: take one, or --replicas=2 for two parts of the CPU.")
+        raise ReidError("strategy=mirrored, but there is no GPU: take one, or replicas=2 for two parts of the CPU.")
     cpu = tf.config.list_physical_devices("CPU")[0]
     try:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     except RuntimeError as error:  # TensorFlow has computed something already
         if len(tf.config.list_logical_devices("CPU")) < replicas:
-            raise ReidError(f"--replicas={replicas} needs a process of its own: {error}.") from error
+            raise ReidError(f"replicas={replicas} needs a process of its own: {error}.") from error
     return [f"CPU:{place}" for place in range(replicas)]

@@ -1,26 +1,21 @@
-"""Decides what one training step is: embed, mine, loss, gradient; and what is reported of it."""
+"""Trainer: one training step (embed, mine, loss, gradient) and what is reported of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from keras_reid.addons import copy_average, has_average, keeps_average
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.models import rebuild_in_float32
-from keras_reid.training.averages import WeightAverage, copy_optimizer_average, fit_statistics
+from keras_reid.training.averages import WeightAverage, fit_statistics
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 from keras_reid.training.input_wait import with_timed_batches
 from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
-from keras_reid.training.optimizers import (
-    create_state,
-    current_learning_rate,
-    has_average,
-    inner_optimizer,
-    keeps_average,
-)
+from keras_reid.training.optimizers import create_state, current_learning_rate, inner_optimizer
 
 NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
 # Order and names of what a step reports, beside the learning rate and what the weighted terms add.
@@ -45,7 +40,8 @@ class TripletTrainer(keras.Model):
     Beside that loss there may be, each by its weight, cross-entropy over the training identities and center loss. The
     cross-entropy sits behind a BNNeck, which does not ship unless the embedder has it: an embedder made by
     `build_embedder(head="bnneck")` lends its own, and the other two losses then look at the feature before it (Luo et
-    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding.
+    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding, which is synchronized over
+    replicas where the embedder's BatchNormalization is.
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
     gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
@@ -68,7 +64,6 @@ class TripletTrainer(keras.Model):
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
             head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
             beside the embedder (a neck, a classifier) keeps the rate.
-        sync_batch_norm: let the trainer's own BNNeck normalize by statistics of all replicas.
         **kwargs: of `keras.Model`.
 
     Attributes:
@@ -94,7 +89,6 @@ class TripletTrainer(keras.Model):
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
         layer_learning_rates: Mapping[str, float] | None = None,
-        sync_batch_norm: bool = False,
         **kwargs,
     ):
         # Keras would round float images to the policy's bfloat16, which cannot tell 254 from 255.
@@ -104,7 +98,7 @@ class TripletTrainer(keras.Model):
         weights = {"identity_loss": identity_loss_weight, "center_loss": center_loss_weight}
         for name, weight in weights.items():
             if not 0 <= weight < float("inf"):
-                raise ReidError(f"--{name}_weight={weight}, expected a number of at least 0.")
+                raise ReidError(f"{name}_weight={weight}, expected a number of at least 0.")
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
         self.embedder, self.augmentation = embedder, augmentation
@@ -119,7 +113,8 @@ class TripletTrainer(keras.Model):
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
         if identity_loss_weight:
-            options = {"label_smoothing": label_smoothing, "sync_batch_norm": sync_batch_norm}
+            synchronized = any(getattr(layer, "synchronized", False) for layer in embedder.layers)
+            options = {"label_smoothing": label_smoothing, "sync_batch_norm": synchronized}
             self.identity_loss = IdentityLoss(person_ids, own_neck=neck is None, **options)
             self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
             if neck is not None:
@@ -158,7 +153,7 @@ class TripletTrainer(keras.Model):
             optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
         if self._factors:
             check_scalable(optimizer, "layer_learning_rates", legacy=True)
-        if keeps_average(optimizer):
+        if keeps_average(inner_optimizer(optimizer)):
             self._check_average(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
@@ -247,8 +242,9 @@ class TripletTrainer(keras.Model):
         self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)
-        if has_average(self.optimizer):
-            copy_optimizer_average(inner_optimizer(self.optimizer), self.embedder, self._shipped)
+        optimizer = inner_optimizer(self.optimizer)
+        if has_average(optimizer):
+            copy_average(optimizer, self.embedder, self._shipped)
             if self.statistics_batches is None:
                 raise ReidError("SWA's averaged weights need statistics of their own: set trainer.statistics_batches.")
             fit_statistics(self._shipped, self.statistics_batches)
@@ -284,11 +280,11 @@ class TripletTrainer(keras.Model):
     def _check_average(self, optimizer) -> None:
         """Raises ReidError where the average that an optimizer keeps would not be the one that ships."""
         if self.average is not None:
-            raise ReidError("--ema and --optimizer=tfa_swa both average the weights: leave out one of them.")
+            raise ReidError("ema and optimizer=tfa_swa both average the weights: leave out one of them.")
         if _computes_in_float16(self.embedder):
             raise ReidError(
-                "--optimizer=tfa_swa takes its average over all epochs, and a step that float16's loss scaling skips "
-                "may be one that it counts: use --mixed_precision=mixed_bfloat16 or float32, or another optimizer."
+                "optimizer=tfa_swa takes its average over all epochs, and a step that float16's loss scaling skips "
+                "may be one that it counts: use mixed_precision=mixed_bfloat16 or float32, or another optimizer."
             )
 
     def _both_features(self, images: tf.Tensor) -> tuple:

@@ -174,11 +174,12 @@ def test_another_artifact_begins_anew(artifact, photos, folder, tmp_path, capsys
     np.testing.assert_array_equal(embeddings, embed_files(other, photos, batch_size=2))
 
 
-def test_other_views_begin_anew(artifact, photos, folder, capsys):
+def test_other_augmentation_begins_anew(artifact, photos, folder, capsys):
     interrupt(artifact, photos, folder)
-    embeddings = go_on(artifact, photos, folder, views="flip")[0]
-    assert "(other views): beginning anew\n" in capsys.readouterr().out
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2, views="flip"))
+    flip = {"test_time_augmentation": "flip"}
+    embeddings = go_on(artifact, photos, folder, **flip)[0]
+    assert "(other test-time augmentation): beginning anew\n" in capsys.readouterr().out
+    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2, **flip))
 
 
 def test_another_image_is_embedded_again_with_its_chunk(artifact, photos, folder, capsys):
@@ -330,8 +331,8 @@ def test_no_image_at_all_is_an_error(artifact, photos, folder):
 
 
 def test_wrong_arguments_are_refused(artifact, photos, folder):
-    with pytest.raises(ReidError, match="--on_error=ignore, expected one of stop, skip"):
+    with pytest.raises(ReidError, match="^on_error=ignore, expected one of stop, skip"):
         go_on(artifact, photos, folder, on_error="ignore")
-    with pytest.raises(ReidError, match="--views=ten"):
-        go_on(artifact, photos, folder, views="ten")
+    with pytest.raises(ReidError, match="^test_time_augmentation=ten"):
+        go_on(artifact, photos, folder, test_time_augmentation="ten")
     assert go_on(artifact, [], folder)[0].shape == (0, 8)

@@ -191,7 +191,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix, damage):
         ({"embeddings": np.ones((0, 3))}, r"\[0, 3\]"),
         ({"embeddings": np.array([["a", "b"]])}, "<U1"),
         ({"embeddings": np.array([[1], [1, 2]], dtype=object)}, "Python objects are not read"),
-        ({"embeddings": np.ones((2, 3)), "person_ids": np.ones(3)}, r"person_ids has shape \[3\] beside .*\[2, 3\]"),
+        ({"embeddings": np.ones((2, 3)), "person_ids": np.ones(3)}, r"person_ids has shape \[3\] but .*\[2, 3\]"),
         ({"embeddings": np.ones((2, 3)), "person_ids": np.ones(2), "person_id": np.ones(2)}, "both person_id and its"),
         ({"embeddings": np.ones((2, 3)), "metric": np.array("manhattan")}, "metric='manhattan' is unknown"),
     ],

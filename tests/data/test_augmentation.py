@@ -166,5 +166,5 @@ def test_changes_are_drawn_apart():
     ],
 )
 def test_impossible_strengths_are_refused(strength, name):
-    with pytest.raises(ReidError, match=f"--random_.*{name}, expected"):
+    with pytest.raises(ReidError, match=f"^random_.*{name}, expected"):
         Augmentation(**strength)

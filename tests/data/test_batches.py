@@ -181,7 +181,7 @@ def test_the_largest_identities_meet_as_well():
 def test_impossible_sizes_are_refused(P, K, flag):
     """Four identities: P is 2 to 4, K at least 2."""
     for call in (steps_per_epoch, lambda ids, **sizes: identity_batches(ids, **sizes, seed=0, epoch=0)):
-        with pytest.raises(ReidError, match=f"--{flag}_per.*={P if flag == 'identities' else K}, expected"):
+        with pytest.raises(ReidError, match=f"^{flag}_per.*={P if flag == 'identities' else K}, expected"):
             call(people([4] * 4), identities_per_batch=P, images_per_identity=K)
 
 

@@ -5,12 +5,13 @@ import pytest
 
 from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
+from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation, evaluate_artifact, mean_color_artifact, scores_table
+from keras_reid.evaluation import RetrievalEvaluation, mean_color_artifact, scores_table
+from keras_reid.evaluation.score import score
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import rebuild_in_float32
-from keras_reid.serving import export_savedmodel
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 
@@ -39,7 +40,7 @@ def test_live_scores_reach_the_callbacks_after_it_every_n_epochs(tiny_catalog):
     assert ["val_top1" in logs for logs in seen.logs] == [False, True, False, True]
     assert len(history["val_mean_average_precision"]) == 2
     assert evaluation.scored_epoch == 4
-    by_hand = evaluate_artifact(artifact_of(trainer.embedder), tiny_catalog)
+    by_hand = score(artifact_of(trainer.embedder), tiny_catalog).result
     assert seen.logs[3]["val_mean_average_precision"] == pytest.approx(by_hand.mean_average_precision)
     assert seen.logs[3]["val_top5"] == by_hand.cmc[4]
 
@@ -50,7 +51,7 @@ def test_a_mixed_precision_model_is_scored_as_it_ships_in_float32(tiny_catalog):
     evaluation = RetrievalEvaluation(tiny_catalog)
     evaluation.set_model(trainer)
     evaluation.evaluate()
-    shipped = evaluate_artifact(artifact_of(rebuild_in_float32(trainer.embedder)), tiny_catalog)
+    shipped = score(artifact_of(rebuild_in_float32(trainer.embedder)), tiny_catalog).result
     np.testing.assert_array_equal(evaluation.result.average_precision, shipped.average_precision)
 
 
@@ -63,7 +64,7 @@ def test_the_live_copy_follows_the_weights_also_when_layers_are_frozen(tiny_cata
     trainer.embedder.layers[2].trainable = False
     trainer.embedder.set_weights([weights + 0.1 for weights in trainer.embedder.get_weights()])
     evaluation.evaluate()
-    expected = evaluate_artifact(artifact_of(trainer.embedder), tiny_catalog)
+    expected = score(artifact_of(trainer.embedder), tiny_catalog).result
     np.testing.assert_array_equal(evaluation.result.average_precision, expected.average_precision)
 
 
@@ -72,7 +73,7 @@ def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_
     paths = []
 
     def export(embedder):
-        paths.append(export_savedmodel(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
+        paths.append(write_version(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
         return paths[-1]
 
     exported, live = RetrievalEvaluation(tiny_catalog, artifact=export), RetrievalEvaluation(tiny_catalog)
@@ -87,7 +88,7 @@ def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
     scores = []
     for seed in range(2):
         tf.random.set_seed(seed)
-        export_savedmodel(tiny_embedder(), tmp_path, metadata)
+        write_version(tiny_embedder(), tmp_path, metadata)
         scores.append(evaluation.evaluate()["val_mean_average_precision"])
     assert scores[0] != scores[1]
 
@@ -95,7 +96,7 @@ def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
 def test_without_a_model_it_says_what_to_do(tiny_catalog):
     with pytest.raises(ReidError, match="has no model"):
         RetrievalEvaluation(tiny_catalog).evaluate()
-    with pytest.raises(ReidError, match="--evaluate_every=0"):
+    with pytest.raises(ReidError, match="every=0, expected at least 1"):
         RetrievalEvaluation(tiny_catalog, every=0)
 
 
@@ -107,7 +108,7 @@ def test_junk_is_never_embedded_and_distractors_are(tiny_catalog):
         seen.append(len(images))
         return mean_color.embed_batch(images)
 
-    result = evaluate_artifact(type(mean_color)("spy", "spy", mean_color.metadata, embed), tiny_catalog)
+    result = score(type(mean_color)("spy", "spy", mean_color.metadata, embed), tiny_catalog).result
     tested = tiny_catalog[tiny_catalog.split != "train"]
     assert (tested.person_id == 0).any() and (tested.person_id == -1).any()
     assert sum(seen) == (tested.person_id != -1).sum()
@@ -116,13 +117,13 @@ def test_junk_is_never_embedded_and_distractors_are(tiny_catalog):
 
 def test_an_empty_split_is_named(tiny_catalog):
     with pytest.raises(ReidError, match="the query split is empty"):
-        evaluate_artifact(mean_color_artifact(), tiny_catalog[tiny_catalog.split != "query"])
+        score(mean_color_artifact(), tiny_catalog[tiny_catalog.split != "query"])
 
 
 def test_the_table_shows_percent_side_by_side(tiny_catalog):
-    score = evaluate_artifact(mean_color_artifact(), tiny_catalog).to_dict()
-    table = scores_table({"one": score, "two": {**score, "top1": 0.12345}})
+    scores = score(mean_color_artifact(), tiny_catalog).result.to_dict()
+    table = scores_table({"one": scores, "two": {**scores, "top1": 0.12345}})
     header, *rows = table.splitlines()
     assert header.split() == ["one", "two"]
-    assert rows[2].split() == ["top-1", "%", f"{100 * score['top1']:.2f}", "12.35"]
+    assert rows[2].split() == ["top-1", "%", f"{100 * scores['top1']:.2f}", "12.35"]
     assert rows[0].startswith("mAP %")

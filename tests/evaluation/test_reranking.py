@@ -4,10 +4,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from keras_reid.evaluation.neighbors import nearest_neighbors
 
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import neighbors
+from keras_reid.evaluation.neighbors import nearest_neighbors
 from keras_reid.evaluation.reranking import expand_queries, rerank
 from tests.evaluation import reranking_oracle
 

@@ -5,11 +5,10 @@ import importlib.util
 import numpy as np
 import pytest
 
-from keras_reid import TripletTrainer
+from keras_reid import TripletTrainer, addons
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
 from keras_reid.losses import LOSSES, batch_hard_triplet_loss, build_loss, semi_hard_triplet_loss
-from keras_reid.losses.by_name import ADDONS_LOSSES
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 
@@ -25,7 +24,7 @@ def test_a_name_of_ours(name):
 
 
 @with_addons
-@pytest.mark.parametrize("name,margin", [("tfa_triplet_hard", "soft"), *((name, 0.4) for name in ADDONS_LOSSES)])
+@pytest.mark.parametrize("name,margin", [("tfa_triplet_hard", "soft"), *((name, 0.4) for name in addons.LOSSES)])
 def test_the_trainer_takes_theirs(name, margin):
     trainer = TripletTrainer(tiny_embedder())
     trainer.compile(keras.optimizers.SGD(0.1), build_loss(name, margin=margin))
@@ -64,14 +63,14 @@ def test_where_theirs_differ_and_why():
 
 
 @pytest.mark.skipif(has_addons, reason="tensorflow-addons is installed")
-@pytest.mark.parametrize("name", ADDONS_LOSSES)
+@pytest.mark.parametrize("name", addons.LOSSES)
 def test_without_addons_one_line_says_what_to_use(name):
-    with pytest.raises(ReidError, match=f"--loss={name} needs tensorflow-addons.*Use --loss="):
+    with pytest.raises(ReidError, match=f"loss={name} needs tensorflow-addons.*Use loss="):
         build_loss(name, margin=0.3)
 
 
 def test_what_there_is_not():
-    with pytest.raises(ReidError, match="--loss=triplet, expected one of batch_hard, class_hard"):
+    with pytest.raises(ReidError, match="loss=triplet, expected one of batch_hard, class_hard"):
         build_loss("triplet", margin=0.3)
     for name in ("contrastive", "circle"):
         with pytest.raises(ReidError, match="margin='soft'"):

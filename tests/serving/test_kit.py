@@ -35,9 +35,10 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 from keras_reid.artifacts import artifact_of
+from keras_reid.artifacts.formats import tflite
+from keras_reid.artifacts.formats.savedmodel import write_version
+from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.keras2 import tf
-from keras_reid.serving import export_savedmodel, export_tflite
-from keras_reid.serving.gallery import Gallery
 from tests.conftest import tiny_embedder
 from tests.serving import model_server
 
@@ -99,9 +100,9 @@ def base_path(embedder, tmp_path_factory) -> Path:
     """Versions 1, the plain one, and 2, with a threshold and a gallery of 20."""
     path = tmp_path_factory.mktemp("export") / "embedder"
     gallery = np.random.default_rng(1).normal(0, 0.3, (20, 8)).astype(np.float32)
-    export_savedmodel(embedder, path, METADATA)
+    write_version(embedder, path, METADATA)
     rows = np.arange(20, dtype=np.int32)
-    export_savedmodel(embedder, path, CALIBRATED, gallery=Gallery(IDS, gallery, rows), neighbors=3)
+    write_version(embedder, path, CALIBRATED, gallery=Gallery(IDS, gallery, rows), neighbors=3)
     return path
 
 
@@ -614,7 +615,7 @@ def compare_lite(*arguments) -> subprocess.CompletedProcess:
 def test_the_program_for_tflite_measures_as_the_live_network_does(embedder, photos, tmp_path, kind, metric):
     model, paths = tmp_path / "model.tflite", (photos / "A.jpg", photos / "B.png")
     calibration = np.random.default_rng(0).integers(0, 256, (20, 64, 32, 3), np.uint8)
-    export_tflite(embedder, model, {**CALIBRATED, "metric": metric}, kind=kind, calibration_images=calibration)
+    tflite.write(embedder, model, {**CALIBRATED, "metric": metric}, kind=kind, calibration_images=calibration)
     first, second = (live(embedder, path) for path in paths)
     distance = np.linalg.norm(first - second) if metric == "euclidean" else 1 - cosine(first, second)
     run = compare_lite(model, *paths)
@@ -628,7 +629,7 @@ def test_the_program_for_tflite_measures_as_the_live_network_does(embedder, phot
 
 @needs_litert
 def test_the_program_for_tflite_refuses_in_one_line(embedder, photos, tmp_path):
-    model = export_tflite(embedder, tmp_path / "model.tflite", METADATA)
+    model = tflite.write(embedder, tmp_path / "model.tflite", METADATA)
     content = bytearray(model.read_bytes())
     content[1500] ^= 255
     (tmp_path / "damaged.tflite").write_bytes(content)

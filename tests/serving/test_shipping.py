@@ -10,26 +10,26 @@ import pandas as pd
 import pytest
 
 from keras_reid.artifacts import artifact_of, describe_embedder, open_artifact
+from keras_reid.artifacts.formats import tflite
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation
+from keras_reid.evaluation.score import score
 from keras_reid.serving import FORMATS, ship, shipping, some_people
-from keras_reid.serving.calibration import calibration_images, spread_over_people_and_cameras
+from keras_reid.serving.calibration import calibration_images, spread_over_identities_and_cameras
 from keras_reid.serving.parity import parity_of, record_parity, row_cosines, shortfall
 from tests.conftest import tiny_embedder
 
 
-def described(catalog) -> dict:
-    return {"metadata": describe_embedder(tiny_embedder()), "catalog": catalog}
+def ship_scored(embedder, folder, formats, catalog, dataset=""):
+    """Ships an embedder compared with its own score."""
+    given = {"metadata": describe_embedder(embedder, dataset=dataset), "catalog": catalog}
+    return ship(embedder, folder, formats=formats, reference=score(artifact_of(embedder), catalog), **given)
 
 
 @pytest.fixture(scope="module")
 def shipped(tiny_catalog, tmp_path_factory):
     """(embedder, folder, paths, parities) of three formats."""
     embedder, folder = tiny_embedder(), tmp_path_factory.mktemp("export") / "made" / "export"
-    metadata = describe_embedder(embedder, dataset="synthetic")
-    paths, parities = ship(
-        embedder, folder, formats=["tflite", "savedmodel", "keras"], metadata=metadata, catalog=tiny_catalog
-    )
+    paths, parities = ship_scored(embedder, folder, ["tflite", "savedmodel", "keras"], tiny_catalog, "synthetic")
     return embedder, folder, paths, parities
 
 
@@ -37,11 +37,10 @@ def test_each_format_is_in_its_place_and_scored_by_itself(shipped, tiny_catalog)
     embedder, folder, paths, parities = shipped
     places = {"tflite": "embedder.tflite", "savedmodel": "embedder/1", "keras": "embedder.keras"}
     assert {name: str(path.relative_to(folder)) for name, path in paths.items()} == places
-    live = RetrievalEvaluation(tiny_catalog, artifact=artifact_of(embedder))
-    live.evaluate()
+    reference = score(artifact_of(embedder), tiny_catalog)
     for name, parity in parities.items():
         assert open_artifact(paths[name]).kind == name
-        assert parity["scores"]["mean_average_precision"] == pytest.approx(live.result.mean_average_precision)
+        assert parity["scores"]["mean_average_precision"] == pytest.approx(reference.result.mean_average_precision)
         assert parity["images"] == ((tiny_catalog.split != "train") & (tiny_catalog.person_id != -1)).sum()
         assert parity["worst_cosine"] > 0.99999 and parity["mean_average_precision_change"] == pytest.approx(0)
         assert parity["images_per_second"] > 0
@@ -72,13 +71,13 @@ def test_a_report_that_is_damaged_is_made_anew(tmp_path, content):
 @pytest.mark.parametrize("existing", [False, True])
 def test_when_one_format_falls_short_nothing_is_left_behind(tiny_catalog, tmp_path, monkeypatch, capsys, existing):
     """The TFLite file is of another network; the SavedModel before it was right."""
-    folder, right = tmp_path / "made" / "export", shipping.export_tflite
+    folder, right = tmp_path / "made" / "export", tflite.write
     if existing:
         folder.mkdir(parents=True)
         (folder / "notes.txt").write_text("of a user")
-    monkeypatch.setattr(shipping, "export_tflite", lambda _, *a, **options: right(_other_network(), *a, **options))
+    monkeypatch.setattr(tflite, "write", lambda _, *a, **options: right(_other_network(), *a, **options))
     with pytest.raises(ReidError, match=r"nothing was written: tflite: the worst cosine .* below --min_cosine=0.999"):
-        ship(tiny_embedder(), folder, formats=["savedmodel", "tflite"], **described(tiny_catalog))
+        ship_scored(tiny_embedder(), folder, ["savedmodel", "tflite"], tiny_catalog)
     assert "worst cosine" in capsys.readouterr().out
     left = [path.name for path in tmp_path.rglob("*")]
     assert left == (["made", "export", "notes.txt"] if existing else [])
@@ -95,9 +94,9 @@ def test_a_format_that_cannot_be_written_leaves_nothing_of_the_others(tiny_catal
     def fail(*arguments, **options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(shipping, "export_tflite", fail)
+    monkeypatch.setattr(tflite, "write", fail)
     with pytest.raises(OSError, match="No space"):
-        ship(tiny_embedder(), tmp_path / "a" / "b", formats=["savedmodel", "tflite"], **described(tiny_catalog))
+        ship_scored(tiny_embedder(), tmp_path / "a" / "b", ["savedmodel", "tflite"], tiny_catalog)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -108,7 +107,7 @@ def test_what_stands_in_the_way_is_named_before_anything_is_done(tiny_catalog, t
     else:
         (tmp_path / place).write_text("of a user")
     with pytest.raises(ReidError, match=f"{place.strip('/')}' is a f.* expected a f.*: move it"):
-        ship(tiny_embedder(), tmp_path, formats=["savedmodel", "tflite"], **described(tiny_catalog))
+        ship_scored(tiny_embedder(), tmp_path, ["savedmodel", "tflite"], tiny_catalog)
     assert [path.name for path in tmp_path.rglob("*")] == [place.strip("/")]
     assert "exporting" not in capsys.readouterr().out
 
@@ -123,7 +122,7 @@ def test_when_placing_fails_what_was_there_before_is_there_again(shipped, tiny_c
 
     monkeypatch.setattr(shipping, "record_parity", fail)
     with pytest.raises(OSError, match="No space"):
-        ship(tiny_embedder(), folder, formats=["savedmodel", "tflite", "keras"], **described(tiny_catalog))
+        ship_scored(tiny_embedder(), folder, ["savedmodel", "tflite", "keras"], tiny_catalog)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
@@ -138,7 +137,7 @@ def test_two_exports_at_once_get_a_version_each(shipped, tiny_catalog, tmp_path,
         return looks[-1]
 
     monkeypatch.setattr(shipping, "next_version", slow)
-    paths, _ = ship(tiny_embedder(), tmp_path / "a", formats=["savedmodel"], **described(tiny_catalog))
+    paths, _ = ship_scored(tiny_embedder(), tmp_path / "a", ["savedmodel"], tiny_catalog)
     assert looks == [1, 2] and paths["savedmodel"] == tmp_path / "a" / "embedder" / "2"
 
 
@@ -159,18 +158,19 @@ def test_what_a_killed_export_left_goes_after_a_day(tiny_catalog, tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, new.name]
 
 
-def test_the_rules_of_the_live_evaluation_hold_for_what_ships(tiny_catalog, tmp_path):
+def test_the_rules_of_the_reference_score_hold_for_what_ships(tiny_catalog, tmp_path):
     catalog = tiny_catalog.assign(camera_id=1)
     embedder = tiny_embedder()
-    live = RetrievalEvaluation(catalog, artifact=artifact_of(embedder), ignore="nothing")
-    _, parities = ship(embedder, tmp_path / "a", formats=["keras"], live=live, **described(catalog))
+    reference = score(artifact_of(embedder), catalog, ignore="nothing")
+    given = {"metadata": describe_embedder(embedder), "catalog": catalog, "reference": reference}
+    _, parities = ship(embedder, tmp_path / "a", formats=["keras"], **given)
     assert parities["keras"]["scores"]["ignore"] == "nothing"
 
 
 def test_versions_go_on_and_files_are_replaced(shipped, tiny_catalog):
     embedder, folder, _, _ = shipped
     before = (folder / "embedder.keras").stat().st_ino
-    paths, _ = ship(embedder, folder, formats=["savedmodel", "keras"], **described(tiny_catalog))
+    paths, _ = ship_scored(embedder, folder, ["savedmodel", "keras"], tiny_catalog)
     assert paths["savedmodel"] == folder / "embedder" / "2" and (folder / "embedder" / "1").is_dir()
     assert (folder / "embedder.keras").stat().st_ino != before
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -181,12 +181,12 @@ def test_versions_go_on_and_files_are_replaced(shipped, tiny_catalog):
 def test_unknown_formats_are_refused_before_anything_is_done(tiny_catalog, tmp_path):
     for formats in (["onnxx", "tflite"], []):
         with pytest.raises(ReidError, match=f"expected one or more of {', '.join(FORMATS)}"):
-            ship(tiny_embedder(), tmp_path / "no", formats=formats, metadata={}, catalog=tiny_catalog)
+            ship(tiny_embedder(), tmp_path / "no", formats=formats, metadata={}, catalog=tiny_catalog, reference=None)
     assert list(tmp_path.iterdir()) == []
 
 
 def evaluated(query: list, gallery: list, score: float, top1: float = 1.0):
-    """A stand-in for an evaluation, with embeddings and scores by hand."""
+    """A stand-in for a `Score`, with embeddings and scores by hand."""
     embedded = SimpleNamespace(query_embeddings=np.float32(query), gallery_embeddings=np.float32(gallery))
     scores = {"mean_average_precision": score, "top1": top1, "metric": "euclidean"}
     per_query = ("average_precision", "average_precision_trapezoid", "inverse_negative_penalty")
@@ -198,8 +198,8 @@ def evaluated(query: list, gallery: list, score: float, top1: float = 1.0):
 
 def test_parity_by_hand():
     """Cosines 1, 0.6 and 0 by the triangle 3, 4, 5 and a right angle; differences 1, sqrt(0.8), 5/3 of a length."""
-    live = evaluated([[1, 0]], [[1, 0], [0, 3]], 0.5, 0.75)
-    parity = parity_of(live, evaluated([[2, 0]], [[0.6, 0.8], [4, 0]], 0.4, 1.0))
+    reference = evaluated([[1, 0]], [[1, 0], [0, 3]], 0.5, 0.75)
+    parity = parity_of(reference, evaluated([[2, 0]], [[0.6, 0.8], [4, 0]], 0.4, 1.0))
     assert parity["images"] == 3
     assert parity["worst_cosine"] == pytest.approx(0) and parity["mean_cosine"] == pytest.approx(1.6 / 3)
     assert parity["first_percentile_cosine"] == pytest.approx(0.6 * 0.02)
@@ -273,25 +273,25 @@ def test_calibration_sees_everyone_once_before_anyone_twice_and_cameras_in_turn(
     """Person 1 has 50 images by camera 1 and one by camera 2; persons 2 to 9 have one by each of 4 cameras."""
     seen = {(1, 1): 50, (1, 2): 1, **{(person, camera): 1 for person in range(2, 10) for camera in range(1, 5)}}
     frame = people_and_cameras(seen)
-    chosen = spread_over_people_and_cameras(frame, 9)
+    chosen = spread_over_identities_and_cameras(frame, 9)
     assert sorted(chosen.person_id) == list(range(1, 10))
-    chosen = spread_over_people_and_cameras(frame, 18)
+    chosen = spread_over_identities_and_cameras(frame, 18)
     assert chosen.person_id.value_counts().eq(2).all()
     assert not chosen.duplicated(["person_id", "camera_id"]).any()  # of person 1, too, each camera before any again
-    assert len(spread_over_people_and_cameras(frame, 1000)) == len(frame)
+    assert len(spread_over_identities_and_cameras(frame, 1000)) == len(frame)
 
 
 def test_calibration_takes_cameras_in_turn_where_there_are_more_people_than_images():
     frame = people_and_cameras({(person, camera): 1 for person in range(400) for camera in range(1, 6)})
-    chosen = spread_over_people_and_cameras(frame, 100)
+    chosen = spread_over_identities_and_cameras(frame, 100)
     assert chosen.person_id.is_unique and chosen.camera_id.value_counts().tolist() == [20] * 5
 
 
 def test_calibration_knows_no_cameras_where_there_are_none():
     frame = people_and_cameras({(person, 1): 3 for person in range(5)})
-    assert spread_over_people_and_cameras(frame.drop(columns="camera_id"), 5).person_id.is_unique
+    assert spread_over_identities_and_cameras(frame.drop(columns="camera_id"), 5).person_id.is_unique
     gaps = frame.assign(camera_id=pd.array([1, None, 2] * 5, dtype="Int64"))
-    assert len(spread_over_people_and_cameras(gaps, 7)) == 7
+    assert len(spread_over_identities_and_cameras(gaps, 7)) == 7
 
 
 def test_calibration_images_are_training_images_of_the_network_s_size(tiny_catalog):

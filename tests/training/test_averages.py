@@ -6,6 +6,7 @@ import pytest
 from keras_reid import TripletTrainer
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation
+from keras_reid.evaluation.score import score
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import Checkpoints
@@ -71,11 +72,10 @@ def test_the_average_is_what_is_scored(tiny_catalog):
     live = RetrievalEvaluation(tiny_catalog)
     live.set_model(trainer)
     live.evaluate()
-    averaged = live.embedded.query_embeddings
+    averaged = live.score.embedded.query_embeddings
     first = trainer.shipped_embedder()
     assert first is trainer.shipped_embedder()  # one copy, however often it is asked for
-    by_hand = live.of(_artifact(first))
-    by_hand.evaluate()
+    by_hand = score(_artifact(first), tiny_catalog)
     np.testing.assert_array_equal(averaged, by_hand.embedded.query_embeddings)
     assert len(trainer.trainable_variables) == len(trainer.embedder.trainable_variables)
 

@@ -14,7 +14,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import FreezeBackbone
-from keras_reid.training.layer_rates import part_of, read_layer_learning_rates
+from keras_reid.training.layer_rates import part_of
 from tests.conftest import tiny_embedder
 from tests.training.test_optimizers import ADDONS, build_optimizer, values
 from tests.training.test_trainer import PERSON_IDS, images, one_batch
@@ -121,7 +121,7 @@ def test_a_factor_is_a_rate_for_other_optimizers_too(name):
 
 @pytest.mark.parametrize("name", ADDONS[2:])
 def test_optimizers_with_a_second_copy_of_the_weights_are_refused(name):
-    with pytest.raises(ReidError, match="--layer_learning_rates goes with --optimizer=adam, .* tfa_lamb, not with"):
+    with pytest.raises(ReidError, match="layer_learning_rates goes with optimizer=adam, .* tfa_lamb, not with"):
         trainer_of(build_optimizer(name, 0.01), layer_learning_rates=RATES)
 
 
@@ -137,20 +137,13 @@ def test_parts_of_the_resnet():
     ("rates", "text"),
     [
         ({"stage2": 0.1}, "no part 'stage2': expected backbone, stem, stage4, head"),
-        ({"head": 0.0}, "--layer_learning_rates=head=0, expected above 0; --freeze_backbone_epochs freezes"),
-        ({"head": float("nan")}, "--layer_learning_rates=head=nan"),
+        ({"head": 0.0}, "layer_learning_rates=head=0, expected above 0; freeze_backbone_epochs freezes"),
+        ({"head": float("nan")}, "layer_learning_rates=head=nan"),
     ],
 )
 def test_wrong_factors_are_named(rates, text):
     with pytest.raises(ReidError, match=text):
         trainer_of("sgd", layer_learning_rates=rates)
-
-
-def test_the_flag_is_read():
-    assert read_layer_learning_rates("backbone=0.1, head=2") == {"backbone": 0.1, "head": 2.0}
-    assert read_layer_learning_rates("") == {}
-    with pytest.raises(ReidError, match="--layer_learning_rates=stem, expected part=factor by commas"):
-        read_layer_learning_rates("stem")
 
 
 def test_a_frozen_backbone_does_not_move_and_no_gradient_runs_through_it():
@@ -203,7 +196,7 @@ def test_freezing_needs_a_head_and_an_optimizer_that_can():
     with pytest.raises(ReidError, match="no layer named head_"):
         trainer.freeze_backbone(1)
     trainer.compile(keras.optimizers.legacy.SGD(), loss=BatchHardTripletLoss())
-    with pytest.raises(ReidError, match="--freeze_backbone_epochs goes with --optimizer=adam, adamw, sgd, not"):
+    with pytest.raises(ReidError, match="freeze_backbone_epochs goes with optimizer=adam, adamw, sgd, not"):
         trainer.freeze_backbone(1)
 
 

@@ -48,10 +48,10 @@ def test_optimizers_by_name(name, kind):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (lambda: build_optimizer("lion", 0.1), "--optimizer=lion, expected one of adam"),
-        (lambda: build_optimizer("adamw", 0.1, weight_decay=-1), "--weight_decay=-1"),
-        (lambda: build_optimizer("adam", 0.1, clip_norm=-1), "--clip_norm=-1"),
-        (lambda: resolve_precision("float16", gpus=0, cpu_has_bfloat16=True), "--mixed_precision=float16, expected"),
+        (lambda: build_optimizer("lion", 0.1), "optimizer=lion, expected one of adam"),
+        (lambda: build_optimizer("adamw", 0.1, weight_decay=-1), "weight_decay=-1"),
+        (lambda: build_optimizer("adam", 0.1, clip_norm=-1), "clip_norm=-1"),
+        (lambda: resolve_precision("float16", gpus=0, cpu_has_bfloat16=True), "mixed_precision=float16, expected"),
     ],
 )
 def test_wrong_values_are_named(arguments, text):
@@ -169,5 +169,5 @@ def test_swa_is_refused_where_its_average_would_be_another():
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is not None, reason="tensorflow-addons is there")
 def test_without_addons_it_says_what_to_use():
-    with pytest.raises(ReidError, match="tfa_swa needs tensorflow-addons.* Use --optimizer=adam --ema=0.999"):
+    with pytest.raises(ReidError, match="tfa_swa needs tensorflow-addons.* Use optimizer=adam with ema=0.999"):
         build_optimizer("tfa_swa", 0.01)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_reid.keras2 import keras
-from keras_reid.training.profiling import ProfileSteps, time_by_operation
+from keras_reid.training.profiling import ProfileSteps
 from tests.training.test_trainer import compiled, one_batch
 
 
@@ -16,9 +16,6 @@ def test_steps_after_the_third_are_profiled(tmp_path, capsys, steps_made, profil
     assert any(file.name.endswith(".xplane.pb") and file.stat().st_size > 1000 for file in folder.iterdir())
     output = capsys.readouterr().out
     assert f"profile of {profiled} steps: {folder}" in output
-    table = time_by_operation(folder)
-    assert "Conv2D" in table and "::" not in table
-    assert table in output
 
 
 def test_a_run_that_is_over_before_has_no_profile(tmp_path):

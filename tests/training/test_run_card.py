@@ -9,6 +9,7 @@ import pytest
 
 from keras_reid.errors import ReidError
 from keras_reid.training.environment import environment, git_state
+from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_card import begin_card, read_card, update_card
 from keras_reid.training.run_folder import RunFolder
 
@@ -55,9 +56,8 @@ def test_the_card_of_a_finished_run(finished_run, synthetic_dir):
 
 def test_a_run_that_is_not_finished_says_how_far_it_is(run):
     assert "**Not finished**: 0 of 3 epochs" in run.card_text.read_text()
-    run.record_epoch({"epoch": 1, "step": 6, "loss": 1.0})
     times = {"steps": 2, "seconds": 3.0, "seconds_between": 61.0, "seconds_per_step": 1.5, "images_per_second": 8.0}
-    run.record_times({"epoch": 1, "step": 6, **times, "waiting_share": 0.25})
+    EpochLog(run).record({"epoch": 1, "step": 6, "loss": 1.0, **times, "waiting_share": 0.25})
     run.record_diagnosis("step 5: collapse.")
     update_card(run)
     text = run.card_text.read_text()

@@ -44,7 +44,7 @@ def test_every_step_of_a_warmed_run_is_the_formula(name, fall):
 
 def test_the_strong_baseline_s_rates():
     """Luo et al. 2019: a tenth at the start, 3.5e-4 from epoch 11, a tenth of it from 41, a hundredth from 71."""
-    decay = {"warmup_epochs": 10, "decay_epochs": "40,70"}
+    decay = {"warmup_epochs": 10, "decay_epochs": [40, 70]}
     schedule = build_schedule("step", 3.5e-4, epochs=120, steps_per_epoch=202, **decay)
     first_steps = [float(schedule(202 * (epoch - 1))) for epoch in (1, 6, 11, 40, 41, 70, 71, 120)]
     np.testing.assert_allclose(first_steps, [3.5e-5, 1.925e-4, 3.5e-4, 3.5e-4, 3.5e-5, 3.5e-5, 3.5e-6, 3.5e-6], 1e-5)
@@ -72,20 +72,19 @@ def test_schedules_have_defaults_without_warm_up():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"name": "linear"}, "--schedule=linear, expected one of trinet, cosine"),
-        ({"learning_rate": 0.0}, "--learning_rate=0.0, expected a number above 0"),
-        ({"learning_rate": float("nan")}, "--learning_rate=nan"),
-        ({"warmup_epochs": -1}, "--warmup_epochs=-1, expected 0 to 150"),
-        ({"warmup_epochs": float("nan")}, "--warmup_epochs=nan"),
-        ({"warmup_epochs": 151}, "--warmup_epochs=151, expected 0 to 150: .* of 150 epochs ends"),
-        ({"name": "trinet", "warmup_epochs": 91}, "--warmup_epochs=91, expected 0 to 90: .* --schedule=trinet falls"),
-        ({"name": "step", "warmup_epochs": 41, "decay_epochs": "40,70"}, "--warmup_epochs=41, expected 0 to 40"),
-        ({"name": "step", "decay_epochs": "70,40"}, "--decay_epochs=70,40, expected ascending"),
-        ({"name": "step", "decay_epochs": "40,40"}, "--decay_epochs=40,40, expected ascending"),
-        ({"name": "step", "decay_epochs": "40,150"}, "below --epochs=150"),
-        ({"name": "step", "decay_epochs": "0,40"}, "above 0"),
-        ({"name": "step", "decay_epochs": "soon"}, "--decay_epochs=soon, expected ascending numbers"),
-        ({"name": "cosine", "decay_epochs": "40"}, "--decay_epochs=40 is of --schedule=step, but --schedule=cosine"),
+        ({"name": "linear"}, "schedule=linear, expected one of trinet, cosine"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0, expected a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1, expected 0 to 150"),
+        ({"warmup_epochs": float("nan")}, "warmup_epochs=nan"),
+        ({"warmup_epochs": 151}, "warmup_epochs=151, expected 0 to 150: .* of 150 epochs ends"),
+        ({"name": "trinet", "warmup_epochs": 91}, "warmup_epochs=91, expected 0 to 90: .* schedule=trinet falls"),
+        ({"name": "step", "warmup_epochs": 41, "decay_epochs": [40, 70]}, "warmup_epochs=41, expected 0 to 40"),
+        ({"name": "step", "decay_epochs": [70, 40]}, "decay_epochs=70,40, expected ascending"),
+        ({"name": "step", "decay_epochs": [40, 40]}, "decay_epochs=40,40, expected ascending"),
+        ({"name": "step", "decay_epochs": [40, 150]}, "below epochs=150"),
+        ({"name": "step", "decay_epochs": [0, 40]}, "above 0"),
+        ({"name": "cosine", "decay_epochs": [40]}, "decay_epochs=40 belongs to schedule=step, but schedule=cosine"),
     ],
 )
 def test_contradictions_are_named(arguments, text):

@@ -1,22 +1,14 @@
-"""Decides what is wrong with a catalog, before any file is opened: who is in which split, seen by which cameras."""
+"""Checks of a catalog, before any file is opened: who is in which split, seen by which cameras."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
-from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.checks.findings import Finding
+from keras_reid.data.counted import MISSING_CAMERAS_WAYS_OUT, SHARED_NAME, has_match
 from keras_reid.errors import ReidError
 
-# What an ignored gallery image of the query's person shares with the query; None: no image is ignored. These are the
-# rules of keras_reid.evaluation.
-IGNORE_COLUMNS = {
-    "same_camera": "camera_id",
-    "same_tracklet": "tracklet_id",
-    "same_file": "image_path",
-    "nothing": None,
-}
 # From that share of the identities on, having fewer than K images is no matter of a few.
 _MANY = 0.1
 _TEST = ("query", "gallery")
@@ -44,7 +36,7 @@ def check_catalog(
         ReidError: the rule is about tracklets, and the catalog has none.
     """
     if ignore == "same_tracklet" and "tracklet_id" not in catalog:
-        raise ReidError("--ignore=same_tracklet, but the dataset has no tracklet_id: use another --ignore.")
+        raise ReidError("ignore=same_tracklet, but the dataset has no tracklet_id: choose another rule for ignore.")
     known = catalog[catalog.person_id > DISTRACTOR_ID]
     findings = [
         *_empty_splits(catalog),
@@ -95,7 +87,7 @@ def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
                 "few_images",
                 "warning" if share >= _MANY else "note",
                 f"{len(few)} of {len(images)} training identities have fewer than {K} images: batches repeat them",
-                f"Add images, or lower --images_per_identity={K}.",
+                f"Add images, or lower images_per_identity={K}.",
                 _ids(few),
                 share,
             )
@@ -141,10 +133,7 @@ def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -
     message = f"images without a camera id ({len(missing)} of {len(catalog)})"
     if refused:
         message += ": the evaluation has to know which images of a query's person its own camera took"
-        way_out = (
-            "Give camera ids; or say what a missing one means, --missing_cameras=distinct (a camera of its own) or "
-            "leave_out; or let every camera count: --ignore=nothing."
-        )
+        way_out = f"{MISSING_CAMERAS_WAYS_OUT.capitalize()}; or let every camera count: ignore=nothing."
     else:
         way_out = "Give camera ids where they are known: without, batches cannot bring together different cameras."
     names, share = missing.image_path.tolist(), len(missing) / len(catalog)
@@ -162,11 +151,10 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
         message += f"{cameras[0]}, and images of a query's own camera do not count, so nothing is left to be found"
         way_out = (
             "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
-            "--ignore=nothing, or --ignore=same_file where the gallery holds the queries themselves."
+            "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves."
         )
         return [Finding("one_camera", "error", message, way_out)]
-    column = IGNORE_COLUMNS[ignore]
-    other = f" with another {column}" if column else ""
+    other = f" with another {SHARED_NAME[ignore]}" if SHARED_NAME[ignore] else ""
     people = query.person_id[~matched].unique()
     message = f"{len(people)} of {query.person_id.nunique()} identities have queries ({(~matched).sum()} of "
     message += f"{len(query)}) without a match in the gallery{other}"
@@ -174,35 +162,8 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
         way_out = "Add such images to the gallery, or take the queries out: evaluation leaves them out and says so."
         return [Finding("no_match", "warning", message, way_out, _ids(people), 1 - matched.mean())]
     way_out = "Nothing could be scored: check that query and gallery give a person the same id, and the camera ids."
-    way_out += " Where cameras are not known, score with --ignore=nothing." if ignore == "same_camera" else ""
+    way_out += " Where cameras are not known, score with ignore=nothing." if ignore == "same_camera" else ""
     return [Finding("no_match", "error", message, way_out, _ids(people))]
-
-
-def has_match(
-    query: pd.DataFrame, gallery: pd.DataFrame, *, ignore: str = "same_camera", missing_cameras: str = "refuse"
-) -> np.ndarray:
-    """Returns for each query whether the gallery has a true match that counts, by the rule of the evaluation.
-
-    Args:
-        query: rows of a catalog, `[Q]`.
-        gallery: rows of a catalog.
-        ignore: of `IGNORE_COLUMNS`.
-        missing_cameras: under "leave_out" images without a camera id do not count, else each has a camera of its own.
-
-    Returns:
-        bool `[Q]`.
-    """
-    column = IGNORE_COLUMNS[ignore]
-    gallery = gallery[gallery.person_id != JUNK_ID]
-    if ignore == "same_camera" and missing_cameras == "leave_out":
-        gallery = gallery[gallery.camera_id.notna()]
-    own = query.person_id.map(gallery.groupby("person_id").size()).fillna(0).to_numpy()
-    if column is None:
-        return own > 0
-    ignored = gallery.dropna(subset=[column]).groupby(["person_id", column]).size().rename("ignored").reset_index()
-    ignored = query[["person_id", column]].merge(ignored, how="left", on=["person_id", column]).ignored.fillna(0)
-    counted = query.camera_id.notna() if ignore == "same_camera" and missing_cameras == "leave_out" else True
-    return (own > ignored.to_numpy()) & np.asarray(counted)
 
 
 def _ids(person_ids) -> list[str]:

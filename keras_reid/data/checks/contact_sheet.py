@@ -1,81 +1,88 @@
-"""Decides how a dataset looks on one page: a batch as training sees it, and people as their cameras see them."""
+"""Contact sheets of a dataset: a batch as training sees it, and people as their cameras see them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib.figure import Figure
 
 from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.images import decode_image
 from keras_reid.data.pipeline import training_dataset
+from keras_reid.data.sampling import IdentityBatches
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
 
-_CELL = (128, 64)  # height and width of an image on the page
-_GAP, _LINE = 4, 18  # pixels between images, and of a line of text
-_MARGIN = 96  # pixels that name the people of a row
-_LEAST_WIDTH = 460  # of a page: its title has to fit
+_DPI = 100
+_IMAGE_HEIGHT, _LINE = 1.28, 0.2  # inches: of an image on the page, and of a line of text
 _PAGE_SHAPE = 1.5  # width by height
 _UNKNOWN = "unknown"  # camera
-_PAPER, _INK, _EMPTY = (255, 255, 255), (40, 40, 40), (235, 235, 235)
+_EMPTY = "0.92"  # a light gray
 
 
-def draw_training_batch(
-    path: str | os.PathLike,
-    images: pd.DataFrame,
+def draw_contact_sheets(
+    folder: str | os.PathLike,
+    catalog: pd.DataFrame,
     *,
     image_size: tuple[int, int],
     identities_per_batch: int,
     images_per_identity: int,
     seed: int,
     augmentation: Augmentation,
+) -> list[Path]:
+    """Draws training_batch.png, where at least two identities train, and across_cameras.png.
+
+    Args:
+        folder: where to; made if it is not there.
+        catalog: of images that can be read.
+        image_size: (height, width) that training resizes to.
+        identities_per_batch: P; fewer where fewer identities train.
+        images_per_identity: K.
+        seed: of the batch.
+        augmentation: of training.
+
+    Returns:
+        The paths of the pictures.
+    """
+    batch, cameras = (Path(folder, name) for name in ("training_batch.png", "across_cameras.png"))
+    train = catalog[catalog.split == "train"]
+    P = min(identities_per_batch, train.person_id.nunique())
+    if P >= 2:
+        batches = IdentityBatches(train, identities_per_batch=P, images_per_identity=images_per_identity, seed=seed)
+        draw_training_batch(batch, batches, image_size=image_size, augmentation=augmentation)
+    draw_across_cameras(cameras, catalog)
+    return [batch, cameras] if P >= 2 else [cameras]
+
+
+def draw_training_batch(
+    path: str | os.PathLike, batches: IdentityBatches, *, image_size: tuple[int, int], augmentation: Augmentation
 ) -> None:
     """Draws the first batch of a run, augmented, K images of an identity side by side under its id.
 
     Args:
         path: PNG file.
-        images: rows of a catalog, for training; each can be read.
+        batches: of the run; each of its images can be read.
         image_size: (height, width) that training resizes to.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run.
         augmentation: of the run.
     """
-    batches = training_dataset(
-        images.image_path,
-        images.person_id,
-        image_size=image_size,
-        identities_per_batch=identities_per_batch,
-        images_per_identity=images_per_identity,
-        epochs=1,
-        seed=seed,
-        augmentation=augmentation,
-    )
-    batch, person_ids = next(iter(batches.take(1).as_numpy_iterator()))
-    K, P = images_per_identity, identities_per_batch
-    cell = (_CELL[0], max(24, round(_CELL[0] * image_size[1] / image_size[0])))
-    width, height = K * (cell[1] + 1) + 3 * _GAP, cell[0] + _LINE + 2 * _GAP
-    columns = int(np.clip(round((_PAGE_SHAPE * P * height / width) ** 0.5), 1, P))
-    page_size = (max(columns * width + 2 * _GAP, _LEAST_WIDTH), -(-P // columns) * height + _LINE + 4 * _GAP)
-    page = Image.new("RGB", page_size, _PAPER)
-    draw, font = ImageDraw.Draw(page), _font(12)
+    dataset = training_dataset(batches, image_size=image_size, epochs=1, augmentation=augmentation)
+    images, person_ids = next(iter(dataset.take(1).as_numpy_iterator()))
+    P, K = batches.identities_per_batch, batches.images_per_identity
+    width = max(_IMAGE_HEIGHT * K * image_size[1] / image_size[0], 3 * _LINE)
+    columns = int(np.clip(round((_PAGE_SHAPE * P * (_IMAGE_HEIGHT + _LINE) / width) ** 0.5), 1, P))
     title = f"one training batch, augmented: {P} identities x {K} images of {image_size[0]} x {image_size[1]}"
-    _text(draw, (2 * _GAP, _GAP), title, _font(13), page.width - 4 * _GAP)
-    for identity in range(P):
-        left = 2 * _GAP + identity % columns * width
-        top = _LINE + 3 * _GAP + identity // columns * height
-        _text(draw, (left, top), f"person {person_ids[identity * K]}", font, width - 3 * _GAP)
-        for image in range(K):
-            place = (left + image * (cell[1] + 1), top + _LINE)
-            page.paste(_fitted(batch[identity * K + image], cell), place)
-    _save(page, path)
+    figure, axes = _page(title, -(-P // columns), columns, width=width)
+    for n, place in enumerate(axes.flat):
+        if n < P:
+            place.set_title(f"person {person_ids[n * K]}", fontsize=8, loc="left")
+            place.imshow(np.concatenate(images[n * K : (n + 1) * K], axis=1))
+        else:
+            place.set_axis_off()
+    _save(figure, path)
 
 
 def draw_across_cameras(
@@ -93,29 +100,33 @@ def draw_across_cameras(
         most_cameras: columns at most.
     """
     people, cameras, paths, total = _choose(images, most_people, most_cameras)
-    page_width = max(_MARGIN + len(cameras) * (_CELL[1] + 2 * _GAP) + 2 * _GAP, _LEAST_WIDTH)
-    page = Image.new("RGB", (page_width, 2 * _LINE + 4 * _GAP + len(people) * (_CELL[0] + _GAP)), _PAPER)
-    draw, font = ImageDraw.Draw(page), _font(12)
     title = f"people across cameras: {len(people)} of {total} people"
-    _text(draw, (2 * _GAP, _GAP), title, _font(13), page.width - 4 * _GAP)
-    for column, camera in enumerate(cameras):
-        left = _MARGIN + column * (_CELL[1] + 2 * _GAP)
-        _text(
-            draw,
-            (left, _LINE + 2 * _GAP),
-            camera if camera == _UNKNOWN else f"camera {camera}",
-            font,
-            _CELL[1] + 2 * _GAP,
-        )
-        for row, person in enumerate(people):
-            place = (left, 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP))
-            image = paths.get((*person, camera))
-            page.paste(_fitted(_read(image), _CELL) if image is not None else _EMPTY, _box(place, _CELL))
-    for row, person in enumerate(people):
-        top = 2 * _LINE + 3 * _GAP + row * (_CELL[0] + _GAP)
-        _text(draw, (2 * _GAP, top), f"person {person[1]}", font, _MARGIN - 3 * _GAP)
-        _text(draw, (2 * _GAP, top + _LINE), person[0], _font(10), _MARGIN - 3 * _GAP)
-    _save(page, path)
+    figure, axes = _page(title, len(people), len(cameras), width=_IMAGE_HEIGHT / 2)
+    for place, camera in zip(axes[:1].flat, cameras):
+        place.set_title(camera if camera == _UNKNOWN else f"camera {camera}", fontsize=8)
+    for row, (part, person) in zip(axes, people):
+        row[0].set_ylabel(f"person {person}\n{part}", fontsize=8, rotation="horizontal", ha="right", va="center")
+        for place, camera in zip(row, cameras):
+            if (part, person, camera) in paths:
+                place.imshow(_read(paths[part, person, camera]))
+    _save(figure, path)
+
+
+def _page(title: str, rows: int, columns: int, *, width: float) -> tuple[Figure, np.ndarray]:
+    """Returns a page and its places `[rows, columns]` for images of this width, in inches; there may be none."""
+    height = max(rows, 1) * (_IMAGE_HEIGHT + _LINE)
+    figure = Figure(figsize=(max(columns, 1) * width, height), dpi=_DPI)
+    # Above and left of the figure: the page is cut to what stands on it when it is saved.
+    figure.text(0, 1 + 2 * _LINE / height, title, fontsize=10)
+    if not rows:
+        return figure, np.empty((0, 0), object)
+    grid = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.05, "hspace": _LINE / _IMAGE_HEIGHT}
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=grid)
+    for place in axes.flat:
+        # An image of another shape keeps it, and gray fills the place.
+        place.set(xticks=[], yticks=[], facecolor=_EMPTY, box_aspect=_IMAGE_HEIGHT / width, adjustable="datalim")
+        place.spines[:].set_visible(False)
+    return figure, axes
 
 
 def _choose(images: pd.DataFrame, most_people: int, most_cameras: int) -> tuple[list, list, pd.Series, int]:
@@ -139,33 +150,6 @@ def _read(path: str) -> np.ndarray:
     return decode_image(tf.io.read_file(path)).numpy()
 
 
-def _fitted(image: np.ndarray, cell: Sequence[int]) -> Image.Image:
-    """Returns an image in a cell of (height, width), its shape kept, on gray."""
-    picture, page = Image.fromarray(image), Image.new("RGB", (cell[1], cell[0]), _EMPTY)
-    scale = min(cell[1] / picture.width, cell[0] / picture.height)
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    page.paste(picture.resize(size, Image.BILINEAR), ((cell[1] - size[0]) // 2, (cell[0] - size[1]) // 2))
-    return page
-
-
-def _box(place: tuple[int, int], cell: Sequence[int]) -> tuple[int, int, int, int]:
-    return (*place, place[0] + cell[1], place[1] + cell[0])
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # Matplotlib brings it along: Pillow's own has one size before version 10.1.
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")), size)
-
-
-def _text(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, font, width: int) -> None:
-    """Writes a line of text, cut off where it would leave its place."""
-    if draw.textlength(text, font) > width:
-        while text and draw.textlength(f"{text}…", font) > width:
-            text = text[:-1]
-        text += "…"
-    draw.text(place, text, fill=_INK, font=font)
-
-
-def _save(page: Image.Image, path: str | os.PathLike) -> None:
+def _save(figure: Figure, path: str | os.PathLike) -> None:
     with whole_or_not_at_all(path) as temporary:
-        page.save(temporary, format="PNG")
+        figure.savefig(temporary, dpi=_DPI, format="png", bbox_inches="tight")

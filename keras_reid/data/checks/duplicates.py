@@ -10,8 +10,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from keras_reid.data.catalog import DISTRACTOR_ID
-from keras_reid.data.checks.catalog_checks import IGNORE_COLUMNS
 from keras_reid.data.checks.findings import Finding
+from keras_reid.data.counted import shared_keys
 
 # Correlation of two thumbnails from which on they are called near copies. On Market-1501 no two images of different
 # people reach 0.975; an image saved again at half the size or at JPEG quality 30 stays above 0.99.
@@ -82,18 +82,17 @@ class _Pairs:
     """Tells what it means that two images, given by their rows, show the same; the first is of the earlier split."""
 
     def __init__(self, images: pd.DataFrame, ignore: str):
-        self._images, column = images, IGNORE_COLUMNS[ignore]
+        self._images = images
         self._person, self._split = images.person_id.to_numpy(), images.split.to_numpy()
-        # Images with the same key do not count for each other; -1 has no equal.
-        self._key = pd.factorize(images[column])[0] if column else np.full(len(images), -1)
+        self._keys = shared_keys(images, ignore)
 
     def kinds(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Returns a kind of `_KINDS` for each pair."""
         leak = (self._split[a] == "train") & (self._split[b] != "train")
         # A distractor of the gallery may well be a training person: nobody searches for that one.
         other = (self._person[a] != self._person[b]) & ~(leak & (self._person[b] == DISTRACTOR_ID))
-        ignored = (self._key[a] == self._key[b]) & (self._key[a] >= 0)
-        counted = (self._split[a] == "query") & (self._split[b] == "gallery") & ~ignored
+        ignored = False if self._keys is None else self._keys[a] == self._keys[b]
+        counted = (self._split[a] == "query") & (self._split[b] == "gallery") & np.logical_not(ignored)
         names = ["several_people", "train_and_test", "query_and_gallery"]
         return np.select([other, leak, counted], names, "within_split")
 

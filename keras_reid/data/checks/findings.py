@@ -1,4 +1,4 @@
-"""Decides what a problem of a dataset is: how grave, whom it names, what to do about it, and which comes first."""
+"""Findings: problems of a dataset, how grave they are, whom they concern, what to do, and which come first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_reid.errors import ReidError
 # note: good to know, and harmless.
 LEVELS = ("error", "warning", "note")
 _EXIT_CODES = {"error": 3, "warning": 2}
-_NAMES_IN_A_LINE = 3
+_NAMES_IN_A_LINE, _NAMES_ON_SCREEN = 3, 5
 
 Name = Union[str, tuple]  # a file or an identity; or files that show the same, as a tuple
 
@@ -56,6 +56,25 @@ def rank(findings: Iterable[Finding]) -> list[Finding]:
 def exit_code(findings: Iterable[Finding]) -> int:
     """Returns 3 where there is an error, 2 where there is a warning, else 0."""
     return max((_EXIT_CODES.get(finding.level, 0) for finding in findings), default=0)
+
+
+def findings_text(findings: Sequence[Finding], *, below: str = "") -> str:
+    """Returns the findings as they are read on screen, in their order, under their number by level.
+
+    Args:
+        findings: of `rank`.
+        below: a folder; the names of files in it are shortened by it.
+    """
+    if not findings:
+        return "nothing is wrong with it"
+    counts = {level: sum(finding.level == level for finding in findings) for level in LEVELS}
+    lines = [", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())]
+    for number, finding in enumerate(findings, 1):
+        lines.append(f"{number}. {finding.level}: {finding.message}")
+        if finding.names:
+            lines.append(f"   {join_names(finding.names, _NAMES_ON_SCREEN, below)}")
+        lines.append(f"   -> {finding.way_out}")
+    return "\n".join(lines)
 
 
 def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:

@@ -1,14 +1,11 @@
-"""The catalog's checks on hand-made catalogs; which queries have a match is what the evaluation says."""
+"""The catalog's checks on hand-made catalogs."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from keras_reid.data.checks.catalog_checks import IGNORE_COLUMNS, check_catalog, has_match
+from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.findings import Finding, exit_code, join_names, rank, warnings_or_refusal
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import evaluate_retrieval
-from keras_reid.evaluation.inputs import IGNORE_RULES
 
 
 def catalog(*rows: tuple) -> pd.DataFrame:
@@ -84,41 +81,6 @@ def test_few_identities_with_few_images_are_a_note():
     many = [(person, camera, "train") for person in range(10, 30) for camera in (1, 1, 2, 2)]
     assert kinds(catalog(*CLEAN, *many, (5, 1, "train"), (5, 2, "train"))) == {"few_images": "note"}
     assert kinds(catalog(*CLEAN, *many), images_per_identity=5) == {"few_images": "warning"}
-
-
-def test_the_rules_are_those_of_the_evaluation():
-    assert set(IGNORE_COLUMNS) == set(IGNORE_RULES)
-
-
-@pytest.mark.parametrize("ignore", IGNORE_COLUMNS)
-@pytest.mark.parametrize("missing_cameras", ["distinct", "leave_out"])
-@pytest.mark.parametrize("seed", range(3))
-def test_queries_without_match_are_those_that_the_evaluation_skips(ignore, missing_cameras, seed):
-    random = np.random.default_rng(seed)
-
-    def side(count: int) -> pd.DataFrame:
-        cameras = pd.Series(random.integers(1, 3, count), dtype="Int64").mask(random.random(count) < 0.2)
-        return pd.DataFrame(
-            {
-                "person_id": random.integers(-1, 12, count),
-                "camera_id": cameras,
-                "tracklet_id": random.integers(0, 4, count),
-                "image_path": random.integers(0, 5, count).astype(str),
-            }
-        )
-
-    query, gallery = side(30), side(40)
-    sides = {"query": query, "gallery": gallery}
-    names = {"person_ids": "person_id", "camera_ids": "camera_id", "tracklet_ids": "tracklet_id", "files": "image_path"}
-    result = evaluate_retrieval(
-        random.random((30, 4)),
-        random.random((40, 4)),
-        ignore=ignore,
-        missing_cameras=missing_cameras,
-        **{f"{side}_{name}": frame[column] for side, frame in sides.items() for name, column in names.items()},
-    )
-    matched = has_match(query, gallery, ignore=ignore, missing_cameras=missing_cameras)
-    assert np.flatnonzero(~matched).tolist() == result.skipped_queries.tolist()
 
 
 def test_findings_are_ranked_and_the_worst_is_the_exit_code():

@@ -1,13 +1,13 @@
 """Contact sheets: pictures of one color each stand where they belong."""
 
-import itertools
-
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from keras_reid.data import IdentityBatches
 from keras_reid.data.augmentation import Augmentation
-from keras_reid.data.checks.contact_sheet import draw_across_cameras, draw_training_batch
+from keras_reid.data.checks.contact_sheet import draw_across_cameras, draw_contact_sheets, draw_training_batch
 
 
 @pytest.fixture
@@ -27,33 +27,63 @@ def colors(tmp_path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
 
 
+def places_of(path) -> dict[tuple, tuple[float, float]]:
+    """Returns the colors of at least 1,000 pixels, without white, and the (x, y) of the middle of each."""
+    page = np.asarray(Image.open(path).convert("RGB"))
+    colors, counts = np.unique(page.reshape(-1, 3), axis=0, return_counts=True)
+    large = [tuple(map(int, color)) for color in colors[counts >= 1000] if tuple(color) != (255, 255, 255)]
+    found = {color: np.nonzero((page == color).all(axis=2)) for color in large}
+    return {color: (float(columns.mean()), float(rows.mean())) for color, (rows, columns) in found.items()}
+
+
 def test_people_across_cameras_stand_in_rows_and_columns(colors, tmp_path):
-    """Rows from y = 48, 132 apart; columns from x = 96, 72 apart; images of 128 x 64. Tests before training people."""
+    """Tests stand before training people: 3, 1 and 2, by cameras 1 and 2; nobody saw 2 by camera 2."""
     draw_across_cameras(tmp_path / "sheet.png", colors)
-    page = Image.open(tmp_path / "sheet.png")
-    assert page.format == "PNG" and page.size == (460, 2 * 18 + 16 + 3 * 132)
-    expected = [[(150, 100, 0), (150, 200, 0)], [(50, 100, 0), (50, 200, 0)], [(100, 100, 0), (235, 235, 235)]]
-    for row, column in itertools.product(range(3), range(2)):
-        assert page.getpixel((96 + 72 * column + 32, 48 + 132 * row + 64)) == expected[row][column]
+    assert Image.open(tmp_path / "sheet.png").format == "PNG"
+    places, gray = places_of(tmp_path / "sheet.png"), (235, 235, 235)
+    expected = [[(150, 100, 0), (150, 200, 0)], [(50, 100, 0), (50, 200, 0)], [(100, 100, 0), gray]]
+    assert set(places) == set(sum(expected, []))
+    x, y = (np.array([[places[color][axis] for color in row] for row in expected]) for axis in (0, 1))
+    assert np.ptp(x, axis=0).max() < 2 and np.ptp(y, axis=1).max() < 2
+    assert (np.diff(x, axis=1) > 60).all() and (np.diff(y, axis=0) > 120).all()  # nothing overlaps
+
+
+def test_an_image_of_another_shape_keeps_it(colors, tmp_path):
+    """One of 64 x 64 fills half of its place, and gray the rest above and below."""
+    Image.new("RGB", (64, 64), (50, 100, 0)).save(colors.image_path[0])
+    draw_across_cameras(tmp_path / "sheet.png", colors[:1])
+    page = np.asarray(Image.open(tmp_path / "sheet.png").convert("RGB")).reshape(-1, 3)
+    shown, gray = (int((page == color).all(axis=1).sum()) for color in ((50, 100, 0), (235, 235, 235)))
+    assert shown > 3000 and abs(shown / gray - 1) < 0.1
 
 
 def test_a_training_batch_stands_identity_by_identity(colors, tmp_path):
-    """Two identities of two images, 65 pixels each: blocks of 142 x 154; two columns fit the page's shape best."""
-    arguments = {"image_size": (64, 32), "identities_per_batch": 2, "images_per_identity": 2, "seed": 0}
+    """Two identities of two images: those of person 1 touch, and person 2's single image, twice, stands apart."""
+    sizes = {"identities_per_batch": 2, "images_per_identity": 2, "seed": 0}
     still = Augmentation(flip=0, crop_padding=0, erasing=0)
-    draw_training_batch(tmp_path / "sheet.png", colors[:3], **arguments, augmentation=still)
-    page = Image.open(tmp_path / "sheet.png")
-    assert page.size == (460, 154 + 18 + 16)
-    blocks = [{page.getpixel((8 + 142 * block + 65 * image + 32, 110)) for image in range(2)} for block in range(2)]
-    people = {1: {(50, 100, 0), (50, 200, 0)}, 2: {(100, 100, 0)}}
-    assert sorted(map(sorted, blocks)) == sorted(map(sorted, people.values()))
+    batches = IdentityBatches(colors[:3], **sizes)
+    draw_training_batch(tmp_path / "sheet.png", batches, image_size=(64, 32), augmentation=still)
+    places = places_of(tmp_path / "sheet.png")
+    assert set(places) == {(50, 100, 0), (50, 200, 0), (100, 100, 0)}
+    first, second, other = (np.array(places[color]) for color in ((50, 100, 0), (50, 200, 0), (100, 100, 0)))
+    width = abs(first - second)[0]
+    assert 55 < width < 70 and abs(first - second)[1] < 1  # side by side: the middles are one image apart
+    assert abs(other - (first + second) / 2).max() > 2 * width
 
 
 def test_no_camera_is_known_and_nobody_is(colors, tmp_path):
     """One column for images without a camera id: (100 n, 100, 0) of the first image; and a page without people."""
     draw_across_cameras(tmp_path / "unknown.png", colors.assign(camera_id=pd.NA))
-    page = Image.open(tmp_path / "unknown.png")
-    assert [page.getpixel((128, 112 + 132 * row)) for row in range(3)] == [(150, 100, 0), (50, 100, 0), (100, 100, 0)]
-    assert {page.getpixel((200, 112 + 132 * row)) for row in range(3)} == {(255, 255, 255)}
+    places = places_of(tmp_path / "unknown.png")
+    assert sorted(places, key=lambda color: places[color][1]) == [(150, 100, 0), (50, 100, 0), (100, 100, 0)]
+    assert np.ptp([x for x, _ in places.values()]) < 2
     draw_across_cameras(tmp_path / "nobody.png", colors.assign(person_id=0))
-    assert Image.open(tmp_path / "nobody.png").size == (460, 2 * 18 + 16)
+    assert places_of(tmp_path / "nobody.png") == {}
+
+
+def test_both_sheets_or_the_one_that_can_be_drawn(colors, tmp_path):
+    still = {"augmentation": Augmentation(0, 0, 0), "image_size": (64, 32), "images_per_identity": 2, "seed": 0}
+    paths = draw_contact_sheets(tmp_path / "two", colors, identities_per_batch=18, **still)
+    assert [path.name for path in paths] == ["training_batch.png", "across_cameras.png"]
+    paths = draw_contact_sheets(tmp_path / "one", colors[:2], identities_per_batch=18, **still)
+    assert sorted((tmp_path / "one").iterdir()) == paths == [tmp_path / "one" / "across_cameras.png"]

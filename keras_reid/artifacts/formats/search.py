@@ -1,4 +1,4 @@
-"""Decides how two embeddings are compared inside a graph, and what a gallery inside a SavedModel is."""
+"""Search inside a SavedModel: the gallery as constants of the graph, and the nearest of its embeddings."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import os
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts import read_embeddings
+from keras_reid.artifacts.distances import comparable, distances_of
+from keras_reid.artifacts.embeddings_file import read_embeddings
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# Beyond the k that are wanted: float32 products may exchange neighbors, explicit differences put them right.
+# Candidates beyond the k that are wanted: float32 products may exchange neighbors, exact distances reorder them.
 _SPARE = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Gallery:
-    """Embeddings to search, and whose they are.
+    """Embeddings to search, and their identities.
 
     Attributes:
         ids: int64 or str `[G]`.
         embeddings: float32 `[G, D]`.
-        rows: int32 `[G]`, each one's row in the file that it was read from.
+        rows: int32 `[G]`, the row of each in the file that it was read from.
     """
 
     ids: np.ndarray
@@ -32,7 +33,7 @@ class Gallery:
     rows: np.ndarray
 
     def as_variables(self, metric: str) -> tf.Module:
-        """Returns what the graph holds: rows that the metric compares, moved so that their mean is 0."""
+        """Returns the variables of the graph: embeddings as the metric compares them, moved so that their mean is 0."""
         rows = comparable(self.embeddings.astype(np.float64), metric).numpy()
         center = rows.mean(axis=0)  # far from 0, float32 products could not tell neighbors apart
         module = tf.Module()
@@ -55,58 +56,40 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
         embedding_size: D of the network.
 
     Raises:
-        ReidError: another width or metric, numbers that are not finite, ids that are missing, or nobody is left.
+        ReidError: another width or metric, numbers that are not finite, missing ids, or junk alone.
     """
     saved = read_embeddings(path)
     if saved.embeddings.shape[1] != embedding_size:
         raise ReidError(
-            f"--gallery={path} holds embeddings of width {saved.embeddings.shape[1]}, the network gives "
+            f"gallery={path} holds embeddings of width {saved.embeddings.shape[1]}, the network gives "
             f"{embedding_size}: embed the gallery with this network."
         )
     if saved.metric not in (None, metric):
-        raise ReidError(f"--gallery={path} is compared by {saved.metric}, the network by {metric}: embed it again.")
+        raise ReidError(f"gallery={path} is compared by {saved.metric}, the network by {metric}: embed it again.")
     broken = ~np.isfinite(saved.embeddings).all(axis=1)
     if broken.any():
-        raise ReidError(f"--gallery={path} holds NaN or inf in row {broken.argmax()}: embed it again.")
+        raise ReidError(f"gallery={path} holds NaN or inf in row {broken.argmax()}: embed it again.")
     column = next((name for name in ("person_id", "image_path") if name in saved.frame), None)
     if column is None or saved.frame[column].isna().any():
         raise ReidError(
-            f"--gallery={path} names no {column or 'person_id and no image_path'}{' in some rows' if column else ''}: "
-            "expected one for each embedding, which search answers with."
+            f"gallery={path} names no {column or 'person_id and no image_path'}{' in some rows' if column else ''}: "
+            "expected one for each embedding, as the answer of a search."
         )
     ids = saved.frame[column]
     is_integer = pd.api.types.is_integer_dtype(ids)
-    kept = np.flatnonzero((ids.astype(str) != str(JUNK_ID)).to_numpy(bool))  # also where some tool kept ids as text
+    kept = np.flatnonzero((ids.astype(str) != str(JUNK_ID)).to_numpy(bool))  # also ids that some tool kept as text
     if not len(kept):
-        raise ReidError(f"--gallery={path} holds junk (id -1) alone: expected somebody to find.")
+        raise ReidError(f"gallery={path} holds junk (id -1) alone: expected somebody to find.")
     ids = ids.to_numpy(np.int64) if is_integer else ids.astype(str).to_numpy(object)
     return Gallery(ids[kept], saved.embeddings[kept], kept.astype(np.int32))
 
 
-def comparable(embeddings: tf.Tensor, metric: str) -> tf.Tensor:
-    """Returns embeddings `[N, D]` as the metric compares them: as they are, or of length 1 under cosine."""
-    embeddings = tf.convert_to_tensor(embeddings)
-    return tf.math.l2_normalize(embeddings, axis=1, epsilon=1e-24) if metric == "cosine" else embeddings
-
-
-def distances_of(first: tf.Tensor, second: tf.Tensor, metric: str) -> tf.Tensor:
-    """Returns distances along the last axis, by explicit difference: exact near 0.
-
-    Args:
-        first: `comparable` embeddings `[..., D]`.
-        second: the same.
-        metric: "euclidean", or "cosine": 1 - cosine, which is half the squared difference of unit rows.
-    """
-    squared = tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1)
-    return squared / 2 if metric == "cosine" else tf.sqrt(squared)
-
-
 def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbors: int) -> dict[str, tf.Tensor]:
-    """Finds the nearest of a gallery.
+    """Returns the nearest embeddings of a gallery.
 
     Args:
         queries: float32 `[N, D]`, embeddings as the network gives them.
-        gallery: of `Gallery.as_variables`.
+        gallery: the result of `Gallery.as_variables`.
         metric: "euclidean" or "cosine".
         neighbors: k; all where the gallery has fewer.
 

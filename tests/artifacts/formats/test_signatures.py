@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from keras_reid.artifacts import artifact_of, open_artifact, update_metadata, write_embeddings
+from keras_reid.artifacts.formats.savedmodel import write_version
+from keras_reid.artifacts.formats.search import Gallery, nearest, read_gallery
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.serving import Gallery, export_savedmodel, read_gallery
-from keras_reid.serving.gallery import nearest
 from tests.conftest import tiny_embedder
 
 SIGNATURES = ["compare", "search", "serve_bytes", "serve_float", "serving_default"]
@@ -62,7 +62,7 @@ def served(request, tmp_path_factory):
     write_embeddings(folder / "gallery.npz", frame, artifact_of(embedder).embed(images(60)), metric=request.param)
     gallery = read_gallery(folder / "gallery.npz", metric=request.param, embedding_size=8)
     described = metadata(request.param, threshold=0.03)
-    exported = export_savedmodel(embedder, folder / "embedder", described, gallery=gallery, neighbors=7)
+    exported = write_version(embedder, folder / "embedder", described, gallery=gallery, neighbors=7)
     return embedder, exported, Session(exported), request.param
 
 
@@ -103,17 +103,17 @@ def test_the_signatures_and_their_tensors(served):
 
 
 @pytest.mark.parametrize("size", [(32, 16), (128, 64), (7, 11), (1, 1)])
-def test_images_in_three_forms_get_the_live_answer(served, size):
+def test_images_in_three_forms_get_the_reference_answer(served, size):
     embedder, _, session, _ = served
     batch = images(3, *size)
-    live = artifact_of(embedder).embed(batch)
+    reference = artifact_of(embedder).embed(batch)
     files = [tf.io.encode_png(image).numpy() for image in batch]
     for signature, value in (
         ("serving_default", {"images": batch}),
         ("serve_float", {"images": batch.astype(np.float32)}),
         ("serve_bytes", {"image_bytes": files}),
     ):
-        np.testing.assert_allclose(session.ask(signature, **value)["embedding"], live, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(session.ask(signature, **value)["embedding"], reference, rtol=1e-5, atol=1e-6)
 
 
 def test_images_of_the_network_s_own_size_reach_it_bit_by_bit(served):
@@ -141,8 +141,8 @@ def test_compare_gives_distance_and_says_whether_it_is_the_same_person(served):
     embedder, _, session, metric = served
     first, second = images(20, 40, 20), images(20, 64, 32, seed=1)
     second[0, ::2, ::2] = second[0, 1::2, ::2] = second[0, ::2, 1::2] = second[0, 1::2, 1::2]
-    live = artifact_of(embedder)
-    expected = distances(live.embed(first), live.embed(second), metric)
+    reference = artifact_of(embedder)
+    expected = distances(reference.embed(first), reference.embed(second), metric)
     answer = session.ask("compare", first_images=first, second_images=second)
     np.testing.assert_allclose(answer["distance"], expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(answer["same_person"], answer["distance"] <= np.float32(0.03))
@@ -152,7 +152,7 @@ def test_compare_gives_distance_and_says_whether_it_is_the_same_person(served):
 
 def test_a_threshold_calibrated_later_is_the_one_that_compare_uses(served, tmp_path):
     embedder, _, session, metric = served
-    exported = export_savedmodel(embedder, tmp_path, metadata(metric, threshold=1e-9))
+    exported = write_version(embedder, tmp_path, metadata(metric, threshold=1e-9))
     pair = {"first_images": images(9), "second_images": images(9, seed=3)}
     before = Session(exported).ask("compare", **pair)
     middle = float(np.median(before["distance"]))
@@ -164,16 +164,16 @@ def test_a_threshold_calibrated_later_is_the_one_that_compare_uses(served, tmp_p
 
 
 def test_without_a_threshold_compare_says_no_more_than_the_distance(tmp_path):
-    session = Session(export_savedmodel(tiny_embedder(), tmp_path, metadata()))
+    session = Session(write_version(tiny_embedder(), tmp_path, metadata()))
     assert sorted(session.signatures) == [name for name in SIGNATURES if name != "search"]
     assert list(session.signatures["compare"].outputs) == ["distance"]
 
 
 def test_search_finds_what_a_sort_of_all_distances_finds(served):
     embedder, _, session, metric = served
-    live, queries = artifact_of(embedder), images(5, seed=9)
+    reference, queries = artifact_of(embedder), images(5, seed=9)
     queries[0] = images(60)[33]
-    everyone = distances(live.embed(queries)[:, None], live.embed(images(60))[None], metric)
+    everyone = distances(reference.embed(queries)[:, None], reference.embed(images(60))[None], metric)
     everyone[:, 0] = np.inf  # junk
     expected = np.argsort(everyone, axis=1, kind="stable")[:, :7]
     answer = session.ask("search", images=queries)
@@ -200,7 +200,7 @@ def test_search_answers_with_names_and_with_all_of_a_small_gallery(tmp_path):
         tmp_path / "gallery.csv", pd.DataFrame({"person_id": ["Zoë", "Ann"]}), artifact_of(embedder).embed(images(2))
     )
     gallery = read_gallery(tmp_path / "gallery.csv", metric="euclidean", embedding_size=8)
-    session = Session(export_savedmodel(embedder, tmp_path / "embedder", metadata(), gallery=gallery))
+    session = Session(write_version(embedder, tmp_path / "embedder", metadata(), gallery=gallery))
     answer = session.ask("search", images=images(2)[1:])
     assert [name.decode() for name in answer["ids"][0]] == ["Ann", "Zoë"] and answer["rows"].tolist() == [[1, 0]]
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from keras_reid.artifacts import artifact_of, open_artifact
+from keras_reid.artifacts.formats import tflite
+from keras_reid.artifacts.formats.tflite import KINDS
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
-from keras_reid.serving import export_tflite
-from keras_reid.serving.tflite import KINDS
 from tests.conftest import tiny_embedder
 
 METADATA = {"format_version": 1, "embedding_size": 16, "image_size": [32, 16], "metric": "euclidean"}
@@ -40,7 +40,7 @@ def converted(request, tmp_path_factory):
     embedder, folder = network(request.param), tmp_path_factory.mktemp("tflite")
     calibration = images(32, 16, 40)
     paths = {
-        kind: export_tflite(embedder, folder / f"{kind}.tflite", METADATA, kind=kind, calibration_images=calibration)
+        kind: tflite.write(embedder, folder / f"{kind}.tflite", METADATA, kind=kind, calibration_images=calibration)
         for kind in KINDS
     }
     return embedder, request.param, paths
@@ -48,7 +48,7 @@ def converted(request, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [(32, 16), (90, 41)])
-def test_each_kind_answers_as_the_live_model(converted, kind, size):
+def test_each_kind_answers_as_the_reference_model(converted, kind, size):
     embedder, normalized, paths = converted
     expected = artifact_of(embedder).embed(images(*size)).astype(float)
     actual = open_artifact(paths[kind]).embed(images(*size)).astype(float)
@@ -92,9 +92,9 @@ def test_the_signature_is_that_of_the_savedmodel(converted, kind):
 
 def test_unknown_kinds_and_missing_images_are_refused(tmp_path):
     with pytest.raises(ReidError, match="'int4' is unknown: expected one of float32, float16"):
-        export_tflite(network(False), tmp_path / "a.tflite", METADATA, kind="int4")
+        tflite.write(network(False), tmp_path / "a.tflite", METADATA, kind="int4")
     with pytest.raises(ReidError, match="int8 is calibrated on images"):
-        export_tflite(network(False), tmp_path / "a.tflite", METADATA, kind="int8")
+        tflite.write(network(False), tmp_path / "a.tflite", METADATA, kind="int8")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,7 +102,7 @@ def test_a_network_that_cannot_be_converted_is_one_error_and_no_file(tmp_path, c
     pixels = keras.Input((32, 16, 3))
     x = keras.layers.GlobalAveragePooling2D()(tf.math.igamma(pixels, pixels))
     with pytest.raises(ReidError, match="cannot convert the network to float32"):
-        export_tflite(keras.Model(pixels, x), tmp_path / "a.tflite", METADATA)
+        tflite.write(keras.Model(pixels, x), tmp_path / "a.tflite", METADATA)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +112,7 @@ def test_a_file_that_would_end_its_process_is_refused(tmp_path):
     embedder, path = tiny_embedder(), tmp_path / "a.tflite"
     metadata = {**METADATA, "embedding_size": 8}
     try:
-        export_tflite(embedder, path, metadata, kind="int16", calibration_images=images(32, 16, 10))
+        tflite.write(embedder, path, metadata, kind="int16", calibration_images=images(32, 16, 10))
     except ReidError as error:
         assert "cannot quantize this network to int16" in str(error) and not path.exists()
         assert tf.__version__.startswith("2.15")

@@ -1,4 +1,4 @@
-"""Decides what TensorFlow Serving asks a model before the first user does: a request to each signature."""
+"""Warm-up requests: what TensorFlow Serving asks each signature of a model before the first user does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_warmup(saved_model: Path, signatures: Mapping[str, Callable], image_si
 
     Args:
         saved_model: folder of the version.
-        signatures: `tf.function`s by name; their input signatures say what to send.
+        signatures: `tf.function`s by name, with input signatures.
         image_size: (height, width) of the image.
     """
     try:

@@ -1,12 +1,13 @@
-"""Views of an image at test time: where they lie, that nothing is written to, and how their embeddings become one."""
+"""Test-time augmentation: where the crops lie, that nothing is written to, and the mean of the embeddings."""
 
 import numpy as np
 import pytest
 
-from keras_reid.artifacts import Artifact, artifact_of, describe_embedder, embed_files, image_views, open_artifact
-from keras_reid.artifacts.views import VIEWS, mean_embedding
+from keras_reid.artifacts import Artifact, artifact_of, augmented_images, describe_embedder, embed_files, open_artifact
+from keras_reid.artifacts.augmentation import mean_embedding
+from keras_reid.artifacts.formats import savedmodel, tflite
+from keras_reid.choices import TEST_TIME_AUGMENTATIONS
 from keras_reid.errors import ReidError
-from keras_reid.serving import export_savedmodel, export_tflite
 from tests.conftest import tiny_embedder
 
 
@@ -16,7 +17,7 @@ def images(height: int, width: int, count: int = 3) -> np.ndarray:
 
 def by_pixels(embed_batch, metric: str = "euclidean") -> Artifact:
     """An artifact that computes whatever a test wants of the pixels."""
-    return Artifact("pixels", "live", {"metric": metric, "embedding_size": 2}, embed_batch)
+    return Artifact("pixels", "reference", {"metric": metric, "embedding_size": 2}, embed_batch)
 
 
 def test_the_five_crops_of_288x144_are_256x128_as_in_the_paper():
@@ -29,7 +30,7 @@ def test_the_five_crops_of_288x144_are_256x128_as_in_the_paper():
         batch[:, 32:, 16:],
         batch[:, 16:272, 8:136],
     ]
-    views = image_views(batch, "five_crops")
+    views = augmented_images(batch, "five_crops")
     assert len(views) == 5
     for view, crop in zip(views, expected):
         np.testing.assert_array_equal(view, crop)
@@ -37,7 +38,7 @@ def test_the_five_crops_of_288x144_are_256x128_as_in_the_paper():
 
 def test_flipping_exchanges_left_and_right():
     batch = images(4, 3, count=1)
-    image, mirrored = image_views(batch, "flip")
+    image, mirrored = augmented_images(batch, "flip")
     np.testing.assert_array_equal(image, batch)
     for row in range(4):
         for column in range(3):
@@ -46,7 +47,7 @@ def test_flipping_exchanges_left_and_right():
 
 def test_ten_views_are_the_crops_and_their_mirror_images():
     batch = images(18, 9)
-    views = image_views(batch, "flip_five_crops")
+    views = augmented_images(batch, "flip_five_crops")
     assert len(views) == 10
     for crop, mirrored in zip(views[:5], views[5:]):
         np.testing.assert_array_equal(np.flip(crop, axis=2), mirrored)
@@ -54,20 +55,20 @@ def test_ten_views_are_the_crops_and_their_mirror_images():
 
 @pytest.mark.parametrize(("size", "crop"), [((1, 1), (1, 1)), ((2, 5), (2, 4)), ((100, 50), (89, 44))])
 def test_crops_are_rounded_and_never_empty(size, crop):
-    for view in image_views(images(*size), "five_crops"):
+    for view in augmented_images(images(*size), "five_crops"):
         assert view.shape == (3, *crop, 3)
 
 
-@pytest.mark.parametrize("views", VIEWS)
-def test_views_cannot_be_written_through(views):
+@pytest.mark.parametrize("augmentation", TEST_TIME_AUGMENTATIONS)
+def test_variants_cannot_be_written_through(augmentation):
     batch = images(9, 9)
-    for view in image_views(batch, views):
+    for view in augmented_images(batch, augmentation):
         with pytest.raises(ValueError, match="read-only"):
             view[0] = 0
     assert batch.flags.writeable
 
 
-def test_a_network_that_changes_its_input_in_place_spoils_neither_the_images_nor_the_next_view():
+def test_a_network_that_changes_its_input_in_place_spoils_neither_the_images_nor_the_next_variant():
     seen = []
 
     def embed_batch(batch):
@@ -77,36 +78,36 @@ def test_a_network_that_changes_its_input_in_place_spoils_neither_the_images_nor
 
     batch = images(8, 4)
     before = batch.copy()
-    by_pixels(embed_batch).embed(batch, views="flip")
+    by_pixels(embed_batch).embed(batch, test_time_augmentation="flip")
     np.testing.assert_array_equal(batch, before)
     np.testing.assert_array_equal(seen[0], before)
     np.testing.assert_array_equal(seen[1], before[:, :, ::-1])
 
 
-@pytest.mark.parametrize("views", ["flip", "five_crops", "flip_five_crops"])
-def test_the_embedding_is_the_mean_of_the_views_embeddings(views):
+@pytest.mark.parametrize("augmentation", ["flip", "five_crops", "flip_five_crops"])
+def test_the_embedding_is_the_mean_of_the_variants_embeddings(augmentation):
     artifact, batch = artifact_of(tiny_embedder()), images(27, 18)
     crops = [batch[:, top : top + 24, left : left + 16] for top, left in ((0, 0), (0, 2), (3, 0), (3, 2), (1, 1))]
     expected = {
         "flip": [batch, np.flip(batch, 2)],
         "five_crops": crops,
         "flip_five_crops": [*crops, *(np.flip(crop, 2) for crop in crops)],
-    }[views]
+    }[augmentation]
     expected = np.mean([artifact.embed(np.ascontiguousarray(view)) for view in expected], axis=0)
-    actual = artifact.embed(batch, views=views)
+    actual = artifact.embed(batch, test_time_augmentation=augmentation)
     assert actual.dtype == np.float32 and actual.shape == (3, 8)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(actual, artifact.embed(batch), rtol=1e-3)
 
 
-def test_no_views_are_the_networks_own_answer_bit_by_bit():
-    artifact = artifact_of(tiny_embedder(normalize=True))
-    np.testing.assert_array_equal(artifact.embed(images(9, 9), views="none"), artifact.embed(images(9, 9)))
+def test_no_augmentation_is_the_networks_own_answer_bit_by_bit():
+    artifact, batch = artifact_of(tiny_embedder(normalize=True)), images(9, 9)
+    np.testing.assert_array_equal(artifact.embed(batch, test_time_augmentation="none"), artifact.embed(batch))
 
 
-def test_a_normalizing_network_gives_length_1_with_views_too():
+def test_a_normalizing_network_gives_length_1_with_augmentation_too():
     artifact = artifact_of(tiny_embedder(normalize=True))
-    lengths = np.linalg.norm(artifact.embed(images(27, 18), views="flip_five_crops"), axis=1)
+    lengths = np.linalg.norm(artifact.embed(images(27, 18), test_time_augmentation="flip_five_crops"), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-6)
 
 
@@ -130,26 +131,28 @@ def test_the_mean_does_not_lose_what_float32_would():
     np.testing.assert_allclose(mean_embedding(views, metric="euclidean"), 1 / 3, rtol=1e-6)
 
 
-def test_files_are_embedded_by_the_views_asked_for(tiny_catalog):
+def test_files_are_embedded_with_the_augmentation_asked_for(tiny_catalog):
     paths = list(tiny_catalog.image_path[:5])
     artifact = by_pixels(lambda batch: batch[:, :, :2].mean(axis=(1, 2))[:, :2].astype(np.float32))
-    one, flipped = (embed_files(artifact, paths, batch_size=2, views=views) for views in ("none", "flip"))
+    one = embed_files(artifact, paths, batch_size=2)
+    flipped = embed_files(artifact, paths, batch_size=2, test_time_augmentation="flip")
     mirrored = by_pixels(lambda batch: batch[:, :, -2:].mean(axis=(1, 2))[:, :2].astype(np.float32))
     np.testing.assert_allclose(flipped, (one + embed_files(mirrored, paths)) / 2, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("place", "export"), [("embedder", export_savedmodel), ("embedder.tflite", export_tflite)])
-def test_what_is_shipped_averages_the_same_views(tmp_path, place, export):
+@pytest.mark.parametrize(("place", "export"), [("embedder", savedmodel.write), ("embedder.tflite", tflite.write)])
+def test_what_is_shipped_averages_the_same_variants(tmp_path, place, export):
     embedder = tiny_embedder()
-    live = artifact_of(embedder)
+    reference = artifact_of(embedder)
     shipped = open_artifact(export(embedder, tmp_path / place, describe_embedder(embedder)))
-    for views in VIEWS:
-        batch = images(27, 18)
-        np.testing.assert_allclose(shipped.embed(batch, views), live.embed(batch, views), rtol=1e-4, atol=1e-5)
+    for augmentation in TEST_TIME_AUGMENTATIONS:
+        actual, expected = (one.embed(images(27, 18), augmentation) for one in (shipped, reference))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_unknown_views_are_refused():
-    with pytest.raises(ReidError, match="--views=ten, expected one of none, flip, five_crops, flip_five_crops"):
-        artifact_of(tiny_embedder()).embed(images(9, 9), views="ten")
-    with pytest.raises(ReidError, match="--views=ten"):
-        image_views(images(9, 9), "ten")
+def test_unknown_augmentation_is_refused():
+    expected = "^test_time_augmentation=ten, expected one of none, flip, five_crops, flip_five_crops"
+    with pytest.raises(ReidError, match=expected):
+        artifact_of(tiny_embedder()).embed(images(9, 9), test_time_augmentation="ten")
+    with pytest.raises(ReidError, match="^test_time_augmentation=ten"):
+        augmented_images(images(9, 9), "ten")

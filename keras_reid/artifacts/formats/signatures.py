@@ -1,4 +1,4 @@
-"""Decides what a served model is asked and answers: the signatures of the SavedModel, in TensorFlow alone.
+"""Signatures of the SavedModel, in TensorFlow alone: what a served model takes and gives.
 
 | signature | takes | gives |
 |---|---|---|
@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from keras_reid.artifacts.artifact import INPUT, OUTPUT, SIGNATURE
+from keras_reid.artifacts.distances import comparable, distances_of
+from keras_reid.artifacts.formats.search import Gallery, nearest
 from keras_reid.data.images import decode_image, resize_images
 from keras_reid.keras2 import keras, tf
-from keras_reid.serving.gallery import Gallery, comparable, distances_of, nearest
 
+SIGNATURE = "serving_default"
+INPUT, OUTPUT = "images", "embedding"
 _ANY_IMAGES = [None, None, None, 3]
 
 
@@ -31,14 +33,14 @@ def serving_module(
     gallery: Gallery | None = None,
     neighbors: int = 10,
 ) -> tf.Module:
-    """Returns what `tf.saved_model.save` writes; its `signatures` are functions by name.
+    """Returns the module that `tf.saved_model.save` writes; its `signatures_by_name` are `tf.function`s.
 
     Args:
         embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
         metadata: the content of `reid.json`.
-        metadata_file: a file of that content named `reid.json`, as `metadata.write` writes it; becomes an asset.
-        gallery: what `search` searches; None leaves that signature out.
-        neighbors: k of `search`.
+        metadata_file: a file named `reid.json` with that content, which becomes an asset.
+        gallery: searched by `search`; None leaves that signature out.
+        neighbors: k, how many `search` finds.
     """
     module = tf.Module()
     # The variables and no Keras object: whoever loads it needs no Keras.
@@ -47,7 +49,7 @@ def serving_module(
     image_size, metric = embedder.input_shape[1:3], metadata.get("metric", "euclidean")
 
     def network(images: tf.Tensor) -> tf.Tensor:
-        # oneDNN gives an empty batch the wrong number of channels: it gets one image, whose embedding is cut off.
+        # oneDNN gives an empty batch the wrong number of channels: pad it with one image and drop the embedding.
         count = tf.shape(images)[0]
         padded = tf.pad(images, [[0, 1 - tf.minimum(count, 1)], [0, 0], [0, 0], [0, 0]])
         return embedder(tf.ensure_shape(padded, [None, *image_size, 3]), training=False)[:count]
@@ -106,7 +108,7 @@ def serving_module(
 
 
 def _threshold_of(metadata_file: str | os.PathLike) -> tf.lookup.StaticHashTable:
-    """Returns the lines of `reid.json` by number: the threshold stands in one place, where `evaluate` changes it."""
+    """Returns the lines of `reid.json` by number: the graph reads the threshold from where `evaluate` writes it."""
     lines = tf.lookup.TextFileInitializer(
         os.fspath(metadata_file),
         tf.int64,

@@ -1,0 +1,89 @@
+"""ONNX format: one file with the signature `serving_default` of the SavedModel, resize and `reid.json` inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_reid.artifacts.artifact import Artifact, first_line, unreadable
+from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT
+from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
+from keras_reid.data.images import resize_images
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+from keras_reid.keras2 import keras, tf
+
+_OPSET = 17  # of 2022, read by every runtime since
+
+
+def import_tf2onnx():
+    """Returns tf2onnx; ReidError says how to get it."""
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ReidError(
+            f"ONNX is written by tf2onnx, which cannot be imported ({error}): pip install 'keras_reid[onnx]', on "
+            "Python 3.10 or 3.11 with TensorFlow 2.15."
+        ) from error
+    return tf2onnx
+
+
+def write(embedder: keras.Model, path: str | os.PathLike, metadata: Mapping) -> Path:
+    """Writes an ONNX file, whole or not at all: `images` uint8 `[N, H, W, 3]` to `embedding` float32 `[N, D]`.
+
+    Args:
+        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
+        path: the file, ending in `.onnx`.
+        metadata: the content of `reid.json`, kept in the model's `metadata_props`.
+
+    Returns:
+        The path.
+
+    Raises:
+        ReidError: tf2onnx is missing, or cannot convert the network.
+    """
+    tf2onnx, image_size = import_tf2onnx(), embedder.input_shape[1:3]
+
+    @tf.function
+    def embed(images):
+        images = resize_images(tf.cast(images, tf.float32), image_size)
+        return {OUTPUT: embedder(images, training=False)}
+
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
+    with whole_or_not_at_all(path) as temporary:
+        try:
+            model, _ = tf2onnx.convert.from_function(embed, input_signature=signature, opset=_OPSET)
+        except Exception as error:  # of any class
+            raise ReidError(f"tf2onnx cannot convert the network ({first_line(error)}).") from error
+        entry = model.metadata_props.add()
+        entry.key, entry.value = FILE_NAME, as_text(metadata)
+        temporary.write_bytes(model.SerializeToString())
+    return Path(path)
+
+
+def load(path: Path) -> Artifact:
+    """Opens an ONNX file by onnxruntime on the CPU; ReidError where that is missing, or the file is damaged."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ReidError(f"{str(path)!r} needs onnxruntime ({error}): pip install onnxruntime.") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        text = session.get_modelmeta().custom_metadata_map[FILE_NAME]
+    except Exception as error:  # its errors share no class of their own
+        raise unreadable(path, "ONNX model", error) from error
+    return Artifact(str(path), "onnx", parse(text, path), lambda images: session.run([OUTPUT], {INPUT: images})[0])
+
+
+def replace_metadata(path: Path, metadata: Mapping) -> None:
+    """Replaces `reid.json` in an ONNX file, whole or not at all; ReidError where onnx is missing."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ReidError(f"changing {str(path)!r} needs onnx ({error}): pip install onnx.") from error
+    model = onnx.load(str(path))
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**entries, FILE_NAME: as_text(metadata)})
+    with whole_or_not_at_all(path.resolve()) as temporary:
+        temporary.write_bytes(model.SerializeToString())

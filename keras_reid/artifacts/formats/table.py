@@ -1,0 +1,71 @@
+"""Table of formats: the place of each in the export folder, its module, and its limits; takes no TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from keras_reid.errors import ReidError
+
+DEFAULT_FORMATS = ("savedmodel", "tflite")
+MIN_COSINE = 0.999
+MIN_COSINE_OF_INT8_WEIGHTS = 0.98  # the price of rounding weights to 8 bits, whatever computes with them
+MAX_MAP_DROP = 1.0  # points
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """What one format is.
+
+    Attributes:
+        module: of this folder: "savedmodel", "keras", "tflite" or "onnx"; also `Artifact.kind`.
+        place: its place in the export folder: a file, or for a SavedModel the folder of its versions.
+        tflite_kind: for TFLite, one of `tflite.KINDS`.
+        min_cosine: the least cosine to the reference model that counts as the same network.
+        judged_by_first_percentile: whether the 1st percentile of the cosines must reach it instead of the worst one:
+            int8 may round a rare image far.
+        needs_calibration: whether training images must show the range of its activations.
+    """
+
+    module: str
+    place: str
+    tflite_kind: str | None = None
+    min_cosine: float = MIN_COSINE
+    judged_by_first_percentile: bool = False
+    needs_calibration: bool = False
+
+    def write(self, embedder, path: str | os.PathLike, metadata: Mapping, **options) -> Path:
+        """Writes an embedder, whole or not at all; the options are those of the module's `write`."""
+        kind = {"kind": self.tflite_kind} if self.tflite_kind else {}
+        return module_of(self.module).write(embedder, path, metadata, **kind, **options)
+
+
+def _int8_weights(kind: str, **limits) -> Format:
+    return Format("tflite", f"embedder_{kind}.tflite", kind, min_cosine=MIN_COSINE_OF_INT8_WEIGHTS, **limits)
+
+
+FORMATS = {
+    "savedmodel": Format("savedmodel", "embedder"),
+    "keras": Format("keras", "embedder.keras"),
+    "tflite": Format("tflite", "embedder.tflite", "float32"),
+    "tflite_float16": Format("tflite", "embedder_float16.tflite", "float16"),
+    "tflite_dynamic_range": _int8_weights("dynamic_range"),
+    "tflite_int8": _int8_weights("int8", judged_by_first_percentile=True, needs_calibration=True),
+    "tflite_int16": _int8_weights("int16", needs_calibration=True),
+    "onnx": Format("onnx", "embedder.onnx"),
+}
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Raises ReidError when a format is unknown, or none is given."""
+    if not formats or not set(formats) <= FORMATS.keys():
+        raise ReidError(f"formats={','.join(formats)}, expected one or more of {', '.join(FORMATS)}, by commas.")
+
+
+def module_of(kind: str) -> ModuleType:
+    """Returns the module of a kind of artifact: its functions are `write`, `load` and `replace_metadata`."""
+    return importlib.import_module(f"keras_reid.artifacts.formats.{kind}")  # not above: it takes TensorFlow

@@ -1,0 +1,214 @@
+"""TFLite format: one file of one of five kinds, with the resize and `reid.json` inside.
+
+| kind | weights | activations | input |
+|---|---|---|---|
+| `float32` | float32 | float32 | uint8 |
+| `float16` | float16 | float32 | uint8 |
+| `dynamic_range` | int8 | int8, their scale found at run time | uint8 |
+| `int8` | int8, a scale for each channel | int8, calibrated | uint8 |
+| `int16` | int8, a scale for each channel | int16, calibrated; slow on CPUs | float32, 0..255 |
+
+The output of every kind is float32. A network that normalizes embeddings divides by their length in float32, too: in
+int8 each of the 128 numbers of a unit vector would have about 20 levels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from keras_reid.artifacts.artifact import Artifact, first_line, unreadable
+from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE
+from keras_reid.artifacts.formats.table import FORMATS
+from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
+from keras_reid.data.images import resize_images
+from keras_reid.errors import ReidError
+from keras_reid.files import whole_or_not_at_all
+from keras_reid.keras2 import keras, tf
+
+KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.tflite_kind)
+_CALIBRATED_KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.needs_calibration)
+
+
+def write(
+    embedder: keras.Model,
+    path: str | os.PathLike,
+    metadata: Mapping,
+    *,
+    kind: str = "float32",
+    calibration_images: np.ndarray | None = None,
+) -> Path:
+    """Writes a TFLite file, whole or not at all.
+
+    Its signature `serving_default` takes `images` `[N, H, W, 3]`, RGB 0..255 of any size, and gives `embedding`
+    float32 `[N, D]`.
+
+    Args:
+        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
+        path: the file, ending in `.tflite`.
+        metadata: the content of `reid.json`.
+        kind: one of `KINDS`. int16 is for networks of convolutions: other layers, such as LayerNormalization, may end
+            the process that runs the file.
+        calibration_images: uint8 `[N, H, W, 3]`, as the network will see them: the ranges of all activations of int8
+            and int16.
+
+    Returns:
+        The path.
+
+    Raises:
+        ReidError: an unknown kind, no calibration images where they are needed, or TensorFlow Lite cannot convert it.
+    """
+    if kind not in KINDS:
+        raise ReidError(f"TFLite kind {kind!r} is unknown: expected one of {', '.join(KINDS)}.")
+    if kind in _CALIBRATED_KINDS and (calibration_images is None or not len(calibration_images)):
+        raise ReidError(f"TFLite {kind} is calibrated on images: expected calibration_images, uint8 [N, H, W, 3].")
+    path, dtype = Path(path), tf.float32 if kind == "int16" else tf.uint8
+    with tempfile.TemporaryDirectory() as folder, whole_or_not_at_all(path) as temporary:
+        _save(embedder, folder, dtype)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        try:
+            with _quiet_stderr():
+                model = _convert(converter, kind, dtype, calibration_images)
+        except Exception as error:  # its errors have many classes, and texts of a hundred lines
+            raise ReidError(f"TensorFlow Lite cannot convert the network to {kind} ({first_line(error)}).") from error
+        _refuse_zero_scales(model, kind)
+        temporary.write_bytes(model)
+        _append_metadata(temporary, metadata)
+    return path
+
+
+def load(path: Path) -> Artifact:
+    """Opens a `.tflite` file; ReidError where it is damaged or was not written by `write`."""
+    metadata = _read_metadata(path)
+    try:
+        runner = interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner(SIGNATURE)
+        dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
+    except (ValueError, RuntimeError, OSError, KeyError) as error:
+        raise unreadable(path, "TFLite model", error) from error
+    return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images.astype(dtype)})[OUTPUT])
+
+
+def interpreter(**options) -> tf.lite.Interpreter:
+    """Returns `tf.lite.Interpreter` with some options, without the notice that it will move to another package."""
+    with warnings.catch_warnings():
+        # TensorFlow 2.21 still has it, and whoever runs a command can do nothing about the notice.
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated", category=UserWarning)
+        return tf.lite.Interpreter(**options)
+
+
+def replace_metadata(path: Path, metadata: Mapping) -> None:
+    """Replaces `reid.json` at the end of a file, whole or not at all; ReidError where others' files are there, too."""
+    with zipfile.ZipFile(path) as file:
+        others, model_bytes = set(file.namelist()) - {FILE_NAME}, file.getinfo(FILE_NAME).header_offset
+    if others:
+        raise ReidError(f"{str(path)!r} holds {sorted(others)} as well as {FILE_NAME}: not changed. Export it again.")
+    # Through a link to the file itself: a rename would put a file in the link's place.
+    with whole_or_not_at_all(path.resolve()) as temporary:
+        with open(path, "rb") as old:
+            temporary.write_bytes(old.read(model_bytes))
+        _append_metadata(temporary, metadata)
+
+
+def _append_metadata(path: Path, metadata: Mapping) -> None:
+    """Appends `reid.json` to a file as zip content: TFLite readers look at the front of a file, zip readers at its end.
+
+    TensorFlow Lite's own metadata library does the same with associated files. The zip's comment is the SHA-256 of the
+    model before it: the interpreter does not check what it reads, and a damaged file may crash the process.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with zipfile.ZipFile(path, "a") as file:
+        file.comment = digest.encode()
+        file.writestr(FILE_NAME, as_text(metadata))
+
+
+def _read_metadata(path: Path) -> dict:
+    """Returns `reid.json` from a `.tflite` file; ReidError when it has none, or the model before it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            metadata, digest = parse(file.read(FILE_NAME), path), file.comment.decode()
+            model_bytes = file.getinfo(FILE_NAME).header_offset
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
+    with open(path, "rb") as file:
+        if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
+            raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
+    return metadata
+
+
+def _save(embedder: keras.Model, folder: str, dtype: tf.DType) -> None:
+    """Writes a SavedModel of the one signature that a TFLite file has."""
+    image_size = embedder.input_shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype, name=INPUT)])
+    def embed(images):
+        # TFLite's resize returns the type of its input: of uint8, interpolated pixels would be rounded.
+        return {OUTPUT: embedder(resize_images(tf.cast(images, tf.float32), image_size), training=False)}
+
+    module = tf.Module()
+    module.variables_of_embedder = list(embedder.variables)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE: embed})
+
+
+def _convert(converter: tf.lite.TFLiteConverter, kind: str, dtype: tf.DType, images: np.ndarray | None) -> bytes:
+    if kind == "float32":
+        return converter.convert()
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if kind == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if kind not in _CALIBRATED_KINDS:
+        return converter.convert()
+    sets = tf.lite.OpsSet
+    int16 = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    whole = sets.TFLITE_BUILTINS_INT8 if kind == "int8" else int16
+    converter.target_spec.supported_ops = [whole, sets.TFLITE_BUILTINS]
+    converter.representative_dataset = lambda: (
+        (SIGNATURE, {INPUT: image[None].astype(dtype.as_numpy_dtype)}) for image in images
+    )
+    if kind == "int16":  # has no integer division by the length and leaves it in float32 by itself
+        return converter.convert()
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["L2_NORMALIZATION"])
+    quantizer = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    return quantizer.get_nondebug_quantized_model()
+
+
+def _refuse_zero_scales(model: bytes, kind: str) -> None:
+    """Raises ReidError for a file that would end the process that runs it.
+
+    With int16 activations TensorFlow 2.15 writes the scale 0 for a constant of zeros, such as the shift of a
+    BatchNormalization that is folded into no convolution, and interpreters divide by it.
+    """
+    tensors = interpreter(model_content=model).get_tensor_details()
+    if any((tensor["quantization_parameters"]["scales"] == 0).any() for tensor in tensors):
+        raise ReidError(
+            f"TensorFlow {tf.__version__} cannot quantize this network to {kind}: a constant in it is all zeros, which "
+            "gives the scale 0. Use another kind, or TensorFlow 2.21."
+        )
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keeps the converter's C++ statistics off the screen, and shows them when it fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except Exception:
+            written.seek(0)
+            os.write(kept, written.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,67 @@
+"""Opening of artifacts: the format that a path stands for, and changes of the `reid.json` inside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from keras_reid.artifacts.artifact import Artifact
+from keras_reid.artifacts.formats.table import module_of
+from keras_reid.artifacts.metadata import checked
+from keras_reid.errors import ReidError
+
+
+def open_artifact(path: str | os.PathLike) -> Artifact:
+    """Opens a run folder (its `last.keras`), a `.keras`, `.tflite` or `.onnx` file, or a SavedModel folder.
+
+    A folder of numbered versions, as TF Serving reads it, stands for its highest version.
+
+    Raises:
+        ReidError: there is nothing, it is none of these, or it cannot be read.
+    """
+    kind, place = _locate(Path(path))
+    return module_of(kind).load(place)
+
+
+def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
+    """Changes keys of the `reid.json` inside an artifact; the network and its embeddings stay as they are.
+
+    Args:
+        path: as for `open_artifact`. Of a run folder its `last.keras` is changed, of a folder of versions the one
+            that `open_artifact` opens; what was exported of a run earlier keeps the `reid.json` it has.
+        changes: JSON-serializable values by key, such as threshold, false_positive_rate and threshold_dataset. A
+            `.keras` file that has no `reid.json` gets one.
+
+    Returns:
+        The new content.
+
+    Raises:
+        ReidError: `open_artifact` refuses the artifact, or the changes are not of this format.
+        OSError: it cannot be written; then it is as it was.
+    """
+    kind, place = _locate(Path(path))
+    # Opened in full, so that what nobody can open is refused and not half repaired.
+    metadata = checked({**module_of(kind).load(place).metadata, **changes}, place)
+    module_of(kind).replace_metadata(place, metadata)
+    return metadata
+
+
+def _locate(path: Path) -> tuple[str, Path]:
+    """Returns the kind of artifact that a path stands for, and its file or, for a SavedModel, its folder."""
+    if not path.exists():
+        raise ReidError(
+            f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder, .tflite or .onnx."
+        )
+    if path.suffix in (".keras", ".tflite", ".onnx"):
+        return path.suffix[1:], path
+    if (path / "last.keras").exists():
+        return "keras", path / "last.keras"
+    versions = [child for child in path.glob("*") if child.name.isdecimal()] if path.is_dir() else []
+    folder = max(versions, key=lambda child: int(child.name)) if versions else path
+    if (folder / "saved_model.pb").exists():
+        return "savedmodel", folder
+    raise ReidError(
+        f"{str(path)!r} is no artifact: expected a run folder that has trained an epoch (last.keras), a .keras file, a "
+        "SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
+    )

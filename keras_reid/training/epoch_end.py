@@ -1,0 +1,129 @@
+"""End of an epoch: what ships, log, checkpoint, model, score, best model, curves; in this order, in one place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from keras_reid.evaluation.score import Score
+from keras_reid.keras2 import keras
+from keras_reid.models import save_keras
+from keras_reid.training.checkpoints import Checkpoints
+from keras_reid.training.curves import draw_curves
+from keras_reid.training.epoch_log import BEST_BY, TIMES, EpochLog
+from keras_reid.training.progress import Progress
+from keras_reid.training.run_folder import RunFolder
+from keras_reid.training.settings import Settings
+from keras_reid.training.strategy import Team, outside_scope
+from keras_reid.training.tensorboard import EmbeddingHistograms, write_events
+
+_DRAWING_TAKES = 0.05  # of the time: a picture is drawn no sooner than it took 20 times over
+_REPORT = (
+    "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
+    "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
+    "learning rate {learning_rate:.2e}, {images_per_second:.0f} images/s, waiting {waiting_share:.0%}"
+)
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """What a run does after each epoch; and inside one, the checkpoint of every n-th step.
+
+    Args:
+        run: the run's folder.
+        settings: evaluate_every, early_stop, epochs, save_every_steps.
+        checkpoints: of the trainer.
+        progress: counts the steps; precedes this in the list of callbacks.
+        score: takes an epoch, counted from 1, and the embedder as it ships after it; called by all workers at once.
+        histograms: of the embeddings of some training images; None leaves them out.
+        team: the replicas that train: all stop early with the chief.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        settings: Settings,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        *,
+        score: Callable[[int, keras.Model], Score],
+        histograms: EmbeddingHistograms | None = None,
+        team: Team | None = None,
+    ):
+        super().__init__()
+        self._run, self._log, self._settings = run, EpochLog(run), settings
+        self._checkpoints, self._progress, self._score = checkpoints, progress, score
+        self._histograms, self._team = histograms, team or Team()
+        self._next_picture = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        every = self._settings.save_every_steps
+        inside_epoch = batch + 1 < self.params["steps"]  # the last step's is written with its epoch
+        if every and inside_epoch and self._progress.step % every == 0:
+            self._checkpoints.save(self._progress.step)
+
+    def on_epoch_end(self, epoch, logs=None):
+        epoch, step, settings = epoch + 1, self._progress.step, self._settings
+        numbers = {name: float(value) for name, value in logs.items()}
+        numbers = {"epoch": epoch, "step": step, **numbers, **self._progress.epoch_times()}
+        embedder = self.model.shipped_embedder()  # once an epoch, by all workers at once
+        # Log and events before the checkpoint: a run that goes on from it lacks none of them.
+        self._log.record(numbers)
+        if self._run.writes:
+            self._write_events(embedder, numbers)
+        self._checkpoints.save(step)
+        # After the checkpoint: whoever finds a model may expect that the run can go on.
+        if self._run.writes:
+            outside_scope(save_keras, embedder, self._run.last_model)
+        tqdm.write(_REPORT.format(**numbers))
+        self._progress.let_go()  # scoring may take minutes: a run that stops here is scored when it goes on
+        if epoch % settings.evaluate_every == 0:
+            self.score(epoch, embedder)
+        self._draw_curves()
+        self._progress.let_go()
+        if settings.early_stop:  # from the log alone: a run that goes on decides the same
+            state = self._log.state(epochs=settings.epochs, early_stop=settings.early_stop)
+            if self._team.chiefs(state.over):
+                self.model.stop_training = True
+
+    def score(self, epoch: int, embedder: keras.Model) -> None:
+        """Scores an epoch, adds the scores to its row and to TensorBoard, and keeps the model when it is the best.
+
+        Args:
+            epoch: the newest one, counted from 1.
+            embedder: as it ships after that epoch.
+        """
+        scores = self._score(epoch, embedder).logs()
+        row = self._log.last_row() if self._run.writes else {}
+        if row.get("epoch") != epoch:
+            return
+        if scores[BEST_BY] > self._log.best_row().get(BEST_BY, float("-inf")):
+            outside_scope(save_keras, embedder, self._run.best_model)
+        tags = {f"scores/{name[len('val_') :]}": value for name, value in scores.items()}
+        write_events(self._run.tensorboard, int(row["step"]), "scores", tags)
+        # Last: a run that goes on scores its newest epoch again when that has no scores.
+        self._log.record({name: float(value) for name, value in {**row, **scores}.items()})
+        tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")
+
+    def _write_events(self, embedder: keras.Model, numbers: dict[str, float]) -> None:
+        histograms = {}
+        if self._histograms is not None:
+            metric = getattr(self.model.loss, "metric", "euclidean")
+            histograms = self._histograms.of(embedder, metric=metric)
+        scalars = {_tag(name): value for name, value in numbers.items() if name not in ("epoch", "step")}
+        write_events(self._run.tensorboard, numbers["step"], "epoch", scalars, histograms)
+
+    def _draw_curves(self) -> None:
+        """Draws `curves.png`; epochs that take next to no time share a picture."""
+        began = time.perf_counter()
+        if self._run.writes and began >= self._next_picture:
+            draw_curves(self._run)
+            ended = time.perf_counter()
+            self._next_picture = ended + (ended - began) / _DRAWING_TAKES
+
+
+def _tag(name: str) -> str:
+    """Returns TensorBoard's name of a number, with its group before the slash."""
+    group = "speed" if name in TIMES else "distances" if name.endswith("_distance") else "training"
+    return f"{group}/{name}"

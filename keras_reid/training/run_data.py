@@ -1,0 +1,83 @@
+"""Data of a run: the catalog that it trains and is scored on, read, checked and described."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import pandas as pd
+
+from keras_reid.data import IdentityBatches, describe, write_synthetic
+from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.findings import warnings_or_refusal
+from keras_reid.data.counted import missing_cameras_line
+from keras_reid.data.places import is_remote, list_folder
+from keras_reid.data.training_sets import describe_sets, read_training_sets, take_part
+from keras_reid.errors import ReidError
+from keras_reid.training.cluster import Cluster
+from keras_reid.training.settings import Settings
+
+
+class RunData(NamedTuple):
+    """Images of a run.
+
+    Attributes:
+        catalog: all images.
+        batches: which of them train, and which of these meet at each step.
+    """
+
+    catalog: pd.DataFrame
+    batches: IdentityBatches
+
+
+def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData:
+    """Reads and checks the datasets of a run, and prints what they are; renders synthetic ones that are not there yet.
+
+    Args:
+        settings: of the run.
+        cluster: its workers; the chief renders, the others wait.
+
+    Raises:
+        ReidError: a dataset cannot be read, or cannot be trained on.
+    """
+    _render_synthetic(settings, cluster or Cluster())
+    catalog = read_training_sets(settings.datasets, camera_pattern=settings.camera_pattern)
+    part = {"identities": settings.train_identities, "images": settings.train_images}
+    catalog = take_part(catalog, **part, seed=settings.seed)
+    lines = [describe(catalog), describe_sets(catalog), missing_cameras_line(catalog, settings.missing_cameras)]
+    print("\n".join(filter(None, lines)))
+    for line in warnings_or_refusal(check_catalog(catalog, **settings.some("images_per_identity", "missing_cameras"))):
+        print(line)
+    sizes = settings.some("identities_per_batch", "images_per_identity", "sampler", "seed")
+    batches = IdentityBatches(catalog[catalog.split == "train"], **sizes)
+    steps, P, K = batches.steps_per_epoch, settings.identities_per_batch, settings.images_per_identity
+    total = f"{settings.epochs} epochs are {steps * settings.epochs} steps"
+    print(f"an epoch is {steps} steps of {P} x {K} images; {total}", flush=True)
+    return RunData(catalog, batches)
+
+
+def _render_synthetic(settings: Settings, cluster: Cluster) -> None:
+    """Renders each synthetic dataset that is not there yet; workers beside the chief wait until it has."""
+    for dataset, folder in settings.datasets:
+        if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
+            continue
+        if not cluster.is_chief:
+            _wait_for_folder(folder)
+            continue
+        print(f"rendering {settings.synthetic_identities} people into {folder}", flush=True)
+        write_synthetic(
+            folder,
+            identities=settings.synthetic_identities,
+            cameras=settings.synthetic_cameras,
+            images_per_camera=settings.synthetic_images_per_camera,
+            seed=settings.seed,
+        )
+
+
+def _wait_for_folder(folder: str, seconds: float = 600) -> None:
+    """Waits until the chief has rendered a dataset, which is there whole or not at all."""
+    end = time.monotonic() + seconds
+    while not list_folder(folder):
+        if time.monotonic() > end:
+            raise ReidError(f"no dataset at {folder!r} after {seconds:.0f} s: all workers must share the folder.")
+        time.sleep(0.2)

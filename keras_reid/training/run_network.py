@@ -1,0 +1,101 @@
+"""Network of a run: replicas and precision, the compiled trainer, the batches that train it; each from the settings."""
+
+from __future__ import annotations
+
+from keras_reid.data.augmentation import Augmentation
+from keras_reid.data.pipeline import training_dataset
+from keras_reid.errors import ReidError
+from keras_reid.keras2 import keras, tf
+from keras_reid.losses import build_loss
+from keras_reid.models import build_embedder
+from keras_reid.training.augmentation import build_augmentation
+from keras_reid.training.cluster import Cluster
+from keras_reid.training.optimizers import build_optimizer
+from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from keras_reid.training.run_data import RunData
+from keras_reid.training.schedules import build_schedule
+from keras_reid.training.settings import Settings
+from keras_reid.training.strategy import Team, build_team
+from keras_reid.training.trainer import TripletTrainer
+
+# Under tfa_swa: from so many training batches the statistics of what ships are taken.
+_STATISTICS_BATCHES = 16
+
+
+def prepare_tensorflow(settings: Settings, cluster: Cluster) -> Team:
+    """Sets seeds, determinism and precision of the process, and returns the replicas of the run.
+
+    Raises:
+        ReidError: more replicas than identities in a batch, or a strategy that this machine does not have.
+    """
+    if settings.replicas > settings.identities_per_batch:
+        raise ReidError(
+            f"replicas={settings.replicas}, expected at most identities_per_batch={settings.identities_per_batch}: "
+            "each replica gets whole identities."
+        )
+    team = build_team(settings.strategy, cluster=cluster, replicas=settings.replicas)
+    team.parts(settings.identities_per_batch, least=2 if settings.mining_scope == "replica" else 1)
+    keras.utils.set_random_seed(settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    policy = resolve_precision(settings.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
+    keras.mixed_precision.set_global_policy(policy)
+    print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
+    return team
+
+
+def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
+    """Returns the compiled trainer; under several replicas to be called in their scope.
+
+    Raises:
+        ReidError: settings that do not fit each other.
+    """
+    if settings.freeze_backbone_epochs > settings.epochs:
+        raise ReidError(
+            f"freeze_backbone_epochs={settings.freeze_backbone_epochs}, expected at most epochs={settings.epochs}."
+        )
+    length = {"epochs": settings.epochs, "steps_per_epoch": data.batches.steps_per_epoch}
+    decay = settings.some("warmup_epochs", "decay_epochs")
+    schedule = build_schedule(settings.schedule, settings.learning_rate, **length, **decay)
+    optimizer = build_optimizer(settings.optimizer, schedule, **length, **settings.some("weight_decay", "clip_norm"))
+    embedder = build_embedder(
+        **settings.some("embedding_size", "image_size", "head", "last_stride", "backbone_weights"),
+        **settings.some("normalize_embedding", "sync_batch_norm"),
+    )
+    trainer = TripletTrainer(
+        embedder,
+        person_ids=data.batches.person_ids,
+        augmentation=build_augmentation(
+            **settings.some("color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
+        ),
+        **settings.some("identity_loss_weight", "label_smoothing", "center_loss_weight", "ema", "layer_learning_rates"),
+    )
+    loss = build_loss(settings.loss, **settings.some("margin", "mining_scope"))
+    trainer.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
+    if settings.freeze_backbone_epochs:
+        trainer.freeze_backbone(settings.freeze_backbone_epochs * data.batches.steps_per_epoch)
+    if settings.optimizer == "tfa_swa":
+        batches = training_batches(settings, data, cache="none").take(_STATISTICS_BATCHES)
+        trainer.statistics_batches = batches.map(lambda images, person_ids: images)
+    return trainer
+
+
+def check_augmentation(settings: Settings) -> Augmentation:
+    """Returns what happens to images before they reach the network; ReidError for strengths that make no sense."""
+    return Augmentation(settings.random_flip, settings.random_crop_padding, settings.random_erasing)
+
+
+def training_batches(
+    settings: Settings, data: RunData, *, start_step: int = 0, cache: str | None = None, team: Team | None = None
+) -> tf.data.Dataset:
+    """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
+    return training_dataset(
+        data.batches,
+        **settings.some("image_size", "epochs"),
+        augmentation=check_augmentation(settings),
+        start_step=start_step,
+        cache=cache or settings.cache,
+        parts=team and team.parts(settings.identities_per_batch),
+        processes_on_host=team.on_this_host if team else 1,
+    )
