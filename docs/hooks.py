@@ -95,7 +95,7 @@ def flags_table(command: str) -> str:
 def _meaning(text: str) -> str:
     """Returns a flag's help without what absl adds to it, and with the names of flags as code."""
     text = re.sub(r"^<[^>]*>: |;\s*repeat this option to specify a list of values$", "", text)
-    return re.sub(r"(?<!\S)(--\w+(?:=[\w.,|=-]*\w)?)", r"`\1`", text)
+    return re.sub(r"(?<![\w`-])(--\w+(?:=[\w.,|=-]*\w)?)", r"`\1`", text)
 
 
 def _values(flag) -> str:
@@ -173,6 +173,9 @@ def reference(package: str) -> str:
     parts = [f"# {name}", _sentences(summary)]
     for public in public_names(package):
         parts.append(f"::: {defined_in(package, public)}\n    options:\n      heading_level: 2")
+        if public == "Settings":  # its signature would repeat the table of the flags of train
+            parts[-1] += "\n      show_signature: false"
+            parts.append("Fields and defaults: the flags of [train](../commands.md#train).")
     return "\n\n".join(parts) + "\n"
 
 
