@@ -77,7 +77,7 @@ def all_flags() -> str:
     for command in COMMANDS:
         module = ast.parse((ROOT / "keras_reid" / f"{command}.py").read_text(encoding="utf-8"))
         usage, _, what = ast.get_docstring(module).partition(": ")
-        parts.append(f"## {command}\n\n`{usage}`: {_sentences(what)}\n\n{flags_table(command)}")
+        parts.append(f"## {command}\n\n`{usage}`: {_cell(_meaning(_sentences(what)))}\n\n{flags_table(command)}")
     return "\n\n".join(parts)
 
 
@@ -95,7 +95,7 @@ def flags_table(command: str) -> str:
 def _meaning(text: str) -> str:
     """Returns a flag's help without what absl adds to it, and with the names of flags as code."""
     text = re.sub(r"^<[^>]*>: |;\s*repeat this option to specify a list of values$", "", text)
-    return re.sub(r"(?<!\S)(--\w+(?:=[\w.,|=-]*\w)?)", r"`\1`", text)
+    return re.sub(r"(?<![\w`-])(--\w+(?:=[\w.,|=-]*\w)?)", r"`\1`", text)
 
 
 def _values(flag) -> str:
@@ -116,7 +116,7 @@ def _values(flag) -> str:
 
 def _default(flag) -> str:
     value = flag.default
-    if value is None or value == "" or value == []:
+    if value is None or value in ("", [], {}):
         return "not set"
     if isinstance(value, bool):
         return "on" if value else "off"
@@ -128,28 +128,26 @@ def _default(flag) -> str:
 def losses_table() -> str:
     """Returns the table of the values of `--loss`: the class, and what the docstring of its function says."""
     rows = ["| `--loss` | in Python | what it computes |", "|---|---|---|"]
-    classes, functions = _dictionary("LOSSES"), dict(_functions(ROOT / "keras_reid" / "losses"))
+    classes, functions = _dictionary("losses/by_name.py", "LOSSES"), dict(_functions(_folder("losses")))
+    addons = _dictionary("addons.py", "LOSSES")
     for name in choices.LOSSES:
         if name in classes:
             function = re.sub(r"(?<!^)(?=[A-Z])", "_", classes[name]).lower()
             what = f"`{classes[name]}`{_NAME}, `{function}`{_NAME}"
             meaning = _cell(_sentences(functions[function]))
         else:
-            what, meaning = "", f"tensorflow-addons' `{_dictionary('ADDONS_LOSSES').get(name, name)}`, as a baseline"
+            theirs, ours = ast.literal_eval(addons[name])
+            what, meaning = "", f"`{theirs}` of tensorflow-addons, as a baseline for `{ours}`"
         rows.append(f"| `{name}`{_NAME} | {what} | {meaning} |")
     return "\n".join(rows)
 
 
-def _dictionary(name: str) -> dict[str, str]:
-    """Returns a dictionary that stands in the source of the package, its values as source text."""
-    for path in sorted((ROOT / "keras_reid").rglob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            names = [target.id for target in targets if isinstance(target, ast.Name)]
-            if name in names and isinstance(getattr(node, "value", None), ast.Dict):
-                keys, values = node.value.keys, node.value.values
-                return {ast.literal_eval(key): ast.unparse(value).strip("'\"") for key, value in zip(keys, values)}
-    return {}
+def _dictionary(path: str, name: str) -> dict[str, str]:
+    """Returns a dictionary that stands in a module of the package, its values as source text."""
+    for node in ast.parse((ROOT / "keras_reid" / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return {ast.literal_eval(key): ast.unparse(value) for key, value in zip(node.value.keys, node.value.values)}
+    raise LookupError(f"{path} has no dictionary {name}.")
 
 
 def _functions(folder: Path) -> Iterator[tuple[str, str]]:
@@ -175,6 +173,9 @@ def reference(package: str) -> str:
     parts = [f"# {name}", _sentences(summary)]
     for public in public_names(package):
         parts.append(f"::: {defined_in(package, public)}\n    options:\n      heading_level: 2")
+        if public == "Settings":  # its signature would repeat the table of the flags of train
+            parts[-1] += "\n      show_signature: false"
+            parts.append("Fields and defaults: the flags of [train](../commands.md#train).")
     return "\n\n".join(parts) + "\n"
 
 
@@ -195,7 +196,8 @@ def public_names(package: str) -> list[str]:
 
 def defined_in(package: str, name: str) -> str | None:
     """Returns the dotted place of the function or class of that name; None where it is a constant."""
-    for path in sorted(_folder(package).rglob("*.py")):
+    # A package may also name what another one defines: its own modules come first.
+    for path in (*sorted(_folder(package).rglob("*.py")), *sorted(_folder("").rglob("*.py"))):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
                 return ".".join([*path.relative_to(ROOT).with_suffix("").parts, name])
