@@ -5,10 +5,10 @@ query what `ignore` names: its camera (Market-1501's rule), its tracklet, its fi
 query's identity as true matches, of another one as wrong answers.
 
 Where cameras tell what is ignored, `missing_cameras` says what a missing camera id means: "refuse" is an error,
-"distinct" a camera of its own, on whose account nothing is ignored, and "leave_out" takes the image out. One rule gives
-every command its default: a command that is there to score refuses, since a score with missing cameras is easier to
-reach; a command that has other work goes on and says so. So the default of evaluate and doctor is "refuse", and that of
-train "distinct"; export and reproduce score as the run's training did.
+"distinct" makes it a camera of its own, and "leave_out" leaves the image out. Every default follows from one rule:
+missing cameras make scores too good, so a command whose result is the score refuses them, and a command with other work
+goes on and says so. The default of evaluate and doctor is "refuse", that of train "distinct"; export and reproduce
+score as the run's training did.
 """
 
 from __future__ import annotations
