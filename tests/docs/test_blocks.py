@@ -24,6 +24,7 @@ SMALLER = {
     "epochs=8": "epochs=1",
     "image_height=64": "image_height=32",
     "image_width=32": "image_width=16",
+    "image_size=(64, 32)": "image_size=(32, 16)",
     "random_crop_padding=2": "random_crop_padding=2, identities_per_batch=3, images_per_identity=2",
     "--calibrate_fpr=1e-3": "--calibrate_fpr=0.05",  # so few pairs cannot show less
 }
@@ -80,7 +81,7 @@ def test_every_block_names_its_language_and_no_python_is_left_out():
     for block in blocks():
         assert block.language in ("bash", "python", "text", "yaml"), block
         assert not (block.language == "python" and block.not_run), block
-    assert len(blocks("python")) >= 6 and len([block for block in blocks("bash") if not block.not_run]) >= 6
+    assert len(blocks("python")) >= 6 and len([block for block in blocks("bash") if not block.not_run]) >= 5
 
 
 @pytest.mark.parametrize("block", [block for block in PYTHON if block != TRAINING], ids=str)
