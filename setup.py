@@ -1,4 +1,4 @@
-"""Decides what is installed: the package `keras_reid` and, inside it, the flagfiles of `configs/`."""
+"""Installation: the package `keras_reid` and, inside it, the flagfiles of `configs/`."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages(include=["keras_reid", "keras_reid.*"]), "keras_reid.configs"],
     package_dir={"keras_reid.configs": "configs"},
     entry_points={"console_scripts": ["keras-reid = keras_reid.__main__:main"]},
-    package_data={"keras_reid": ["py.typed"], "keras_reid.configs": ["*.flags"]},
+    package_data={"": ["py.typed", "*.pyi", "*.j2"], "keras_reid.configs": ["*.flags"]},
     # Two stacks on the Keras 2 API; requirements.txt pins the versions of each that are tested.
     install_requires=[
         "tensorflow>=2.15.1,<2.16; python_version < '3.12'",
@@ -43,6 +43,9 @@ setup(
         "pyarrow>=14,<26; python_version < '3.12'",
         "pyarrow>=14; python_version >= '3.12'",
         "tqdm>=4.60",
+        "jinja2>=3",
+        # The lock of a run folder, on every system.
+        "filelock>=3.12",
         # TensorFlow 2.21 no longer brings it, and writes no summaries without it.
         "tensorboard>=2.15",
     ],
@@ -55,7 +58,9 @@ setup(
             "onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
             "onnxruntime>=1.17; python_version >= '3.10'",
         ],
-        "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "requests>=2.28", "pyyaml>=6"],
+        "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "mypy>=1.8", "requests>=2.28", "pyyaml>=6"],
+        # The site of docs/: make docs.
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -1,9 +1,9 @@
 """python -m keras_reid.doctor --dataset=NAME --data_dir=DIR: checks a dataset before anyone trains on it.
 
-It counts images per split, identity and camera, looks for identities that cannot be learned or found, for images that
-cannot be read or are odd, and for copies across splits and people; each problem comes with the way out. --pictures
-draws a training batch and people across cameras. Exit code: 0 clean, 2 warnings, 3 errors, at which training or
-evaluation would stop; 1 where the flags are wrong or the dataset is not in its layout.
+It counts images per split, identity and camera, and looks for identities that cannot be learned or found, for images
+that cannot be read or are odd, and for copies across splits and identities; it says how to solve each problem.
+--pictures draws a training batch and people across cameras. Exit code: 0 clean; 2 warnings; 3 errors, at which training
+or evaluation would stop; 1 wrong flags, or a dataset that is not in its layout.
 """
 
 from __future__ import annotations

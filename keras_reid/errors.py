@@ -1,9 +1,9 @@
-"""One exception for everything that the person at the keyboard can put right."""
+"""The exception for everything that a user can put right."""
 
 
 class ReidError(ValueError):
-    """Bad input: the message says what was expected, what came, and what to do.
+    """Bad input: the message says what was expected, what arrived, and what to do.
 
-    The commands print its message as one line and end with exit code 1; any other exception is a bug and keeps its
-    traceback.
+    Library code names arguments (`margin=-1`); a command prints the message as one line, with its flags
+    (`--margin=-1`), and ends with exit code 1. Any other exception is a bug and keeps its traceback.
     """

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all: beside their place first, then renamed into it."""
+"""Files written whole or not at all: under a temporary name in the same folder first, then renamed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a path beside `path` to write a file or a folder to; it takes `path`'s place when the block ends well.
+    """Yields a temporary path for a file or a folder, which is renamed to `path` when the block ends without error.
 
-    A file that is there is replaced; a folder that is there is not: renaming onto it raises OSError. When the block
-    fails, what it wrote is removed.
+    An existing file is replaced. An existing folder is not: the rename raises OSError. When the block fails, what it
+    wrote is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def wait_for_disk(path: Path) -> None:
-    """Waits until a file or a folder is on the disk: after a power cut a name in place must not stand for nothing."""
+    """Waits until a file or a folder is on the disk: otherwise a power cut may leave its name without its contents."""
     for part in [path, *path.rglob("*")]:
         descriptor = os.open(part, os.O_RDONLY)
         try:
@@ -39,18 +39,18 @@ def wait_for_disk(path: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether this is what a process that was killed while writing left."""
+    """Whether a process that was killed while writing left this path."""
     return path.name.startswith(".") and ".part-" in path.name
 
 
 def temporary_name(path: Path) -> Path:
-    """Returns a name beside `path` that nobody has, and that `remove_leftovers` knows."""
+    """Returns a new name in the folder of `path`, which `remove_leftovers` recognizes."""
     # The suffix stays last, for writers that choose their format by it.
     return path.with_name(f".{path.stem}.part-{uuid.uuid4().hex[:8]}{path.suffix}")
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a whole folder, if it is there."""
+    """Removes a file or a whole folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -58,13 +58,13 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a process that was killed while writing left below a folder."""
+    """Removes what processes that were killed while writing left below a folder."""
     for leftover in list(folder.rglob(".*.part-*")):
         remove(leftover)
 
 
 def remove_leftovers_of(path: Path, *, older_than: float) -> None:
-    """Removes what processes that were killed while writing to `path` left beside it, so many seconds ago or more."""
+    """Removes what processes that were killed while writing `path` left, at least so many seconds ago."""
     for leftover in list(path.parent.glob(f".*{path.stem}.part-*")):
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             if time.time() - leftover.stat().st_mtime >= older_than:

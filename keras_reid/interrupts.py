@@ -1,4 +1,4 @@
-"""Decides how a command stops when it is told to: Ctrl-C and SIGTERM raise `Interrupted`, but never inside a step."""
+"""Interrupts: Ctrl-C and SIGTERM stop a command by raising `Interrupted`, but never inside a training step."""
 
 from __future__ import annotations
 

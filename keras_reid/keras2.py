@@ -1,4 +1,4 @@
-"""Makes sure that `tf.keras` is Keras 2, or says clearly why it is not: `from keras_reid.keras2 import keras, tf`.
+"""Keras 2 as `tf.keras`, or a clear error: `from keras_reid.keras2 import keras, tf`.
 
 Under TensorFlow 2.16 and later `tf.keras` is Keras 3 unless TF_USE_LEGACY_KERAS=1 is set before TensorFlow is first
 imported. Under TensorFlow 2.15 without the tf_keras package the same variable breaks `tf.keras`, so it is set from

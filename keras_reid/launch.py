@@ -1,7 +1,7 @@
 """python -m keras_reid.launch --workers=2 -- --flagfile=market.flags: one training run by several workers on this host.
 
-What stands behind -- are flags of keras_reid.train. The first worker, the chief, speaks as train does; lines of the
-others begin with their names. One that fails ends them all.
+The flags after -- are those of keras_reid.train. The first worker, the chief, prints what train prints; lines of the
+others begin with their names. A worker that fails ends all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SAVING = 120  # seconds that they have to finish the step and save it after a s
 
 def launch(flags: command.Flags) -> None:
     if not flags.arguments:
-        raise ReidError("no flags of train: give them behind --, as in --workers=2 -- --flagfile=market.flags.")
+        raise ReidError("no flags of train: give them after --, as in --workers=2 -- --flagfile=market.flags.")
     with started(flags.workers, flags.arguments) as workers:
         try:
             wait_for_all(workers)
@@ -67,7 +67,7 @@ def started(count: int, arguments: Sequence[str]) -> Iterator[list[subprocess.Po
 
 
 def free_places(count: int) -> list[str]:
-    """Returns "127.0.0.1:port" of so many ports that nobody uses."""
+    """Returns "127.0.0.1:port" for that many ports that are free."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
@@ -76,7 +76,7 @@ def free_places(count: int) -> list[str]:
 
 
 def gpus_of_workers(count: int) -> list[dict[str, str]]:
-    """Returns for each worker the variable that names its share of the GPUs; nothing where there are none.
+    """Returns for each worker the environment variable with its share of the GPUs; no variable without GPUs.
 
     Raises:
         ReidError: there are fewer GPUs than workers.
@@ -142,7 +142,7 @@ def _repeat(process: subprocess.Popen, prefix: str) -> None:
 
 
 def _end_with_parent(parent: int):
-    """Returns what makes a child process die with this one, however that ends; where it is not Linux, nothing does."""
+    """Returns what makes a child process die with this one, however this one ends; None where that is not Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1

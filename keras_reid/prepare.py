@@ -1,7 +1,7 @@
 """python -m keras_reid.prepare NAME --archive=FILE.zip --data_dir=DIR: unpacks and checks a downloaded dataset.
 
-NAME alone tells where its authors give it out and under which terms; without a NAME all are listed. --archive may be
-given several times. The dataset is unpacked as a whole or not at all, read as train reads it, and its counts are
+NAME alone says where the authors publish it and under which terms; without a NAME all datasets are listed. --archive
+may be given several times. The dataset is unpacked as a whole or not at all, read as train reads it, and its counts are
 compared with the official ones.
 """
 
@@ -51,7 +51,7 @@ def prepare(flags: command.Flags) -> None:
 
 
 def tell(name: str | None) -> None:
-    """Prints where a dataset is to be had and under which terms; those of all without a name."""
+    """Prints where to get a dataset and under which terms; without a name, of all datasets."""
     if name is not None and name not in SOURCES:
         print(f"{name}: nothing to download. See the README, 'Your own data'.")
         return
@@ -62,7 +62,7 @@ def tell(name: str | None) -> None:
 
 
 def check_places(archives: Sequence[str], data_dir: str) -> Path:
-    """Returns the folder to fill; ReidError where an archive is none or the folder holds something."""
+    """Returns the folder to fill; ReidError where an archive does not exist or the folder is not empty."""
     for archive in archives:
         if is_remote(archive) or not os.path.isfile(archive):
             raise ReidError(f"--archive={archive} is no file on this machine: download it first.")
@@ -78,7 +78,7 @@ def check_places(archives: Sequence[str], data_dir: str) -> Path:
 
 
 def read_unpacked(name: str, folder: Path, data_dir: Path) -> tuple[Path, pd.DataFrame]:
-    """Returns the folder that holds the dataset, the unpacked one or one in it, and the catalog."""
+    """Returns the folder that holds the dataset, the unpacked one or one below it, and the catalog."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir())
     refusals = {}
     for place in (folder, *inside):
@@ -91,7 +91,7 @@ def read_unpacked(name: str, folder: Path, data_dir: Path) -> tuple[Path, pd.Dat
 
 
 def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]]) -> str:
-    """Returns a line on how the counts of images and identities compare with the official ones."""
+    """Returns a line that compares the numbers of images and identities with the official ones."""
     differences = []
     for split, (images, identities) in official.items():
         rows = catalog[catalog.split == split]
@@ -99,8 +99,8 @@ def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]])
         if split == "multi_query" and not len(rows):
             continue  # not every copy of Market-1501 has it
         if found[0] != images or identities not in (None, found[1]):
-            there = f"{images:,} images" + ("" if identities is None else f" of {identities:,} people")
-            differences.append(f"{split} has {found[0]:,} images of {found[1]:,} people, officially {there}")
+            there = f"{images:,} images" + ("" if identities is None else f" of {identities:,} identities")
+            differences.append(f"{split} has {found[0]:,} images of {found[1]:,} identities, officially {there}")
     if differences:
         return f"NOT the official counts: {'; '.join(differences)}"
     return "these are the official counts" if official else "no official counts are known"

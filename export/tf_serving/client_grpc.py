@@ -1,10 +1,10 @@
 """Client of a served embedder over gRPC: embeds, compares and searches photos. Needs no keras_reid.
 
     python client_grpc.py embed A.jpg B.png       one line of JSON for each photo
-    python client_grpc.py compare A.jpg B.jpg     their distance, and same person or not where that is calibrated
+    python client_grpc.py compare A.jpg B.jpg     their distance and, where calibrated, same person or not
     python client_grpc.py search A.jpg            the nearest of the gallery, where the model was exported with one
 
-The functions can be lifted into other programs: `predict` is all that the protocol takes.
+The functions can be copied into other programs: `predict` is the whole protocol.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-IMAGES_PER_REQUEST = 32  # bounds the memory of the server, whatever is asked for at once
+IMAGES_PER_REQUEST = 32  # bounds the memory of the server, however many photos are given
 NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 # gRPC's own limit for an answer is 4 MB, less than the embeddings of a large request.
 ANY_SIZE = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -46,7 +46,7 @@ def predict(stub, signature: str, inputs: dict, *, model: str = "embedder", time
 
 
 def read_bytes(path: str) -> bytes:
-    """Returns an image file as it is. Raises OSError where it is none: of many, the server could not name it."""
+    """Returns an image file as it is. Raises OSError where it is no image: the server could not name the file."""
     try:
         with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
             return Path(path).read_bytes()
@@ -60,7 +60,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is none."""
+    """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
             return np.asarray(eight_bits(image).convert("RGB"))[None]

@@ -1,11 +1,11 @@
 """Client of a served embedder over REST: embeds, compares and searches photos. Needs neither keras_reid nor TensorFlow.
 
     python client_rest.py embed A.jpg B.png       one line of JSON for each photo
-    python client_rest.py compare A.jpg B.jpg     their distance, and same person or not where that is calibrated
+    python client_rest.py compare A.jpg B.jpg     their distance and, where calibrated, same person or not
     python client_rest.py search A.jpg            the nearest of the gallery, where the model was exported with one
 
 `embed` sends the files as they are. `compare` and `search` send pixels, ten times as many characters: for large photos
-the gRPC client is faster. The functions can be lifted into other programs: `predict` is all that the protocol takes.
+the gRPC client is faster. The functions can be copied into other programs: `predict` is the whole protocol.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import requests
 from PIL import Image
 
-IMAGES_PER_REQUEST = 32  # bounds the memory of the server, whatever is asked for at once
+IMAGES_PER_REQUEST = 32  # bounds the memory of the server, however many photos are given
 NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises
 
 
@@ -40,7 +40,7 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
     except requests.exceptions.JSONDecodeError as error:
         raise ServerError(f"{address} is no TensorFlow Serving (status {answer.status_code}).") from error
     except requests.exceptions.RequestException as error:
-        if "timed out" in str(error):  # not every one is a `Timeout`: while it sends, it is a ConnectionError
+        if "timed out" in str(error):  # while sending, a ConnectionError and no `Timeout`
             raise ServerError(f"{url} gave no answer in time: see --timeout.") from error
         raise ServerError(f"no TensorFlow Serving answers at {url} ({type(error).__name__}).") from error
     if not isinstance(content, dict):
@@ -57,7 +57,7 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
 
 
 def read_bytes(path: str) -> dict:
-    """Returns an image file as JSON carries bytes. Raises OSError where it is none: the server could not name it."""
+    """Returns an image file as JSON carries bytes. Raises OSError where it is no image."""
     try:
         with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
             return {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
@@ -71,7 +71,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def read_image(path: str) -> list:
-    """Returns a photo as lists [1][H][W][3] of 0..255, RGB. Raises OSError where it is none."""
+    """Returns a photo as lists [1][H][W][3] of 0..255, RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
             pixels, width = eight_bits(image).convert("RGB").tobytes(), image.width

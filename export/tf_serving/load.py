@@ -4,7 +4,7 @@
 
 Each of `--concurrency` threads sends `serve_bytes` requests, one after the other, and waits for each answer (a closed
 loop: a slow server is asked less). Requests of the warm-up do not count. The photos are noise unless `--image` names
-one; the network takes as long for any, decoding takes longer for larger ones.
+one: all photos take the network the same time, larger ones take longer to decode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-WARMUP_REQUESTS = 3  # of each thread: its connection, and what the server does at a first request
+WARMUP_REQUESTS = 3  # of each thread: connecting, and the first request, are slow
 
 
 def noise_jpeg(height: int = 256, width: int = 128) -> bytes:
@@ -33,7 +33,7 @@ def noise_jpeg(height: int = 256, width: int = 128) -> bytes:
 
 def grpc_request(host: str, photos: list, model: str, timeout: float):
     """Returns a function that sends one request and raises where it fails."""
-    import client_grpc  # TensorFlow takes seconds, which REST does without
+    import client_grpc  # TensorFlow takes seconds, and REST does not need it
 
     stub = client_grpc.connect(host)
     return lambda: client_grpc.predict(stub, "serve_bytes", {"image_bytes": photos}, model=model, timeout=timeout)
@@ -55,9 +55,9 @@ def run(send, *, seconds: float, concurrency: int) -> tuple:
         while (start := time.perf_counter()) < deadline:
             try:
                 send()
-            except Exception as error:  # whatever a request ends in is counted, and the load goes on
+            except Exception as error:  # a failed request is counted, and the load goes on
                 errors.append(error)
-                time.sleep(0.01)  # a server that is gone is not asked a million times
+                time.sleep(0.01)  # a server that is gone would be asked a million times
             else:
                 latencies.append(time.perf_counter() - start)
         return latencies, errors

@@ -2,9 +2,9 @@
 
     python compare.py embedder.tflite A.jpg B.jpg
 
-It takes each of the files that are exported (float32, float16, dynamic range, int8, int16): images go in as the dtype
-that the signature asks for, photos of any size, resized inside. How two embeddings are compared, and the threshold for
-same person or not, stand in `reid.json`, which is appended to the file as zip content.
+It takes every exported kind of file (float32, float16, dynamic range, int8, int16): photos of any size go in as the
+dtype of the signature and are resized inside. `reid.json`, appended to the file as zip content, holds the metric and
+the threshold for same person or not.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from PIL import Image
 
 
 def read_metadata(path: str) -> dict:
-    """Returns `reid.json` of a model. Raises ValueError where the file is none, or damaged.
+    """Returns `reid.json` of a model. Raises ValueError where the file is no exported model, or damaged.
 
-    The interpreter does not check what it reads, and a damaged file may crash the process. So the SHA-256 of the model
-    is compared first: it is the zip's comment, and the model all that comes before the zip's first file.
+    The interpreter does not check what it reads, and a damaged file may crash the process: the SHA-256 of the model is
+    compared first. It is the zip's comment; the model is all that comes before the zip's first file.
     """
     try:
         with zipfile.ZipFile(path) as file:
@@ -44,7 +44,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
 
 
 def read_image(path: str) -> np.ndarray:
-    """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is none."""
+    """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
             return np.asarray(eight_bits(image).convert("RGB"))[None]
@@ -59,7 +59,7 @@ def embed(runner, image: np.ndarray) -> np.ndarray:
 
 
 def distance_of(first: np.ndarray, second: np.ndarray, metric: str) -> float:
-    """Returns the distance of two embeddings: "euclidean", or "cosine", 1 - cosine similarity."""
+    """Returns the distance of two embeddings by a metric: "euclidean", or "cosine", 1 - cosine similarity."""
     if metric == "euclidean":
         return float(np.linalg.norm(first - second))
     lengths = np.linalg.norm(first) * np.linalg.norm(second)
@@ -90,10 +90,10 @@ def main() -> int:
         same = distance <= metadata["threshold"]
         print(f"{'same person' if same else 'different people'}: the threshold is {metadata['threshold']:.6g}")
         rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
-        print(f"at it {rate} of pairs of two people were called the same, on {dataset or 'an unknown dataset'}")
-        views = metadata.get("threshold_views") or "none"
-        if views != "none":
-            print(f"(measured with --views={views}, which this program has not: the rate may be another)")
+        print(f"it accepted {rate} of the impostor pairs (two people) of {dataset or 'an unknown dataset'}")
+        augmentation = metadata.get("threshold_views") or "none"
+        if augmentation != "none":
+            print(f"(with --test_time_augmentation={augmentation}, which this program lacks: its rate may be another)")
     print("this is a hint, never a proof of identity")
     return 0
 

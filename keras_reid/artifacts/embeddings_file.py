@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.embeddings_parquet import NAMES, import_pyarrow, read_parquet, write_parquet
 from keras_reid.choices import METRICS
 from keras_reid.data.tables import plain_columns, read_csv
 from keras_reid.errors import ReidError
@@ -30,9 +31,7 @@ from keras_reid.files import whole_or_not_at_all
 SUFFIXES = (".parquet", ".npz", ".csv")
 # Names that other programs give our columns.
 _PLURALS = {f"{name}s": name for name in ("image_path", "person_id", "camera_id", "tracklet_id")}
-_EMBEDDINGS = ("embeddings", "embedding")
 _MISSING = ".missing"
-_ROWS_AT_ONCE = 4096  # of a Parquet list or of CSV text: an array's offsets have 32 bits, text takes 10 bytes a number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +53,8 @@ def check_writable_as(path: str | os.PathLike, columns: Sequence[str]) -> None:
     """Raises ReidError when embeddings with these columns cannot be written to a file of that name."""
     _check_suffix(path)
     if Path(path).suffix.lower() == ".parquet":
-        _import_pyarrow(path)
-    taken = [name for name in columns if name in (*_EMBEDDINGS, "metric") or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
+        import_pyarrow(path)
+    taken = [name for name in columns if name in (*NAMES, "metric") or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
     if taken:
         raise ReidError(
             f"a column is named {taken[0]!r}, but the file needs the names embedding, embeddings, metric, e0, e1, ... "
@@ -90,7 +89,7 @@ def write_embeddings(
             f"embedding {broken.argmax()} of {len(frame)} holds NaN or inf ({about}): expected finite numbers. Look at "
             "that image and at the model's weights."
         )
-    writer = {".npz": _write_npz, ".parquet": _write_parquet, ".csv": _write_csv}[Path(path).suffix.lower()]
+    writer = {".npz": _write_npz, ".parquet": write_parquet, ".csv": _write_csv}[Path(path).suffix.lower()]
     with whole_or_not_at_all(path) as temporary:
         try:
             writer(temporary, frame, embeddings, metric)
@@ -112,12 +111,19 @@ def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
     if not path.is_file():
         raise ReidError(f"no file of embeddings at {str(path)!r}: expected one that ends in {', '.join(SUFFIXES)}.")
     _check_suffix(path)
-    reader = {".npz": _read_npz, ".parquet": _read_parquet, ".csv": _read_csv}[path.suffix.lower()]
-    columns, embeddings, metric = reader(path)
+    reader = {".npz": _read_npz, ".parquet": read_parquet, ".csv": _read_csv}[path.suffix.lower()]
+    try:
+        columns, embeddings, metric = reader(path)
+        columns = _singular(columns)
+    except ReidError:  # pyarrow is missing, or the text is no CSV
+        raise
+    except (ValueError, KeyError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        hint = "; Python objects are not read: save numbers and text" if "pickle" in str(error) else ""
+        raise ReidError(f"{str(path)!r} holds no embeddings, or is damaged ({error}{hint}). Write it again.") from error
     embeddings = _checked(embeddings, f"{str(path)!r}: embeddings")
     if metric is not None:
         _check_metric(metric, f"{str(path)!r}: metric")
-    frame = pd.DataFrame(_singular(path, columns), index=range(len(embeddings)))
+    frame = pd.DataFrame(columns, index=range(len(embeddings)))
     return SavedEmbeddings(plain_columns(frame, keep_others=True), embeddings, metric)
 
 
@@ -138,10 +144,6 @@ def _checked(embeddings: np.ndarray, label: str) -> np.ndarray:
         raise ReidError(f"{label} are {shape}, expected float16, float32 or float64 [N, D], a row for each image.")
     with np.errstate(over="ignore"):  # becomes inf, which evaluation refuses, naming the row
         return embeddings.astype(np.float32)
-
-
-def _damaged(path: Path, error: object) -> ReidError:
-    return ReidError(f"{str(path)!r} holds no embeddings, or is damaged ({error}). Write it again.")
 
 
 def _write_npz(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
@@ -170,9 +172,9 @@ def _array_of_column(values: pd.Series) -> np.ndarray:
 
 def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
     arrays = _load_npz(path)
-    embeddings = next((arrays.pop(name) for name in _EMBEDDINGS if name in arrays), None)
+    embeddings = next((arrays.pop(name) for name in NAMES if name in arrays), None)
     if embeddings is None:
-        raise _damaged(path, f"no array embeddings, only {', '.join(arrays) or 'none at all'}")
+        raise ValueError(f"no array embeddings, only {', '.join(arrays) or 'none at all'}")
     metric = arrays.pop("metric", None)
     columns = {}
     for name, values in arrays.items():
@@ -181,21 +183,16 @@ def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
         if values.shape == embeddings.shape[:1]:
             columns[name] = _column_of_array(values, arrays.get(name + _MISSING))
         elif _PLURALS.get(name, name) in _PLURALS.values():
-            raise _damaged(path, f"{name} has shape {list(values.shape)} but embeddings {list(embeddings.shape)}")
+            raise ValueError(f"{name} has shape {list(values.shape)} but embeddings {list(embeddings.shape)}")
     return columns, embeddings, None if metric is None else str(metric)
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
-        raise _damaged(path, "it is no zip archive of arrays")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            # A member that is no .npy is bytes.
-            arrays = {name: file[name] for name in file.files}
-            return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        hint = "; Python objects are not read: save numbers and text" if "pickle" in str(error) else ""
-        raise _damaged(path, f"{error}{hint}") from error
+        raise ValueError("it is no zip archive of arrays")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}  # bytes: no .npy
 
 
 def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Series:
@@ -207,101 +204,35 @@ def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Serie
     return pd.Series(values.tolist(), dtype=dtype).mask(missing)
 
 
-def _singular(path: Path, columns: dict) -> dict:
+def _singular(columns: dict) -> dict:
     """Returns the columns by the names of this package."""
     names = [_PLURALS.get(name, name) for name in columns]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise _damaged(path, f"it has both {min(twice)} and its plural")
+        raise ValueError(f"it has both {min(twice)} and its plural")
     return dict(zip(names, columns.values()))
 
 
-def _import_pyarrow(path: str | os.PathLike):
-    try:
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError as error:  # not installed, or built for another NumPy
-        raise ReidError(
-            f"{str(path)!r} needs pyarrow, which cannot be imported ({error}). Install it with pip install pyarrow, "
-            "below 26 with NumPy 1, or write .npz."
-        ) from error
-    return pyarrow
-
-
-def _write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
-    pyarrow = _import_pyarrow(path)
-    parts = [embeddings[start : start + _ROWS_AT_ONCE] for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
-    lists = [
-        pyarrow.ListArray.from_arrays(np.arange(0, part.size + 1, part.shape[1], dtype=np.int32), part.ravel())
-        for part in parts
-    ]
-    table = pyarrow.table({"embedding": pyarrow.chunked_array(lists)})
-    if len(frame.columns):  # without any, Arrow forgets how many rows there are
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "metric": metric})
-    pyarrow.parquet.write_table(table, path)
-
-
-def _read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
-    pyarrow = _import_pyarrow(path)
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            return _of_table(path, pyarrow, file.read())
-    except ReidError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:  # a flipped byte shows anywhere
-        raise _damaged(path, error) from error
-
-
-def _of_table(path: Path, pyarrow, table) -> tuple[dict, np.ndarray, str | None]:
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if twice:
-        raise _damaged(path, f"it has the column {min(twice)!r} twice")
-    name = next((name for name in _EMBEDDINGS if name in table.column_names), None)
-    if name is None:
-        raise _damaged(path, f"no column embedding, only {', '.join(table.column_names) or 'none at all'}")
-    embeddings = _matrix(path, pyarrow, table.column(name))
-    # Without pandas' own notes, which a file may or may not have; plain_columns finds the dtypes.
-    rest = table.drop([name]).to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    metric = (table.schema.metadata or {}).get(b"metric")
-    return dict(rest.items()), embeddings, None if metric is None else metric.decode(errors="replace")
-
-
-def _matrix(path: Path, pyarrow, column) -> np.ndarray:
-    """Returns a Parquet column of equally long lists of numbers as `[N, D]`."""
-    is_list = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
-    if not len(column) or not any(check(column.type) for check in is_list):
-        raise _damaged(path, f"its {len(column)} embeddings are of type {column.type}, expected lists of float")
-    widths = pyarrow.compute.list_value_length(column).unique().to_pylist()
-    if len(widths) > 1 or widths == [None]:
-        raise _damaged(path, f"embeddings are {', '.join(map(str, widths[:5]))} wide, expected one width")
-    numbers = [chunk.flatten() for chunk in column.chunks]
-    if any(part.null_count for part in numbers):
-        raise _damaged(path, "numbers are missing in the embeddings")
-    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in numbers]).reshape(len(column), -1)
-
-
 def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
-    names = [f"e{number}" for number in range(embeddings.shape[1])]
-    frame = frame.assign(metric=metric)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        for start in range(0, len(frame), _ROWS_AT_ONCE):
-            rows = slice(start, start + _ROWS_AT_ONCE)
-            # Nine digits tell every float32 from its neighbors.
-            text = pd.DataFrame(np.char.mod("%.9g", embeddings[rows]), columns=names, index=frame.index[rows])
-            frame.iloc[rows].join(text).to_csv(file, index=False, header=start == 0)
+    numbers = pd.DataFrame(embeddings, columns=[f"e{n}" for n in range(embeddings.shape[1])], index=frame.index)
+    # pandas writes the shortest text that reads back as the same float32.
+    frame.assign(metric=metric).join(numbers).to_csv(path, index=False, encoding="utf-8")
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"e\d+", name) is not None
 
 
 def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
-    frame = read_csv(path, is_number=lambda name: re.fullmatch(r"e\d+", name) is not None)
-    names = [f"e{number}" for number in range(sum(re.fullmatch(r"e\d+", name) is not None for name in frame))]
+    frame = read_csv(path, is_number=_is_number)
+    names = [f"e{n}" for n in range(sum(map(_is_number, frame)))]
     if not names or not set(names) <= set(frame):
-        raise _damaged(path, "expected the columns e0, e1, ... and so on without a gap")
+        raise ValueError("expected the columns e0, e1, ... and so on without a gap")
     embeddings = frame[names].to_numpy()
     if np.isnan(embeddings).any():
-        raise _damaged(path, f"numbers are missing in row {np.isnan(embeddings).any(axis=1).argmax() + 1}")
+        raise ValueError(f"numbers are missing in row {np.isnan(embeddings).any(axis=1).argmax() + 1}")
     rest = frame.drop(columns=names)
     metrics = list(rest.pop("metric").dropna().unique()) if "metric" in rest else []
     if len(metrics) > 1:
-        raise _damaged(path, f"it has the metrics {', '.join(map(str, metrics))}, expected one")
+        raise ValueError(f"it has the metrics {', '.join(map(str, metrics))}, expected one")
     return dict(rest.items()), embeddings, metrics[0] if metrics else None

@@ -1,8 +1,8 @@
-"""Decides the random changes of training: flip, pad-and-crop, random erasing, for a whole batch at once.
+"""Augmentation of training images: flip, pad-and-crop and random erasing, for a whole batch at once.
 
-What costs time here is the number of operations and of bytes moved, not arithmetic, so nothing is computed pixel by
-pixel: images, rows and windows are copied in one piece each, and only rows that an erased rectangle crosses are
-changed. `benchmarks/input_pipeline.py` measures it; the tests hold a slow version beside it.
+The time goes into operations and bytes moved, not into arithmetic. So nothing is computed pixel by pixel: images, rows
+and windows are copied in one piece each, and only the rows that an erased rectangle crosses are changed.
+`benchmarks/input_pipeline.py` measures it; the tests compare it with a slow version.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numbers
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# What erased pixels are filled with: the mean color of ImageNet, as in Zhong et al. and the baselines after it.
+# Fills erased pixels: the mean color of ImageNet, as in Zhong et al. and the baselines after it.
 ERASED_COLOR = (124, 116, 104)
 
 
@@ -47,22 +47,22 @@ def augment_images(
     Args:
         images: uint8 `[B, H, W, 3]`, the shape known.
         augmentation: which changes, how strong.
-        seed: int `[2]`. What happens to an image is a pure function of the seed and of its place in the batch, on
-            every machine and in every thread.
-        place: of the first image in the batch, where `images` are a part of it.
-        of: images in the whole batch; `images` are all by default.
+        seed: int `[2]`. The changes of an image are a pure function of the seed and of its place in the batch, on every
+            machine and in every thread.
+        place: of the first image in the whole batch, where `images` are a part of it.
+        of: how many images the whole batch has; by default as many as `images`.
 
     Returns:
         uint8 `[B, H, W, 3]`.
     """
     count, height, width, _ = images.shape
     padding = augmentation.crop_padding
-    # One draw for all: cheaper than a generator for each change. Left alone, TensorFlow picks the algorithm by device.
+    # One draw for all changes is cheaper. The algorithm is named, as TensorFlow would choose another on each device.
     draws = tf.random.stateless_uniform([8, of or count], seed, alg="philox")[:, place : place + count]
     flip, top, left, erase, *rectangle = tf.unstack(draws)
     top, left = (tf.cast(tf.floor(uniform * (2 * padding + 1)), tf.int32) for uniform in (top, left))
 
-    # The batch as a table of rows of pixels, a black one last; `rows` `[B, H]` are those that an image is made of.
+    # The batch as a table of rows of pixels, a black row last; `rows` `[B, H]` names the rows of each image.
     black = tf.zeros([1, height, width, 3], tf.uint8)
     images, places = _flip(images, flip < augmentation.flip, black)
     inside = tf.range(height) + top[:, None] - padding
@@ -76,17 +76,17 @@ def augment_images(
 
 
 def _flip(images: tf.Tensor, chosen: tf.Tensor, black: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the images as they are, then those that are mirrored, then `black`; and where each image has gone."""
+    """Returns the unchanged images, the mirrored ones, then `black`; and the new position of each image `[B]`."""
     _, height, width, _ = images.shape
     kept, mirrored = tf.where(~chosen)[:, 0], tf.where(chosen)[:, 0]
-    # As rows: TensorFlow reverses the middle one of three dimensions forty times faster than that of four by a slice.
+    # As rows: TensorFlow reverses an axis of three-dimensional data forty times faster than a four-dimensional slice.
     reverse = tf.reverse(tf.reshape(tf.gather(images, mirrored), [-1, width, 3]), axis=[1])
     images = tf.concat([tf.gather(images, kept), tf.reshape(reverse, [-1, height, width, 3]), black], axis=0)
     return images, tf.cast(tf.math.invert_permutation(tf.concat([kept, mirrored], axis=0)), tf.int32)
 
 
 def _with_border(images: tf.Tensor, padding: int) -> tf.Tensor:
-    """Adds black columns left and right; by concatenation, which copies rows where tf.pad goes pixel by pixel."""
+    """Adds black columns left and right; concatenation copies whole rows, tf.pad single pixels."""
     border = tf.zeros([tf.shape(images)[0], images.shape[1], padding, 3], tf.uint8)
     return tf.concat([border, images, border], axis=2) if padding else images
 
@@ -94,7 +94,7 @@ def _with_border(images: tf.Tensor, padding: int) -> tf.Tensor:
 def _rectangle(
     height: int, width: int, chosen: tf.Tensor, u_area: tf.Tensor, u_aspect: tf.Tensor, u_y: tf.Tensor, u_x: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns which rows `[B, H]` and which columns `[B, W]` a rectangle covers; no rows where none is chosen."""
+    """Returns the rows `[B, H]` and the columns `[B, W]` that a rectangle covers; no rows where none is chosen."""
     area = (0.02 + 0.38 * u_area) * height * width
     aspect = tf.exp((2 * u_aspect - 1) * tf.math.log(1 / 0.3))  # height / width, from 0.3 to 1 / 0.3
     sides = []
@@ -109,9 +109,9 @@ def _rectangle(
 def _erase(
     table: tf.Tensor, rows: tf.Tensor, left: tf.Tensor, erased_rows: tf.Tensor, erased_columns: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Appends to the table a changed copy of each row that a rectangle crosses, and points `rows` there."""
+    """Appends a changed copy of each row that a rectangle crosses to the table; returns it and the new `rows`."""
     width, padded_width = erased_columns.shape[1], table.shape[1] // 3
-    # The rectangle's columns of the window that begins at `left`, as bytes of the wider row: 255 inside, 0 outside.
+    # The rectangle's columns in the padded row, whose window begins at `left`, as bytes: 255 inside, 0 outside.
     offset = tf.range(padded_width) - left[:, None]
     columns = tf.gather(erased_columns, tf.clip_by_value(offset, 0, width - 1), batch_dims=1)
     erased = tf.repeat(tf.cast(columns, tf.uint8) * 255, 3, axis=1)
@@ -128,7 +128,7 @@ def _erase(
 
 
 def _windows(images: tf.Tensor, left: tf.Tensor, width: int) -> tf.Tensor:
-    """Cuts `width` columns from `left` on from each image: a block each, where a gather would go by pixel."""
+    """Cuts `width` columns from `left` on out of each image, as one block; a gather would copy pixel by pixel."""
     count, height, padded_width, _ = images.shape
     if padded_width == width:
         return images

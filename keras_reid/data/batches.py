@@ -1,12 +1,14 @@
-"""Decides which images meet in a batch: P identities x K images, a pure function of labels, P, K, seed and epoch.
+"""Identity batches: P identities x K images, a pure function of labels, P, K, seed and epoch.
 
-An epoch is N // (P * K) batches of N training images (more only where that many could not hold every identity once).
-A *slot* is one identity's place in one batch, K images. Slots go to identities in proportion to their images, and at
-least one to each; an image is seen twice in an epoch only when its identity has none left that is new.
-`camera_batches` and `dataset_batches` are made of the same steps.
+An epoch of N training images is N // (P * K) batches, or more where so few could not hold every identity once. A *slot*
+is one identity's place in one batch, K images. Each identity gets slots in proportion to its images, at least one; an
+image is repeated in an epoch only when its identity has no new one left. `camera_batches` and `dataset_batches` are
+built from the same steps.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,13 +22,13 @@ def steps_per_epoch(
     images_per_identity: int,
     dataset_ids: np.ndarray | None = None,
 ) -> int:
-    """Returns the number of batches in an epoch: N // (P * K), or as many as hold every identity once, if that is more.
+    """Returns the number of batches in an epoch: N // (P * K), or as many more as hold every identity once.
 
     Args:
-        person_ids: integer `[N]`, one identity for each training image.
+        person_ids: integer `[N]`, the identity of each training image.
         identities_per_batch: P, from 2 to the number of identities: with one identity there is no negative.
         images_per_identity: K, at least 2: with one image there is no positive.
-        dataset_ids: integer `[N]`, where each batch holds identities of all datasets in equal parts.
+        dataset_ids: integer `[N]`, given where each batch holds identities of all datasets in equal parts.
 
     Raises:
         ReidError: P or K does not fit the training set.
@@ -35,29 +37,33 @@ def steps_per_epoch(
     identities = len(first)
     if images_per_identity < 2:
         raise ReidError(
-            f"images_per_identity={images_per_identity}, expected at least 2: with fewer no image of a batch has a "
-            "positive to pull closer."
+            f"images_per_identity={images_per_identity}, expected at least 2: with one image of each identity no "
+            "anchor has a positive."
         )
     if not 2 <= identities_per_batch <= identities:
         raise ReidError(
-            f"identities_per_batch={identities_per_batch}, expected 2 to {identities}, the number of identities in "
-            "the training set: lower it or train on more identities."
+            f"identities_per_batch={identities_per_batch}, expected 2 to {identities}, the number of training "
+            "identities: lower it, or train on more identities."
         )
     batch_size = identities_per_batch * images_per_identity
     sets = [identities] if dataset_ids is None else np.unique(np.asarray(dataset_ids)[first], return_counts=True)[1]
     sets = np.asarray(sets)
     whole, places = equal_parts(sets, identities_per_batch)
-    # The other sets take turns at the places that are left: after s steps each has had s * places / sets, rounded down.
+    # The larger sets take turns at the places left: after s steps each has had s * places / sets of them, rounded down.
     turns = -(-sets[~whole] * np.count_nonzero(~whole) // max(places, 1))
     return int(max(len(person_ids) // batch_size, 1, *turns))
 
 
 def equal_parts(identities: np.ndarray, identities_per_batch: int) -> tuple[np.ndarray, int]:
-    """Shares the P places of a batch among datasets `[D]` of so many identities, as equally as these allow.
+    """Shares the P places of a batch among datasets, as equally as their numbers of identities allow.
+
+    Args:
+        identities: int `[D]`, of each dataset.
+        identities_per_batch: P.
 
     Returns:
-        Bool `[D]`, the sets that are smaller than their part, all of whose identities are in each batch; and the
-        number of places left for the others, in equal parts.
+        Bool `[D]`: the datasets smaller than an equal part, whose identities are all in each batch; and the number of
+        places left, which the other datasets share equally.
     """
     whole, places = np.zeros(len(identities), bool), identities_per_batch
     for n in np.argsort(identities, kind="stable"):
@@ -72,11 +78,11 @@ def identity_batches(
 ) -> np.ndarray:
     """Draws the batches of one epoch.
 
-    No identity is twice in a batch; every identity is in the epoch; an identity with fewer than K images fills its
-    slot by repeating them. The same arguments give the same batches on every machine.
+    No identity comes twice in a batch, and every identity comes in the epoch. An identity with fewer than K images
+    fills its slot by repeating them. The same arguments give the same batches on every machine.
 
     Args:
-        person_ids: integer `[N]`, one identity for each training image.
+        person_ids: integer `[N]`, the identity of each training image.
         identities_per_batch: P.
         images_per_identity: K.
         seed: of the run, at least 0.
@@ -90,20 +96,24 @@ def identity_batches(
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2.
     """
-    person_ids = np.asarray(person_ids)
     P, K = identities_per_batch, images_per_identity
+    return draw_batches(person_ids, P, K, seed, epoch, lambda images, slots, random: images_in_turn(images, slots, K))
+
+
+def draw_batches(person_ids: np.ndarray, P: int, K: int, seed: int, epoch: int, deal: Callable) -> np.ndarray:
+    """Draws batches; `deal(images of an identity, number of its slots, random)` returns its slots `[slots, K]`."""
+    person_ids = np.asarray(person_ids)
     steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
     random = np.random.default_rng([seed, epoch])
     images_of = shuffled_images(person_ids, random)
-    slots = slots_per_identity(
-        np.array([len(images) for images in images_of]), K, total=steps * P, most=steps, random=random
-    )
+    counts = np.array([len(images) for images in images_of])
+    slots = slots_per_identity(counts, K, total=steps * P, most=steps, random=random)
     members = place_identities(slots, np.full(steps, P), random)
-    return fill_batches(members, [images_in_turn(images, count, K) for images, count in zip(images_of, slots)])
+    return fill_batches(members, [deal(images, count, random) for images, count in zip(images_of, slots)])
 
 
 def fill_batches(members: np.ndarray, slots_of: list[np.ndarray]) -> np.ndarray:
-    """Puts each identity's slots `[its slots, K]` into its places in `members` `[steps, P]`: int32 `[steps, P * K]`."""
+    """Fills the places in `members` `[steps, P]` with the identities' slots `[slots, K]`: int32 `[steps, P * K]`."""
     slots = np.concatenate(slots_of).astype(np.int32)
     batches = np.empty_like(slots)
     batches[np.argsort(members.ravel(), kind="stable")] = slots
@@ -124,19 +134,30 @@ def shuffled_images(person_ids: np.ndarray, random: np.random.Generator) -> list
 
 
 def slots_per_identity(images: np.ndarray, K: int, *, total: int, most: int, random: np.random.Generator) -> np.ndarray:
-    """Shares slots among identities `[I]`, next to the one with the most images not yet seen; to each 1 to `most`."""
+    """Shares `total` slots among identities, each next one to the identity with the most unseen images.
+
+    Args:
+        images: int `[I]`, of each identity.
+        K: images of a slot.
+        total: slots in all.
+        most: slots of one identity, which has at least 1.
+        random: the epoch's.
+
+    Returns:
+        int `[I]`.
+    """
     slots = np.clip(images // K, 1, most)
-    tie_break = random.random(len(images))  # below 1: decides between equals, so that each gets its turn over epochs
+    tie_break = random.random(len(images))  # below 1: among equals another one comes first in each epoch
     while (missing := total - slots.sum()) > 0:
         unseen = images - slots * K + tie_break
-        # Where nothing new is left, the identity whose images would be repeated least, in proportion, comes first.
+        # Without new images left, the identity that repeats the smallest share of its images comes first.
         want = np.where(unseen >= 1, unseen, (unseen - K) / images)
         want[slots >= most] = -np.inf
-        # All that have something new at once; then one by one, since each slot changes who is next.
+        # All identities with a new image at once; then one at a time, since each slot changes which one is next.
         together = max(1, np.count_nonzero(want >= 1))
         slots[np.argsort(-want, kind="stable")[: min(missing, together)]] += 1
     while slots.sum() > total:
-        # The identity that keeps the largest share of its images gives a slot back.
+        # The identity that keeps the largest share of its images returns a slot.
         unseen_share = (images - (slots - 1) * K + tie_break) / images
         unseen_share[slots <= 1] = np.inf
         slots[np.argmin(unseen_share)] -= 1
@@ -146,17 +167,17 @@ def slots_per_identity(images: np.ndarray, K: int, *, total: int, most: int, ran
 def place_identities(slots: np.ndarray, places: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Places each identity's slots into as many different batches.
 
-    Each identity takes the emptiest batches, among equally full ones at random: no batch is ever more than one ahead of
-    another, so each ends up full. The order is random: neighbors in it meet rarely or never, and in a fixed order,
-    such as by slots, that would be the same identities in every epoch.
+    Each identity takes the emptiest batches, and chooses at random among equally full ones. No batch is ever more than
+    one identity ahead of another, and all of them end up full. The identities come in random order: neighbors in the
+    order rarely meet, and in a fixed order they would be the same ones in every epoch.
 
     Args:
-        slots: int `[I]`, as many in all as places.
+        slots: int `[I]`, of each identity; their sum is that of the places.
         places: int `[steps]`, of each batch; they differ by one at most.
         random: the epoch's.
 
     Returns:
-        int `[steps, most places]`: identities, -1 in the first column of a batch that has a place less.
+        int `[steps, most places]`: identities; -1 in the first column of a batch with a place less.
     """
     filled = places.max() - places
     members = np.full((len(places), places.max()), -1)

@@ -1,13 +1,14 @@
-"""Decides whether decoded training images stay in memory, and keeps them there: uint8, at the training size."""
+"""Image cache: decoded training images in memory, uint8 at the training size, where there is room for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from keras_reid.choices import CACHES
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# The share of the free memory that images may take under --cache=auto: the rest is for the network and the user.
+# The share of the free memory that images may take under cache="auto": the rest is for the network and the user.
 COMFORTABLE_SHARE = 0.5
 # Limit and use of the whole container, where there is one: control groups of version 2 and 1.
 _CGROUP_FILES = (
@@ -28,7 +29,7 @@ def free_memory() -> int | None:
         free.append(int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024)
     for limit, used, stat in (tuple(map(_read, files)) for files in _CGROUP_FILES):
         if limit.strip().isdigit() and used.strip().isdigit():
-            # What files have left in memory is given up when somebody needs it, and does not count as used.
+            # The page cache counts as used, but gives way to whoever needs memory.
             fields = dict(line.split() for line in stat.splitlines() if len(line.split()) == 2)
             reclaimable = int(fields.get("inactive_file", 0))
             free.append(max(0, int(limit) - int(used) + reclaimable))
@@ -44,13 +45,18 @@ def memory_limit() -> int | None:
 
 
 def keeps_in_memory(cache: str, *, images: int, image_size: tuple[int, int]) -> bool:
-    """Returns whether `--cache` means to keep this many images: auto does where half the free memory holds them.
+    """Returns whether to keep this many images: "auto" does so where half the free memory holds them.
+
+    Args:
+        cache: "auto", "memory" or "none".
+        images: their number.
+        image_size: (height, width).
 
     Raises:
-        ReidError: `cache` is none of auto, memory, none.
+        ReidError: the cache is unknown.
     """
-    if cache not in ("auto", "memory", "none"):
-        raise ReidError(f"--cache={cache}, expected auto, memory or none.")
+    if cache not in CACHES:
+        raise ReidError(f"cache={cache}, expected {', '.join(CACHES)}.")
     if cache != "auto":
         return cache == "memory"
     free = free_memory()
@@ -60,11 +66,11 @@ def keeps_in_memory(cache: str, *, images: int, image_size: tuple[int, int]) -> 
 class ImageCache:
     """Images of one size in memory, written and read by index inside a pipeline, by many threads at once.
 
-    An index must be stored before it is looked up: memory is taken page by page, as images are stored.
+    An image must be stored before it is looked up. Memory is taken page by page, as images are stored.
     """
 
     def __init__(self, images: int, image_size: tuple[int, int]):
-        # On a GPU they would take the network's memory. Not initialized: zeros would be as much work as the images.
+        # On a GPU they would take the network's memory. Not initialized: zeros would cost as much as the images.
         with tf.device("CPU:0"):
             self._images = tf.Variable(
                 tf.raw_ops.Empty(shape=[images, *image_size, 3], dtype=tf.uint8, init=False), trainable=False

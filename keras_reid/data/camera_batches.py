@@ -1,7 +1,7 @@
-"""Decides which images meet where cameras count: identity batches whose positives come from as many cameras as can be.
+"""Camera batches: identity batches whose positives come from as many cameras as possible.
 
-The batches hold the same identities as `identity_batches` does with the same arguments, and show each image about as
-often; which of an identity's images share a slot is what differs.
+They hold the same identities as `identity_batches` with the same arguments, and show each image about as often. They
+differ in which images of an identity share a slot.
 """
 
 from __future__ import annotations
@@ -11,14 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.batches import (
-    fill_batches,
-    images_in_turn,
-    place_identities,
-    shuffled_images,
-    slots_per_identity,
-    steps_per_epoch,
-)
+from keras_reid.data.batches import draw_batches, images_in_turn
 from keras_reid.errors import ReidError
 
 
@@ -31,22 +24,15 @@ def camera_batches(
     seed: int,
     epoch: int,
 ) -> np.ndarray:
-    """Draws the batches of one epoch, in which an anchor meets positives from other cameras where there are any.
+    """Draws the batches of one epoch as `identity_batches`, with positives from other cameras where there are any.
 
-    Each camera's images are spread over an identity's slots as evenly as can be. Where a slot would be left with one
-    camera although the identity has more, an image of another camera takes one place, even if it is seen again.
+    Each camera's images are spread over the slots of an identity as evenly as possible. Where a slot would still show
+    one camera although the identity has more, an image of another camera replaces one, even if it is then repeated.
 
     Args:
-        person_ids: integer `[N]`, one identity for each training image.
-        camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own: nothing says that two
-            of them are the same.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run, at least 0.
-        epoch: counted from 0.
-
-    Returns:
-        int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
+        person_ids: integer `[N]`, the identity of each training image.
+        camera_ids: `[N]`, of any kind. A missing one (pandas NA) counts as a camera of its own.
+        identities_per_batch: as the arguments after it and the result, see `identity_batches`.
 
     Raises:
         ReidError: P or K does not fit the training set, or there is not one camera for each image.
@@ -55,14 +41,11 @@ def camera_batches(
     if len(cameras) != len(person_ids):
         raise ReidError(f"{len(cameras)} camera_ids but {len(person_ids)} person_ids, expected one for each.")
     P, K = identities_per_batch, images_per_identity
-    steps = steps_per_epoch(person_ids, identities_per_batch=P, images_per_identity=K)
-    random = np.random.default_rng([seed, epoch])
-    images_of = shuffled_images(person_ids, random)
-    counts = np.array([len(images) for images in images_of])
-    slots = slots_per_identity(counts, K, total=steps * P, most=steps, random=random)
-    members = place_identities(slots, np.full(steps, P), random)
-    spread = [_spread_cameras(images, cameras[images], count, K, random) for images, count in zip(images_of, slots)]
-    return fill_batches(members, spread)
+
+    def deal(images: np.ndarray, slots: int, random: np.random.Generator) -> np.ndarray:
+        return _spread_cameras(images, cameras[images], slots, K, random)
+
+    return draw_batches(person_ids, P, K, seed, epoch, deal)
 
 
 def _camera_codes(camera_ids: Sequence) -> np.ndarray:
@@ -75,10 +58,10 @@ def _camera_codes(camera_ids: Sequence) -> np.ndarray:
 def _spread_cameras(
     images: np.ndarray, cameras: np.ndarray, slots: int, K: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Returns an identity's slots `[slots, K]`: its images, as often as in turn, dealt out camera by camera."""
+    """Returns an identity's slots `[slots, K]`: the draws of `images_in_turn`, dealt to them camera by camera."""
     _, cameras = np.unique(cameras, return_inverse=True)
     draws = images_in_turn(np.arange(len(images)), slots, K).ravel()
-    # In random order of the cameras: the last ones would otherwise always be dealt to the same slots.
+    # The cameras come in random order, otherwise the last ones would always be dealt to the same slots.
     order = random.permutation(cameras.max() + 1)[cameras]
     dealt = draws[np.lexsort((draws, order[draws]))].reshape(K, slots).T[random.permutation(slots)]
     if cameras.max() > 0:
@@ -87,7 +70,7 @@ def _spread_cameras(
 
 
 def _mix_single_cameras(dealt: np.ndarray, cameras: np.ndarray) -> None:
-    """Gives each slot of one camera an image of another, the least seen, in place of its own most seen."""
+    """Replaces, in each slot of a single camera, the image seen most by the least seen image of another camera."""
     seen = np.bincount(dealt.ravel(), minlength=len(cameras))
     for n in np.flatnonzero((cameras[dealt] == cameras[dealt[:, :1]]).all(axis=1)):
         slot = dealt[n]

@@ -1,4 +1,4 @@
-"""Catalog: which image shows whom, seen by which camera, in which split; one pandas frame."""
+"""Catalog: a pandas frame of images, each with its identity, camera and split."""
 
 from __future__ import annotations
 

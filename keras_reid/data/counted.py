@@ -5,10 +5,10 @@ query what `ignore` names: its camera (Market-1501's rule), its tracklet, its fi
 query's identity as true matches, of another one as wrong answers.
 
 Where cameras tell what is ignored, `missing_cameras` says what a missing camera id means: "refuse" is an error,
-"distinct" a camera of its own, on whose account nothing is ignored, and "leave_out" takes the image out. One rule gives
-every command its default: a command that is there to score refuses, since a score with missing cameras is easier to
-reach; a command that has other work goes on and says so. So the default of evaluate and doctor is "refuse", and that of
-train "distinct"; export and reproduce score as the run's training did.
+"distinct" makes it a camera of its own, and "leave_out" leaves the image out. Every default follows from one rule:
+missing cameras make scores too good, so a command whose result is the score refuses them, and a command with other work
+goes on and says so. The default of evaluate and doctor is "refuse", that of train "distinct"; export and reproduce
+score as the run's training did.
 """
 
 from __future__ import annotations
@@ -37,35 +37,21 @@ _MEANING = {
 
 
 class People(NamedTuple):
-    """Who is on the images of one side, query or gallery.
+    """Who is on the images of one side, query or gallery."""
 
-    Attributes:
-        person_ids: int64 `[N]`.
-        keys: int64 `[N]`: a gallery image of the query's identity *and* key is ignored; None where no image is.
-        counted: bool `[N]`, False for an image that is left out because its camera is missing.
-    """
-
-    person_ids: np.ndarray
-    keys: np.ndarray | None
-    counted: np.ndarray
+    person_ids: np.ndarray  # int64 [N]
+    keys: np.ndarray | None  # int64 [N]; one of the query's identity *and* key is ignored; None: no image is
+    counted: np.ndarray  # bool [N]; False: left out, because its camera is missing
 
 
 class Matches(NamedTuple):
-    """Which gallery images count for which query; a "position" is an index into `order`.
+    """Which gallery images count for which query; a "position" is an index into `order`."""
 
-    Attributes:
-        order: int64 `[N]`, indices of the gallery images that count, sorted by identity.
-        first: int64 `[Q]`: from position `first` to `last` stand the images of the query's identity, true matches
-        last: int64 `[Q]`: and ignored images, so never wrong answers.
-        query: int64 `[M]`, ascending: the query of each true match.
-        position: int64 `[M]`, the position of each true match.
-    """
-
-    order: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    query: np.ndarray
-    position: np.ndarray
+    order: np.ndarray  # int64 [N], indices of the gallery images that count, sorted by identity
+    first: np.ndarray  # int64 [Q]; from position first to last stand the images of the query's identity: true matches
+    last: np.ndarray  # int64 [Q]; and ignored ones, so never wrong answers
+    query: np.ndarray  # int64 [M], ascending: the query of each true match
+    position: np.ndarray  # int64 [M], the position of each true match
 
 
 def find_matches(query: People, gallery: People) -> Matches:

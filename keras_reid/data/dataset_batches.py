@@ -1,4 +1,4 @@
-"""Decides which images meet where several datasets train together: each batch holds all sets in equal parts."""
+"""Dataset batches: identity batches of several datasets, each batch with all of them in equal parts."""
 
 from __future__ import annotations
 
@@ -27,20 +27,14 @@ def dataset_batches(
 ) -> np.ndarray:
     """Draws the batches of one epoch, whose P identities come from the datasets in equal parts.
 
-    A set with fewer identities than its part has all of them in each batch, and the others share what is left. Where
-    P cannot be shared evenly the sets take turns at the places that are over. Within a set slots are shared as in
-    `identity_batches`: every identity is in the epoch, none is twice in a batch.
+    A dataset with fewer identities than its part has all of them in each batch, and the others share the places left.
+    Where P cannot be shared evenly, the datasets take turns at the odd places. Within a dataset slots are shared as in
+    `identity_batches`: every identity comes in the epoch, and none twice in a batch.
 
     Args:
-        person_ids: integer `[N]`, one identity for each training image.
-        dataset_ids: integer `[N]`, one dataset for each identity.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run, at least 0.
-        epoch: counted from 0.
-
-    Returns:
-        int32 `[steps, P * K]`, indices into `person_ids`, the K images of an identity side by side.
+        person_ids: integer `[N]`, the identity of each training image.
+        dataset_ids: integer `[N]`, the same for all images of an identity.
+        identities_per_batch: as the arguments after it and the result, see `identity_batches`.
 
     Raises:
         ReidError: P or K does not fit the training set, or an identity is in two datasets.
@@ -78,7 +72,7 @@ def _set_of_each(images_of: list[np.ndarray], dataset_ids: np.ndarray) -> np.nda
     sets = [np.unique(codes[images]) for images in images_of]
     shared = sum(len(of_one) > 1 for of_one in sets)
     if shared:
-        raise ReidError(f"{shared} person_ids are in more than one dataset: code each set's people apart.")
+        raise ReidError(f"{shared} person_ids are in more than one dataset: give each dataset ids of its own.")
     return np.array([of_one[0] for of_one in sets])
 
 
@@ -89,7 +83,7 @@ def _places(identities: np.ndarray, P: int, steps: int, random: np.random.Genera
     others = np.flatnonzero(~whole)
     if len(others):
         share, over = divmod(left, len(others))
-        # Dealt out in turn, from a random set on: over the epoch the sets' places differ by one at most.
+        # In turn, from a random dataset on: over the epoch the numbers of places differ by one at most.
         turn = (np.arange(steps)[:, None] * over + np.arange(over) + random.integers(len(others))) % len(others)
         extra = np.zeros((len(others), steps), int)
         extra[turn.T, np.arange(steps)] = 1

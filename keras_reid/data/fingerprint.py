@@ -1,4 +1,4 @@
-"""Decides by what a dataset is known again: a hash over its files, people, cameras and splits."""
+"""Dataset fingerprint: hashes of a catalog's files, identities and cameras, split by split."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.data.places import is_remote
 
-_READ = 500  # images of a split whose content is hashed, too: all of Market-1501's would take seconds, of MARS minutes
-_COVERS = "each image's path below --data_dir, person and camera"
+_READ = 500  # images of a split whose content is hashed: all of Market-1501 would take seconds, all of MARS minutes
+_COVERS = "each image's path below --data_dir, person and camera"  # kept in run cards as it is
 _COVERS_LOCAL = f"{_COVERS}, its size in bytes, and the content of {_READ} images, evenly spread"
 
 
 def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
-    """Returns by what the images of a catalog are known again, wherever they lie and in whatever order they come.
+    """Returns the fingerprint of a catalog, the same wherever the images lie and in whatever order they come.
 
     Args:
         catalog: of `read_training_sets` or `read_dataset`.
         sets: (name, folder) of each dataset in it.
 
     Returns:
-        `covers`, what the hashes are over; `splits`: name of a split -> `images`, `people` (distractors and junk left
-        out), `cameras`, `bytes` (None of remote files), `sha256`.
+        `covers`, what goes into the hashes; `splits`: name of a split -> `images`, `people` (without distractors and
+        junk), `cameras`, `bytes` (None for remote files), `sha256`.
 
     Raises:
         OSError: a file cannot be read.
@@ -53,12 +53,12 @@ def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
 
 
 def changed_splits(before: Mapping, now: Mapping, *, only: Sequence[str] | None = None) -> list[str]:
-    """Returns what differs between two fingerprints, a text for each split; empty where they are of the same images.
+    """Returns what differs between two fingerprints, a text for each split; empty where the images are the same.
 
     Args:
-        before: of `fingerprint`.
-        now: the same.
-        only: the splits that matter; None for all.
+        before: a result of `fingerprint`.
+        now: another one.
+        only: the splits that are compared; None for all.
     """
     names = sorted(before["splits"].keys() | now["splits"].keys())
     changes = []
@@ -98,6 +98,6 @@ def _below(folder: str, path: str) -> str:
 
 
 def _names(catalog: pd.DataFrame, column: str) -> pd.Series:
-    """Returns ids as text: as the dataset gives them, empty where they are missing."""
+    """Returns ids as the text that the dataset gives, empty where they are missing."""
     given = f"{column}{NAME_SUFFIX}"
     return catalog[given if given in catalog else column].astype("string").fillna("")

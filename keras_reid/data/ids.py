@@ -1,18 +1,17 @@
-"""Decides which numbers stand for people and cameras whose ids may be any text; a column beside keeps the text."""
+"""Ids as numbers: people and cameras whose names may be any text are coded, and a column `..._name` keeps the text."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-NAME_SUFFIX = "_name"  # Ids that were text are coded; a column person_id_name keeps them.
+NAME_SUFFIX = "_name"  # of the column that keeps the text
 
 
 def code_people(names: pd.Series) -> dict[str, pd.Series]:
-    """Returns the columns of people from their names as text `[N]`, none missing.
+    """Returns the columns `person_id` and `person_id_name` from names as text `[N]`, none missing.
 
-    Every name is a person, "0" and "-1" too: person_id counts the sorted names from 1, so that the order of the rows
-    does not matter, and person_id_name keeps them.
+    Every name is a person, "0" and "-1" too. Ids count the sorted names from 1: the order of the rows does not matter.
     """
     _, codes = np.unique(names.to_numpy(str), return_inverse=True)
     people = pd.Series(codes.astype(np.int64) + 1, index=names.index)
@@ -20,10 +19,10 @@ def code_people(names: pd.Series) -> dict[str, pd.Series]:
 
 
 def code_cameras(names: pd.Series) -> dict[str, pd.Series]:
-    """Returns the columns of cameras from their names as text `[N]`, pandas' NA where a camera is not known.
+    """Returns the column `camera_id` from names as text `[N]`, pandas' NA where a camera is not known.
 
-    Names that are all whole numbers become those numbers, others count from 1 in sorted order beside camera_id_name.
-    The dtype is int64, and Int64 where some are missing.
+    If all names are whole numbers, they are the ids. Otherwise ids count the sorted names from 1, and `camera_id_name`
+    keeps the names. The dtype is int64, or Int64 where some are missing.
     """
     text = names.astype("string")
     known = text.dropna()

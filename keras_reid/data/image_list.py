@@ -1,8 +1,9 @@
-"""Decides which images a folder, a pattern or a CSV stands for: one frame, with all that the CSV says of them."""
+"""Image list: the images that a folder, a pattern or a CSV stands for, as a frame with the CSV's other columns."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -26,16 +27,17 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
             `image_path`, or a file name or pattern, in which `**` stands for any number of folders.
 
     Returns:
-        A frame with the column `image_path`. From a folder or a pattern they are those that end in .jpg, .jpeg, .png
-        or .bmp in upper or lower case, sorted; from a CSV they have the CSV's order, its other columns are kept, and
-        a relative path is one from the CSV's folder.
+        A frame with the column `image_path`. From a folder or a pattern: the files that end in .jpg, .jpeg, .png or
+        .bmp, in upper or lower case, sorted. From a CSV: its rows with all columns, relative paths from its folder.
 
     Raises:
-        ReidError: there is no such image, or the CSV is none or names none.
+        ReidError: there is no such image, or the CSV cannot be read or names no image.
     """
     source = os.fspath(source)
     if source.lower().endswith(".csv") and is_file(source):
-        return _from_csv(source)
+        frame = read_image_csv(source, required=["image_path"])
+        _refuse_unreadable_names(frame.image_path)
+        return frame
     found = list_files(source) if is_folder(source) else [path for path in find_files(source) if not is_folder(path)]
     images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
     if not images:
@@ -48,22 +50,35 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
     return pd.DataFrame({"image_path": images})
 
 
-def _from_csv(path: str) -> pd.DataFrame:
-    frame = read_csv(path)
-    if "image_path" not in frame:
-        raise ReidError(f"{path!r} has no column image_path: its columns are {', '.join(map(repr, frame))}. Rename it.")
+def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str] = ()) -> pd.DataFrame:
+    """Reads a CSV with a line for each image, relative paths from its folder.
+
+    Args:
+        path: the file.
+        required: columns without gaps, image_path among them.
+        as_text: as in `read_csv`.
+
+    Raises:
+        ReidError: it cannot be read, names no image, or lacks a required column or cell.
+    """
+    frame = read_csv(path, as_text=as_text)
+    absent = [name for name in required if name not in frame]
+    if absent:
+        raise ReidError(
+            f"{path!r} has no column {', '.join(absent)}: its columns are {', '.join(map(repr, frame))}. Expected "
+            f"{', '.join(required)}: add or rename columns."
+        )
     if not len(frame):
         raise ReidError(f"{path!r} names no image: expected a line for each below the column names.")
-    missing = frame.image_path.isna()
-    if missing.any():
-        raise ReidError(f"{path!r} has no image_path in {missing.sum()} rows, the first is row {missing.argmax() + 1}.")
+    for name in required:
+        gaps = frame[name].isna()
+        if gaps.any():
+            raise ReidError(f"{path!r} has no {name} in {gaps.sum()} rows, the first is row {gaps.argmax() + 1}.")
     folder = os.path.dirname(path)
-    images = [os.path.join(folder, str(image)) for image in frame.image_path]
-    _refuse_unreadable_names(images)
-    return frame.assign(image_path=images)
+    return frame.assign(image_path=[os.path.join(folder, str(image)) for image in frame.image_path])
 
 
-def _refuse_unreadable_names(images: list[str]) -> None:
+def _refuse_unreadable_names(images: Iterable[str]) -> None:
     for image in images:
         try:
             image.encode()

@@ -1,4 +1,4 @@
-"""Decides how a file becomes pixels: decode and resize, as TensorFlow graph ops; and which files do not."""
+"""Image files to pixels: decoding and resizing as TensorFlow graph ops, and the names of files that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
-# Bytes of an image up to which it is made float before it is resized; a photo of 12,000 x 12,000 would take 1.7 GB so.
+# Images of up to so many bytes are converted to float before the resize: faster, but 1.7 GB for 12,000 x 12,000 pixels.
 _FLOAT_FIRST = 2**22
 
 
@@ -33,16 +33,16 @@ def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
     Returns:
         float32 of that size, values 0..255; an image that already has the size keeps its values bit by bit.
     """
-    # The cast comes last: a photo of 12,000 x 12,000 pixels takes 0.4 GB in uint8 and 1.7 GB in float32.
+    # The cast comes last: 12,000 x 12,000 pixels take 0.4 GB as uint8 and 1.7 GB as float32.
     return tf.cast(tf.image.resize(images, image_size, method="bilinear", antialias=False), tf.float32)
 
 
 def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
-    """Reads a file as training sees it: decoded, resized, rounded to uint8 `[height, width, 3]`."""
+    """Reads an image for training: decoded, resized, rounded to uint8 `[height, width, 3]`."""
     image = decode_image(tf.io.read_file(path))
 
     def resized() -> tf.Tensor:
-        # The same values either way, but TensorFlow resizes float in half the time.
+        # Both branches give the same values; TensorFlow resizes float in half the time.
         pixels = tf.cond(
             tf.size(image) <= _FLOAT_FIRST,
             lambda: resize_images(tf.cast(image, tf.float32), image_size),
@@ -50,16 +50,16 @@ def read_image(path: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
         )
         return tf.cast(tf.round(pixels), tf.uint8)
 
-    # The resize of an image that has the size already is as slow as any other, and changes nothing.
+    # An image that has the size already is left alone: its resize would change nothing and take as long as any other.
     image = tf.cond(tf.reduce_all(tf.shape(image)[:2] == image_size), lambda: image, resized)
     return tf.ensure_shape(image, [*image_size, 3])
 
 
 def undecodable_images(image_paths: Sequence[str]) -> list[str]:
-    """Returns those of the files that cannot be read as images, in order. It reads them all.
+    """Reads all files and returns those that cannot be read as images, in order.
 
     Raises:
-        tf.errors.ResourceExhaustedError: this machine lacks memory, or file handles: that says nothing of the images.
+        tf.errors.ResourceExhaustedError: this machine lacks memory or file handles, whatever the images are.
     """
 
     def fails(path: str) -> bool:
@@ -75,8 +75,8 @@ def undecodable_images(image_paths: Sequence[str]) -> list[str]:
         return [path for path, failed in zip(image_paths, pool.map(fails, image_paths)) if failed]
 
 
-# What TensorFlow makes of a file that is missing, forbidden, truncated, a folder, no image, or on a disk that fails. A
-# worker that cannot be reached is none of them.
+# What TensorFlow raises for a file that is missing, forbidden, truncated, a folder, no image, or on a failing disk; not
+# what it raises for a worker that cannot be reached.
 FILE_ERRORS = (
     tf.errors.InvalidArgumentError,
     tf.errors.NotFoundError,
@@ -88,7 +88,7 @@ FILE_ERRORS = (
 
 
 def raise_for_undecodable(image_paths: Sequence[str], error: Exception) -> None:
-    """Raises a ReidError that names the images behind a failed pipeline, or the error itself when they all decode."""
+    """Raises a ReidError that names the images behind a failed pipeline, or the error itself if all images decode."""
     broken = undecodable_images([str(path) for path in image_paths])  # NumPy's strings would print as np.str_('...')
     if not broken:
         raise error

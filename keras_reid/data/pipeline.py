@@ -72,7 +72,7 @@ def training_dataset(
     def finish(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         pixels = tf.ensure_shape(batch[0], [batch_size, *image_size, 3])
         indices = tf.ensure_shape(batch[1], [batch_size])
-        # What happens to an image depends on the step in the run and its place in the batch, not on who reads it when.
+        # The changes of an image depend on the step of the run and its place in the batch, not on threads.
         pixels = augment_images(pixels, augmentation, tf.stack([batches.seed, step]), place=begin, of=P * K)
         return pixels, tf.gather(person_ids, indices)
 
@@ -123,7 +123,7 @@ def _drawn(draw: Callable[[int], np.ndarray], epochs: np.ndarray, shape: list) -
 def image_batches(
     image_paths: Sequence[str], *, batch_size: int, skip_undecodable: bool = False
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields decoded images in batches of one size each, so that nothing is resized before the network sees it.
+    """Yields decoded images in batches of equal size each: nothing is resized before the network sees it.
 
     Args:
         image_paths: `[N]` files.

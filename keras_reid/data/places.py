@@ -1,10 +1,11 @@
-"""Decides how a path is read: a local one by Python's own means, one with a scheme (gs://, file://) by TensorFlow's.
+"""Places: files and folders by path, local ones by Python, those with a scheme (gs://, file://) by TensorFlow.
 
-TensorFlow takes seconds to import, and local folders do without.
+TensorFlow takes seconds to import, and local folders do without it.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
 import os
 import re
@@ -16,7 +17,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Whether a path is one that TensorFlow's file systems open, such as gs://bucket/folder."""
+    """Whether TensorFlow's file systems open a path, such as gs://bucket/folder."""
     return _SCHEME.match(os.fspath(path)) is not None
 
 
@@ -37,17 +38,17 @@ def list_folder(folder: str) -> list[str]:
     """Returns the names in a folder, sorted; none where there is no folder."""
     if not is_folder(folder):
         return []
-    # Buckets list a folder's name with a slash behind it.
+    # Buckets list a folder with a slash at the end of its name.
     names = [name.rstrip("/") for name in _gfile("listdir", folder)] if is_remote(folder) else os.listdir(folder)
     return sorted(names)
 
 
 def list_files(folder: str) -> list[str]:
-    """Returns the paths of all files below a folder, sorted; what begins with a dot is left out.
+    """Returns the paths of all files below a folder, sorted; names that begin with a dot are left out.
 
     Raises:
         ReidError: TensorFlow cannot list a remote folder.
-        OSError: a local folder may not be read; it would be left out in silence else.
+        OSError: a local folder may not be read, which os.walk would pass over in silence.
     """
 
     def stop(error: OSError):
@@ -56,12 +57,12 @@ def list_files(folder: str) -> list[str]:
     found, visible = [], lambda name: not name.startswith(".")
     walk = _gfile("walk", folder) if is_remote(folder) else os.walk(folder, onerror=stop)
     for place, folders, names in walk:
-        if is_remote(folder):  # gfile.walk has made up its mind where it goes: what is hidden is left out by its path
+        if is_remote(folder):  # gfile.walk enters hidden folders, whatever is removed from `folders`
             if any(not visible(part) for part in place[len(folder) :].strip("/").split("/")):
                 continue
         else:
             folders[:] = filter(visible, folders)
-        # macOS puts a file ._0001.jpg, which is no image, beside 0001.jpg on foreign disks.
+        # On foreign disks macOS adds a file ._0001.jpg, which is no image, to each 0001.jpg.
         found += [os.path.join(place, name) for name in filter(visible, names)]
     return sorted(found)
 
@@ -93,25 +94,15 @@ def read_lines(path: str) -> list[str]:
         raise ReidError(f"{path!r} is no text in UTF-8. Copy the file again.") from error
 
 
-def missing_files(paths: Iterable[str]) -> list[str]:
-    """Returns those of the local paths at which there is nothing, in order.
-
-    It lists each folder once, in place of a question for each file. Remote paths count as there: to ask a bucket for
-    thousands of folders takes minutes, and what is missing is named when it is read.
-    """
-    paths, names = list(paths), {}
-    for path in paths:
-        folder = os.path.dirname(path)
-        if folder not in names:
-            names[folder] = set(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else set()
-    return [
-        path for path in paths if not is_remote(path) and os.path.basename(path) not in names[os.path.dirname(path)]
-    ]
-
-
 def refuse_missing(paths: Iterable[str], named_by: str, advice: str) -> None:
-    """Raises ReidError where files that something names are not there."""
-    missing = missing_files(dict.fromkeys(paths))
+    """Raises ReidError where local files do not exist that a list or a CSV names.
+
+    Each folder is listed once, which is faster than a question for each file. Remote files are named when they are
+    read: listing thousands of folders of a bucket takes minutes.
+    """
+    names_in = functools.lru_cache(maxsize=None)(lambda folder: set(list_folder(folder or ".")))
+    local = (path for path in dict.fromkeys(paths) if not is_remote(path))
+    missing = [path for path in local if os.path.basename(path) not in names_in(os.path.dirname(path))]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise ReidError(

@@ -1,7 +1,7 @@
-"""Decides what a column of a table holds: whole numbers, numbers, true and false, or text; each may have gaps.
+"""Tables with plain columns: whole numbers, numbers, true and false, or text, each with or without gaps.
 
-Gaps are pandas' NA, so that camera 3 stays 3 where another camera is unknown. A CSV's cell is a number only where the
-number says all that was written: person 0002 stays the text "0002".
+Gaps are pandas' NA: camera 3 stays 3 where another camera is unknown. A CSV's cell is a number only where the number
+keeps all that was written: person 0002 stays the text "0002".
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ _NUMBER = r"-?(?:0|[1-9]\d{0,14})(?:\.\d+)?(?:[eE][+-]?\d+)?"  # more whole digi
 
 
 def plain_columns(frame: pd.DataFrame, *, keep_others: bool = False) -> pd.DataFrame:
-    """Returns a table with each column as int64, float64, bool or text; with gaps as Int64, boolean or text.
+    """Returns a table with each column as int64, float64, bool or text, or with gaps as Int64, boolean or text.
 
     Ids that pandas has turned into 1.0, 2.0, NaN because one was missing are whole numbers again.
 
     Args:
         frame: any table.
-        keep_others: leave a column that holds something else (times, lists) as it is.
+        keep_others: leave a column of any other kind (times, lists) as it is.
 
     Returns:
         A new frame of the same shape, rows numbered from 0. Text has pandas' dtype "string".
 
     Raises:
-        ReidError: a column has no name of its own, or holds something else.
+        ReidError: two columns share a name, a name is no text, or a column is of another kind.
     """
     names = list(frame.columns)
     if len(set(names)) < len(names) or not all(isinstance(name, str) for name in names):
@@ -80,21 +80,21 @@ def read_csv(
 
     Args:
         path: the file, in UTF-8, cells separated by commas.
-        is_number: tells by a column's name that it holds nothing but numbers: those are read as float64, faster and
-            in a tenth of the memory. Other columns are numbers where each cell is written as one, else text.
-        as_text: names of columns that stay the text that was written, even where it is a number.
+        is_number: whether a column of that name holds nothing but numbers: it is read as float64, faster and in a
+            tenth of the memory. Any other column is one of numbers if each cell is written as one, else text.
+        as_text: names of columns that stay text even where each cell is a number.
 
     Returns:
         Columns as `plain_columns` gives them.
 
     Raises:
-        ReidError: it cannot be read as such.
+        ReidError: the file cannot be read as a CSV.
     """
-    # The mark that spreadsheets put at the front of UTF-8 would become part of the first column's name.
+    # utf-8-sig: spreadsheets begin UTF-8 with a mark, which would become part of the first column's name.
     options = {"encoding": "utf-8-sig", "index_col": False, "keep_default_na": False, "na_values": [""]}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells that no column name stands over
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than there are columns
             source = io.BytesIO(read_bytes(os.fspath(path))) if is_remote(path) else path
             names = pd.read_csv(source, nrows=0, **options).columns
             dtypes = {name: "float64" if is_number(name) else str for name in names}
@@ -105,11 +105,12 @@ def read_csv(
             f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
             "each line, separated by commas, in UTF-8."
         ) from error
-    columns = {}
     for name in names:
-        text = frame[name].astype("string") if name in as_text else None
-        columns[name] = frame[name] if is_number(name) else _from_text(frame[name]) if text is None else text
-    return pd.DataFrame(columns)
+        if name in as_text:
+            frame[name] = frame[name].astype("string")
+        elif not is_number(name):
+            frame[name] = _from_text(frame[name])
+    return frame
 
 
 def _from_text(cells: pd.Series) -> pd.Series:

@@ -1,4 +1,4 @@
-"""Decides how several datasets become one catalog, and which part of the training images is used."""
+"""Training sets: several datasets joined to one catalog, and the part of the training images that a run uses."""
 
 from __future__ import annotations
 
@@ -34,26 +34,25 @@ def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str |
 def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     """Joins the catalogs of several datasets: the training images of all, query and gallery of one.
 
-    Scored is the first one that has query and gallery. A run that is never scored is refused: nobody would see that it
-    fails, and nothing that ships could be compared with it.
+    The first dataset with query and gallery is scored. A run without scores is refused: nobody would notice a failure,
+    and nothing that ships could be checked.
 
     Args:
         catalogs: (name, catalog) of each.
 
     Returns:
-        A single catalog unchanged. Of several: the rows in the order of the sets, with the columns `dataset` (name)
-        and `dataset_id` (int, from 1 in their order) added and `tracklet_id` left out. Person and camera ids of each
-        set follow on those of the sets before it, so that nobody is in two; -1 and 0 stay junk and distractors.
+        A single catalog as it is. Several: their rows in order, without `tracklet_id`, and with the columns `dataset`
+        (name) and `dataset_id` (int, counted from 1). The person and camera ids of each dataset follow those of the
+        datasets before it, since nobody is in two of them; -1 and 0 stay junk and distractors.
 
     Raises:
-        ReidError: no set has training images, or one beside the scored set has none, or no set can be scored.
+        ReidError: no dataset can be scored, none has training images, or one that is not scored has none.
     """
     scored = next((n for n, (_, frame) in enumerate(catalogs) if set(_SCORED) <= set(frame.split)), None)
     if scored is None:
         raise ReidError(
-            f"{' and '.join(name for name, _ in catalogs)}: no query and gallery images, so that nothing could be "
-            "scored. Give some people the splits query and gallery, or name a dataset to score on by another "
-            "--dataset and --data_dir."
+            f"{' and '.join(name for name, _ in catalogs)}: no query and gallery images, so nothing could be scored. "
+            "Give some people the splits query and gallery, or add another dataset=NAME to score on, with its data_dir."
         )
     for number, (name, frame) in enumerate(catalogs):
         if (number != scored or len(catalogs) == 1) and not (frame.split == "train").any():
@@ -82,25 +81,25 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def scored_name(catalog: pd.DataFrame, names: Sequence[str]) -> str:
-    """Returns the name of the set that a catalog of `read_training_sets` is scored on."""
+    """Returns the name of the dataset that a catalog of `read_training_sets` is scored on."""
     return catalog.dataset[catalog.split == "query"].iloc[0] if "dataset" in catalog else names[0]
 
 
 def describe_sets(catalog: pd.DataFrame) -> str:
-    """Returns a line on each of the sets of a catalog; empty for a single one."""
+    """Returns a line for each dataset of a joined catalog; empty for a single dataset."""
     if "dataset" not in catalog:
         return ""
     train, scored = catalog[catalog.split == "train"], catalog.dataset_id[catalog.split == "query"].iloc[0]
     lines = []
     for number, name in catalog[["dataset_id", "dataset"]].drop_duplicates().itertuples(index=False):
         rows = train[train.dataset_id == number]
-        line = f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} people"
+        line = f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities"
         lines.append(f"{line}; scored" if number == scored else line)
     return "\n".join(lines)
 
 
 def _with_names(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
-    """Returns a catalog with the names of ids that another catalog has: here the ids as they are."""
+    """Returns a catalog with columns of names where another catalog has them; the names are the ids as they are."""
     for column in ("person_id", "camera_id"):
         name = f"{column}{NAME_SUFFIX}"
         if name in columns and name not in frame:
@@ -109,7 +108,7 @@ def _with_names(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
 
 
 def _following(ids: pd.Series, last: int, which: pd.Series) -> pd.Series:
-    """Returns ids of which those that count begin after `last`, at the same distances."""
+    """Returns ids with those in `which` shifted: the lowest of them follows `last`."""
     which = which.to_numpy(bool)
     if not which.any():
         return ids
@@ -121,19 +120,19 @@ def take_part(catalog: pd.DataFrame, *, identities: int = 0, images: int = 0, se
 
     Args:
         catalog: any.
-        identities: how many of the training people are kept, with all their images; 0 for all.
-        images: how many of the training images are kept after that, 0 for all: two of each person first (of as many
-            people as there is room for, those who have two before those who have one), since a single image has no
-            positive, then any.
+        identities: how many training identities are kept, with all their images; 0 for all.
+        images: how many of their images are kept; 0 for all. Two of each identity come first, since a single image
+            has no positive: as many identities as there is room for, those with two images before those with one.
+            Then come any others.
         seed: of the choice.
 
     Raises:
-        ReidError: more are asked for than there are, or fewer than 2 people or 4 images.
+        ReidError: there are not as many, or fewer than 2 identities or 4 images would be left.
     """
     people = catalog.person_id[catalog.split == "train"]
     random = np.random.default_rng(seed)
     if identities:
-        _check("train_identities", identities, 2, people.nunique(), "people")
+        _check("train_identities", identities, 2, people.nunique(), "identities")
         people = people[people.isin(random.permutation(np.unique(people))[:identities])]
     if images:
         _check("train_images", images, 4, len(people), "images")
@@ -143,22 +142,22 @@ def take_part(catalog: pd.DataFrame, *, identities: int = 0, images: int = 0, se
 
 
 def _two_of_each_first(people: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Returns the positions of `people` in the order in which they are kept."""
+    """Returns the positions in `people`, those that are kept first in front."""
     order = random.permutation(len(people))
     table = pd.DataFrame({"position": order, "person": people[order]})
     table["rank"] = table.groupby("person").cumcount()
     table["single"] = table.groupby("person").person.transform("size") == 1
     turns = random.permutation(np.unique(people))
     table["turn"] = table.person.map(pd.Series(np.arange(len(turns)), index=turns))
-    table["draw"] = random.random(len(table))  # anew: a third image comes late in the first order
+    table["draw"] = random.random(len(table))  # drawn anew, since third images come late in `order`
     later = table["rank"] >= 2
-    table.loc[later, "turn"] = 0  # beyond the first two the draw alone decides
+    table.loc[later, "turn"] = 0  # after the first two the draw alone decides
     order = ["later", "single", "turn", "rank", "draw"]
-    # The rank of later images would sort them by how many their person has.
+    # By rank, later images would be sorted by how many their person has.
     table = table.assign(later=later, rank=table["rank"].where(~later, 0)).sort_values(order)
     return table.position.to_numpy()
 
 
-def _check(flag: str, value: int, least: int, most: int, what: str) -> None:
+def _check(name: str, value: int, least: int, most: int, what: str) -> None:
     if not least <= value <= most:
-        raise ReidError(f"--{flag}={value}, expected {least} to {most}, the number of training {what}, or 0 for all.")
+        raise ReidError(f"{name}={value}, expected {least} to {most}, the number of training {what}, or 0 for all.")

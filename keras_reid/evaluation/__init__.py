@@ -1,27 +1,5 @@
 """Scoring: retrieval metrics on embeddings, artifacts on a catalog, the Keras callback, tables of scores."""
 
-from keras_reid._lazy import lazy_attributes
+from keras_reid._lazy import lazy_names
 
-_WHERE = {
-    "Embedded": ".embedded",
-    "ReferenceModel": ".reference",
-    "RetrievalEvaluation": ".callback",
-    "RetrievalResult": ".results",
-    "Score": ".score",
-    "VerificationResult": ".verification",
-    "confidence_intervals": ".uncertainty",
-    "embed_catalog": ".scoring",
-    "evaluate_distances": ".ranking",
-    "evaluate_retrieval": ".ranking",
-    "evaluate_single_gallery_shot": ".single_shot",
-    "expand_queries": ".reranking",
-    "mean_color_artifact": ".scoring",
-    "paired_differences": ".uncertainty",
-    "pool_embeddings": ".pooling",
-    "rerank": ".reranking",
-    "scores_table": ".tables",
-    "verify": ".verification",
-}
-__all__ = sorted(_WHERE)
-
-__getattr__, __dir__ = lazy_attributes(__name__, _WHERE)
+__getattr__, __dir__, __all__ = lazy_names(__name__)

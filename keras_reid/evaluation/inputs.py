@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.choices import METRICS
+from keras_reid.choices import IGNORE, METRICS, MISSING_CAMERAS
+from keras_reid.data.counted import People
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 _ROWS_AT_ONCE = 4096
 _IGNORE_NOTHING = ', or use --ignore=nothing (ignore="nothing")'
-
-
-# Rule -> what an ignored gallery image of the query's person shares with the query.
-IGNORE_RULES = {
-    "same_camera": "camera id",
-    "same_tracklet": "tracklet id",
-    "same_file": "file",
-    "nothing": "",
-}
-MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
-
-
-class People(NamedTuple):
-    """Who is on the images of one side, query or gallery; read and checked."""
-
-    person_ids: np.ndarray  # int64 [N]
-    keys: np.ndarray | None  # int64 [N]; an image of the query's person *and* key is ignored; None: no image is
-    counted: np.ndarray  # bool [N]; False: left out, because its camera is not known
 
 
 def check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -61,7 +44,7 @@ def read_people(
     missing_cameras: str = "refuse",
 ) -> tuple[People, People]:
     """Returns who is on how many queries and gallery images; the arguments are those of `evaluate_retrieval`."""
-    check_option("ignore", ignore, tuple(IGNORE_RULES))
+    check_option("ignore", ignore, IGNORE)
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
     lengths = {"query": queries, "gallery": gallery}
     person_ids = {

@@ -9,14 +9,14 @@ from __future__ import annotations
 import collections
 import functools
 import hashlib
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import center_of, cores, scale_of, slices, squared_lengths, threads
+from keras_reid.evaluation.blocks import cores, slices, squared_lengths, threads
+from keras_reid.evaluation.products import centered, products_with, with_squares
 
 BLOCK_BYTES = 64 << 20  # One block of products; smaller ones make the product slower.
 CACHE_BYTES = 1 << 20  # What a core works on at a time after the product: it should stay in the core's own cache.
@@ -85,41 +85,6 @@ def squared_distances(query: np.ndarray, rows: np.ndarray, gallery: np.ndarray, 
     return distances
 
 
-class GalleryProducts:
-    """The gallery as products take it: centered, scaled, and with |g|^2 in one more column.
-
-    Args:
-      query: `[Q, D]`; it counts for the scale alone.
-      gallery: `[G, D]`.
-      dtype: float32 or float64, the type of the products.
-    """
-
-    def __init__(self, query: np.ndarray, gallery: np.ndarray, dtype: Any = np.float32):
-        self._dtype = dtype
-        self._center = center_of(gallery)
-        self.scale = scale_of(query, gallery)
-        self._columns = np.empty((len(gallery), gallery.shape[1] + 1), dtype)
-        for part, rows, squares in self._prepared(gallery):
-            self._columns[part, :-1] = rows
-            self._columns[part, -1] = squares
-
-    def scores(self, query: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Writes -2 q.g + |g|^2 in units of 1 / scale^2 into `out` `[Q, G]`; returns |q|^2 in them, float64 `[Q]`."""
-        left = np.ones((len(query), query.shape[1] + 1), self._dtype)
-        lengths = np.empty(len(query))
-        for part, rows, squares in self._prepared(query):
-            np.multiply(rows, -2, out=left[part, :-1], casting="same_kind")
-            lengths[part] = squares
-        np.matmul(left, self._columns.T, out=out)
-        return lengths
-
-    def _prepared(self, side: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        for part in slices(len(side), CACHE_BYTES // (8 * side.shape[1])):
-            rows = side[part] - self._center
-            rows *= self.scale
-            yield part, rows, squared_lengths(rows)
-
-
 def progress_bar(total: int, description: str | None) -> tqdm:
     """Returns a bar in images that shows itself only on a terminal, after a while, and goes when it is full."""
     disable = True if description is None else None
@@ -146,7 +111,8 @@ def _without_needless_copies(gallery: np.ndarray, count: int) -> np.ndarray:
 
 def _search(query: np.ndarray, gallery: np.ndarray, count: int, dtype: Any, block_bytes: int, bar: tqdm) -> Neighbors:
     """Returns the neighbors; the indices are -1 in rows for which float32 rules out too few candidates."""
-    products = GalleryProducts(query, gallery, dtype)
+    prepare = centered(query, gallery)
+    columns = with_squares(prepare, gallery, dtype)
     found = Neighbors(np.full((len(query), count), -1), np.zeros((len(query), count)), np.zeros(len(query)))
     row_bytes = np.dtype(dtype).itemsize * len(gallery)
     blocks = slices(len(query), block_bytes // row_bytes)
@@ -154,7 +120,7 @@ def _search(query: np.ndarray, gallery: np.ndarray, count: int, dtype: Any, bloc
     with threads() as pool:
         for block in blocks:
             rows, scores = query[block], buffer[: block.stop - block.start]
-            lengths = products.scores(rows, out=scores)
+            lengths = products_with(columns, prepare, rows, out=scores)
             parts = slices(len(rows), min(CACHE_BYTES // row_bytes, -(-len(rows) // cores())))
             select = functools.partial(_select, rows, lengths, scores, gallery, count)
             for part, nearest in zip(parts, pool.map(select, parts)):

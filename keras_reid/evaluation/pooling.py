@@ -9,8 +9,9 @@ import pandas as pd
 
 from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import squared_lengths, unit_rows
+from keras_reid.evaluation.blocks import squared_lengths
 from keras_reid.evaluation.inputs import METRICS, check_option
+from keras_reid.evaluation.products import unit_rows
 
 POOLINGS = ("mean", "max")
 

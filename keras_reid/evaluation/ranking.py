@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.data import counted
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.counting import Matches, match_ranks, ranks_in_matrix
-from keras_reid.evaluation.inputs import IGNORE_RULES, People, check_positive, read_embeddings, read_people
+from keras_reid.evaluation.inputs import People, check_positive, read_embeddings, read_people
 from keras_reid.evaluation.results import RetrievalResult, score_ranks
 
 BLOCK_BYTES = 64 << 20  # A block that leaves the cache costs little; a smaller one makes the matrix product slower.
@@ -132,24 +133,13 @@ def evaluate_distances(
 
 
 def find_matches(query: People, gallery: People, ignore: str) -> Matches:
-    """Returns which gallery images count for which query.
+    """Returns which gallery images count for which query, by the rule of `keras_reid.data.counted`.
 
     Raises:
-      ReidError: no query has a true match; says the usual cause and the ways out.
+      ReidError: no query has a true match; the message names the usual cause and the ways out.
     """
-    order = np.argsort(gallery.person_ids, kind="stable")
-    order = order[(gallery.person_ids[order] != JUNK_ID) & gallery.counted[order]]
-    person_ids = gallery.person_ids[order]
-    first = np.searchsorted(person_ids, query.person_ids, side="left")
-    last = np.searchsorted(person_ids, query.person_ids, side="right")
-    own = np.where(query.counted, last - first, 0)
-    rows = np.repeat(np.arange(len(own)), own)
-    positions = np.arange(len(rows)) - np.repeat(np.cumsum(own) - own - first, own)
-    if query.keys is not None:
-        other = query.keys[rows] != gallery.keys[order[positions]]
-        rows, positions = rows[other], positions[other]
-    matches = Matches(order, first, last, rows, positions)
-    if not len(rows):
+    matches = counted.find_matches(query, gallery)
+    if not len(matches.query):
         raise ReidError(_why_all_skipped(query, gallery, matches, ignore))
     return matches
 
@@ -172,7 +162,7 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
         )
     if not query.counted.any():
         return f"{start}no query has a camera id. Use --missing_cameras=distinct or --ignore=nothing"
-    key = IGNORE_RULES[ignore]
+    key = counted.SHARED_NAME[ignore]
     seen = f" (query cameras {_examples(query.keys)}, gallery cameras {_examples(gallery.keys)})"
     return (
         f"{start}every gallery image of a query's person has the query's {key} too, and such images are ignored. The "

@@ -15,15 +15,10 @@ from scipy import sparse
 
 from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.blocks import slices, squared_lengths, threads
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
-from keras_reid.evaluation.neighbors import (
-    BLOCK_BYTES,
-    GalleryProducts,
-    nearest_neighbors,
-    progress_bar,
-    squared_distances,
-)
+from keras_reid.evaluation.neighbors import BLOCK_BYTES, nearest_neighbors, progress_bar, squared_distances
+from keras_reid.evaluation.products import centered, products_with, unit_rows, with_squares
 
 CANCELLED = 1e-6  # Length of a mean of unit vectors below which its direction is rounding error.
 BYTES_PER_PAIR = 16  # A value, an index, and the same once more while rows are put together.
@@ -233,11 +228,12 @@ def _original_distances(
     distances = np.zeros((len(query), len(gallery)), np.float32)
     if not share:
         return distances
-    products = GalleryProducts(query, gallery)
-    factors = share / (_never_zero(largest) * products.scale**2)
+    prepare = centered(query, gallery)
+    columns = with_squares(prepare, gallery, np.float32)
+    factors = share / (_never_zero(largest) * prepare.scale**2)
     for part in slices(len(query), block_bytes // (4 * len(gallery))):
         block = distances[part]
-        lengths = products.scores(query[part], out=block)
+        lengths = products_with(columns, prepare, query[part], out=block)
         block += lengths[:, None].astype(np.float32)
         block *= factors[part, None].astype(np.float32)
     return distances

@@ -19,6 +19,11 @@ SCORE_ROWS = {
 }
 
 
+def shown_name(name: str) -> str:
+    """Returns what a table calls an artifact: the files of a run keep the names that earlier versions gave."""
+    return {"live": "reference", "mean colour": "mean color"}.get(name, name)
+
+
 def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] | None = None) -> str:
     """Returns a table on which each of several artifacts or datasets has a column, in percent.
 
@@ -28,7 +33,7 @@ def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] |
     """
     columns = {}
     for name, score in scores.items():
-        columns[name] = {row: f"{100 * score[key]:.2f}" for row, key in SCORE_ROWS.items() if key in score}
+        columns[shown_name(name)] = {row: f"{100 * score[key]:.2f}" for row, key in SCORE_ROWS.items() if key in score}
     if intervals:
         shown = {row: intervals[key] for row, key in SCORE_ROWS.items() if key in intervals}
         columns["95 % interval"] = {row: f"{100 * low:.2f} to {100 * high:.2f}" for row, (low, high) in shown.items()}

@@ -1,4 +1,4 @@
-"""Pairwise distances, hard mining and the losses on them: TensorFlow functions, under Keras 2 and Keras 3 alike."""
+"""Metric losses: pairwise distances, hard mining, and the losses on them, for Keras 2 and Keras 3."""
 
 from keras_reid.losses.batch_hard import (
     BatchHardTripletLoss,

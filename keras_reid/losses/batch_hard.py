@@ -1,8 +1,8 @@
-"""Decides what the hardest pairs cost: one term an anchor (batch hard), or one an identity (class hard)."""
+"""Batch-hard and class-hard triplet loss: the hardest pairs give one term for each anchor, or for each identity."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, one_each, register
-from keras_reid.losses.margin import Margin, check_margin, cost_of
+from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, one_term_each, register
+from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus
 from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
 
 
@@ -19,7 +19,7 @@ def batch_hard_triplet_loss(
 
     Returns:
         float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
-        gradient, when there is none (one identity, all different, B = 1, an empty batch). Equal embeddings cost the
+        gradient, when there is none (one identity, all different, B = 1, an empty batch). Equal embeddings give the
         margin, or ln 2, without a gradient.
 
     Raises:
@@ -28,16 +28,16 @@ def batch_hard_triplet_loss(
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
     """
-    return mean_cost(_batch_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+    return mean_loss(_batch_hard_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
 def class_hard_triplet_loss(
     person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: Margin = 0.3, metric: str = "euclidean"
 ) -> tf.Tensor:
-    """Class-hard triplet loss: one term an identity, from its farthest pair and its nearest stranger.
+    """Class-hard triplet loss: one term for each identity, from its farthest pair and its nearest negative.
 
     Mean over identities i of [max over a, p in i of D(a,p) - min over a in i, n not in i of D(a,n) + margin]+, or
-    softplus of the gap: harder than batch hard, since the two need not have an anchor in common.
+    softplus of the gap. It is harder than batch hard, since the two pairs need not share an anchor.
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`, in any order.
@@ -46,8 +46,8 @@ def class_hard_triplet_loss(
         metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
-        float32 `[]`, the mean over valid identities, those with two images and a stranger in the batch; 0, with a zero
-        gradient, when there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+        float32 `[]`, the mean over valid identities, those with two images and a negative in the batch; 0, with a zero
+        gradient, when there is none. Equal embeddings give the margin, or ln 2, without a gradient.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -55,15 +55,15 @@ def class_hard_triplet_loss(
 
     Source: "Person ReID method based on metric learning with hard mining" (patent), claim 4.
     """
-    return mean_cost(_class_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+    return mean_loss(_class_hard_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
-def _batch_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+def _batch_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
-    return one_each(cost_of(pairs.positive_distances - pairs.negative_distances, margin), pairs.valid)
+    return one_term_each(hinge_or_softplus(pairs.positive_distances - pairs.negative_distances, margin), pairs.valid)
 
 
-def _class_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
     # The hardest pair of an identity is the hardest of its images' hardest pairs.
@@ -72,11 +72,11 @@ def _class_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Co
     negative = -_largest(-pairs.negative_distances, same)
     # An identity's term stands at its first image.
     first = ~tf.reduce_any(tf.linalg.band_part(same, -1, 0) & ~tf.eye(tf.size(person_ids), dtype=tf.bool), axis=1)
-    return one_each(cost_of(positive - negative, margin), pairs.valid & first)
+    return one_term_each(hinge_or_softplus(positive - negative, margin), pairs.valid & first)
 
 
 def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns for each row of the mask `[B, B]` the largest of the values `[B]` that it admits; a NaN is larger."""
+    """Returns the largest of the values `[B]` that each row of the mask `[B, B]` admits; NaN counts as the largest."""
     order = tf.where(tf.math.is_nan(values), float("inf"), values)
     return tf.gather(values, largest_in_rows(order[None, :], mask))
 
@@ -88,8 +88,8 @@ class BatchHardTripletLoss(MarginLoss):
     def __init__(self, margin: Margin = 0.3, *, name: str = "batch_hard_triplet_loss", **kwargs):
         super().__init__(margin, name=name, **kwargs)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _batch_hard_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _batch_hard_terms(person_ids, embeddings, self.margin, self.metric)
 
 
 @register
@@ -99,5 +99,5 @@ class ClassHardTripletLoss(MarginLoss):
     def __init__(self, margin: Margin = 0.3, *, name: str = "class_hard_triplet_loss", **kwargs):
         super().__init__(margin, name=name, **kwargs)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _class_hard_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _class_hard_terms(person_ids, embeddings, self.margin, self.metric)

@@ -1,4 +1,4 @@
-"""Decides how a loss over the pairs of a batch becomes a Keras `Loss`: integer labels, float32, one mean over all."""
+"""Batch losses: a loss over the pairs of a batch as a Keras `Loss`, with integer labels, in float32, as one mean."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from keras_reid.losses.replicas import all_rows, own_rows, replica_context, sum_
 register = tf.keras.utils.register_keras_serializable("keras_reid")
 
 
-class Costs(NamedTuple):
-    """What a batch of B images costs: the loss is the sum of the costs divided by how many there are.
+class LossTerms(NamedTuple):
+    """The loss terms of a batch of B images: the loss is their sum divided by their number.
 
     Attributes:
-        costs: float32 `[B]`, of the anchor, pairs or triplets that count for an image; 0 where none does.
-        counts: float32 `[B]`, how many those are.
+        sums: float32 `[B]`, for each image the sum of its terms (of its anchor, pairs or triplets); 0 without any.
+        counts: float32 `[B]`, the number of those terms.
     """
 
-    costs: tf.Tensor
+    sums: tf.Tensor
     counts: tf.Tensor
 
 
-def one_each(costs: tf.Tensor, valid: tf.Tensor) -> Costs:
-    """Returns the costs `[B]` of those that are valid, bool `[B]`, one for each."""
-    return Costs(tf.where(valid, costs, 0.0), tf.cast(valid, tf.float32))
+def one_term_each(terms: tf.Tensor, valid: tf.Tensor) -> LossTerms:
+    """Returns the loss terms of images that have one each: float32 `[B]`, and bool `[B]` where they have none."""
+    return LossTerms(tf.where(valid, terms, 0.0), tf.cast(valid, tf.float32))
 
 
-def mean_cost(costs: Costs) -> tf.Tensor:
-    """Returns the mean of the costs, float32 `[]`; 0 when nothing counts."""
-    return tf.reduce_sum(costs.costs) / tf.maximum(1.0, tf.reduce_sum(costs.counts))
+def mean_loss(terms: LossTerms) -> tf.Tensor:
+    """Returns the mean of the loss terms, float32 `[]`; 0 when there is none."""
+    return tf.reduce_sum(terms.sums) / tf.maximum(1.0, tf.reduce_sum(terms.counts))
 
 
 class BatchLoss(tf.keras.losses.Loss):
-    """A loss whose terms depend on the whole batch; a subclass gives `costs`.
+    """A loss whose terms depend on the whole batch; a subclass gives `loss_terms`.
 
-    With Keras's default reduction the result is the mean over all that counts (valid anchors, say), on any number of
-    replicas: `call` returns `[B]` terms scaled by replicas * B / count, a factor that stays in under reduction "none"
-    or "sum".
+    With Keras's default reduction the loss is the mean over all terms (of valid anchors, say), on any number of
+    replicas: `call` returns `[B]` sums scaled by replicas * B / count. That factor stays in under reduction "none" or
+    "sum".
 
     Args:
-        mining_scope: under tf.distribute, "global" seeks pairs among the embeddings of all replicas, so that n replicas
-            with B / n images each give the loss and the gradient of one with B; "replica" only among its own.
-        name: of the loss.
+        mining_scope: under tf.distribute, "global" mines among the embeddings of all replicas, and n replicas with
+            B / n images each give the loss and the gradient of one replica with B; "replica" mines in each alone.
+        name: name of the loss.
         **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
     """
 
@@ -61,8 +61,8 @@ class BatchLoss(tf.keras.losses.Loss):
             raise ReidError(f"mining_scope={mining_scope!r}, expected one of {', '.join(MINING_SCOPES)}.")
         self.mining_scope = mining_scope
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        """Returns the costs of a batch: integer ids `[B]`, float32 embeddings `[B, D]`."""
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        """Returns the terms of a batch: integer ids `[B]`, float32 embeddings `[B, D]`."""
         raise NotImplementedError
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -79,22 +79,22 @@ class BatchLoss(tf.keras.losses.Loss):
         person_ids, embeddings = flat_batch(_as_integers(y_true), y_pred)
         context = replica_context()
         if context is None:
-            costs, counts = self.costs(person_ids, embeddings)
+            sums, counts = self.loss_terms(person_ids, embeddings)
             count, replicas = tf.reduce_sum(counts), 1
         elif self.mining_scope == "replica":
-            costs, counts = self.costs(person_ids, embeddings)
+            sums, counts = self.loss_terms(person_ids, embeddings)
             count, replicas = sum_over_replicas(tf.reduce_sum(counts), context), context.num_replicas_in_sync
         else:
-            everyone = self.costs(all_rows(person_ids, context), all_rows(embeddings, context))
-            costs, count = own_rows(everyone.costs, tf.size(person_ids), context), tf.reduce_sum(everyone.counts)
+            everyone = self.loss_terms(all_rows(person_ids, context), all_rows(embeddings, context))
+            sums, count = own_rows(everyone.sums, tf.size(person_ids), context), tf.reduce_sum(everyone.counts)
             replicas = context.num_replicas_in_sync
-        return costs * (replicas * tf.cast(tf.size(person_ids), tf.float32) / tf.maximum(1.0, count))
+        return sums * (replicas * tf.cast(tf.size(person_ids), tf.float32) / tf.maximum(1.0, count))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "mining_scope": self.mining_scope}
 
     def _first_positions(self, person_ids: tf.Tensor) -> tf.Tensor:
-        """Returns for each image the position in the batch of the first of its identity, int32 `[B]`: an id as good."""
+        """Returns the position of the first image of each image's identity, int32 `[B]`: it serves as the id."""
         context = replica_context()
         alone = context is None or self.mining_scope == "replica"
         everyone = person_ids if alone else all_rows(person_ids, context)
@@ -109,7 +109,7 @@ class MarginLoss(BatchLoss):
         margin: a number of at least 0, in units of the distance, or "soft".
         metric: "euclidean", "squared_euclidean" or "cosine".
         mining_scope: "global" or "replica".
-        name: of the loss.
+        name: name of the loss.
         **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
     """
 
@@ -121,7 +121,7 @@ class MarginLoss(BatchLoss):
 
     @property
     def hinge(self) -> float:
-        """The distance by which a negative must be farther than a positive to cost nothing; 0 for the soft margin."""
+        """The distance by which a negative must be farther than a positive for a term of 0; 0 for the soft margin."""
         return 0.0 if self.margin == "soft" else self.margin
 
     def get_config(self) -> dict:
@@ -129,15 +129,15 @@ class MarginLoss(BatchLoss):
 
 
 def _only_shapes_are_asked() -> bool:
-    """Whether Keras 3 traces the loss under a strategy to see that it fits, with the mean of the replicas' labels.
+    """Whether Keras 3 traces the loss across replicas just to learn its shape, with labels that it has averaged.
 
-    Those are floats. Nothing trains there: a step runs in a replica's context, not across them.
+    Averaged labels are floats. Nothing trains there: a training step runs in the context of one replica.
     """
     across = tf.distribute.has_strategy() and tf.distribute.in_cross_replica_context()
     return across and not tf.executing_eagerly()
 
 
 def _as_integers(person_ids: tf.Tensor) -> tf.Tensor:
-    """Undoes Keras 3's cast of the positions in the batch to its float type."""
+    """Returns integer positions: undoes Keras 3's cast of them to floats."""
     person_ids = tf.convert_to_tensor(person_ids)
     return person_ids if person_ids.dtype.is_integer else tf.cast(tf.round(person_ids), tf.int32)

@@ -1,8 +1,8 @@
-"""Decides what a batch costs under circle loss: every pair counts, more so the farther it is from its place."""
+"""Circle loss: every pair of the batch counts, with a larger weight the farther its similarity is from its target."""
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import BatchLoss, Costs, mean_cost, one_each, register
+from keras_reid.losses.batch_loss import BatchLoss, LossTerms, mean_loss, one_term_each, register
 from keras_reid.losses.distances import unit_vectors
 from keras_reid.losses.lifted import log_sum_exp
 from keras_reid.losses.mining import flat_batch, pair_up
@@ -13,7 +13,7 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
     Mean over anchors of softplus(logsumexp_n scale * [s_n + m]+ * (s_n - m) + logsumexp_p -scale * [1 + m - s_p]+ *
     (s_p - 1 + m)), without a gradient through the weights [.]+. Unlike batch hard it learns from random weights within
-    a few hundred steps: no pair is left out, so collapsing to a point is never the cheapest way down.
+    a few hundred steps: no pair is left out, and collapsing to a point is never the shortest way to a lower loss.
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`, in any order.
@@ -30,10 +30,10 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
     Source: Sun et al. 2020 (arXiv 2002.10857), equations 4, 5 and 8.
     """
-    return mean_cost(_circle_costs(person_ids, embeddings, *_checked(margin, scale)))
+    return mean_loss(_circle_terms(person_ids, embeddings, *_checked(margin, scale)))
 
 
-def _circle_costs(person_ids, embeddings, margin: float, scale: float) -> Costs:
+def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs, similarities = pair_up(person_ids), _cosine_similarities(embeddings)
 
@@ -41,12 +41,12 @@ def _circle_costs(person_ids, embeddings, margin: float, scale: float) -> Costs:
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
-    costs = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
-    return one_each(costs, pairs.valid)
+    terms = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
+    return one_term_each(terms, pairs.valid)
 
 
 def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:
-    """Returns float32 `[B, B]`; in float64 between, which no GPU shortens to TF32."""
+    """Returns cosine similarities, float32 `[B, B]`; the product is in float64, which no GPU shortens to TF32."""
     unit = unit_vectors(embeddings)
     return tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
 
@@ -58,8 +58,8 @@ def _checked(margin, scale) -> tuple:
         numbers = -1.0, -1.0
     if not (0 <= numbers[0] <= 1 and 0 < numbers[1] < float("inf")):
         raise ReidError(
-            f"margin={margin!r}, scale={scale!r} of circle loss: expected a margin from 0 to 1, such as --margin=0.25, "
-            "and a scale above 0."
+            f"margin={margin!r}, scale={scale!r} of circle loss: expected a margin from 0 to 1, such as 0.25, and a "
+            "scale above 0."
         )
     return numbers
 
@@ -71,7 +71,7 @@ class CircleLoss(BatchLoss):
     Args:
         margin: from 0 to 1.
         scale: gamma, above 0.
-        name: of the loss.
+        name: name of the loss.
         **kwargs: of `BatchLoss`.
     """
 
@@ -79,8 +79,8 @@ class CircleLoss(BatchLoss):
         super().__init__(name=name, **kwargs)
         self.margin, self.scale = _checked(margin, scale)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _circle_costs(person_ids, embeddings, self.margin, self.scale)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _circle_terms(person_ids, embeddings, self.margin, self.scale)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "margin": self.margin, "scale": self.scale}

@@ -1,7 +1,7 @@
-"""Decides what pairs cost one by one: images of one person apart, or of two persons closer than the margin."""
+"""Contrastive loss: genuine pairs are pulled together, impostor pairs pushed apart up to the margin."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, register
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.margin import check_number_margin
 from keras_reid.losses.mining import flat_batch, pair_up
@@ -10,7 +10,7 @@ from keras_reid.losses.mining import flat_batch, pair_up
 def contrastive_loss(
     person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float = 1.0, metric: str = "euclidean"
 ) -> tf.Tensor:
-    """Contrastive (siamese) loss: mean over all pairs of D^2 for one identity, [margin - D]+^2 for two.
+    """Contrastive (siamese) loss: mean over all pairs of D^2 (genuine), [margin - D]+^2 (impostor).
 
     As tensorflow-addons' `ContrastiveLoss` on all pairs of the batch; the paper has half of it.
 
@@ -22,8 +22,8 @@ def contrastive_loss(
 
     Returns:
         float32 `[]`; 0, with a zero gradient, when there is no pair. Every pair counts: a batch of one identity is
-        pulled together, one of all different identities pushed apart. Equal embeddings cost margin^2 for each pair of
-        two identities, without a gradient.
+        pulled together, one of all different identities pushed apart. Equal embeddings give margin^2 for each impostor
+        pair, without a gradient.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -31,16 +31,16 @@ def contrastive_loss(
 
     Source: Hadsell et al. 2006, equation 4; for re-identification Varior et al. 2016 (arXiv 1607.08378).
     """
-    return mean_cost(_contrastive_costs(person_ids, embeddings, check_number_margin(margin), metric))
+    return mean_loss(_contrastive_terms(person_ids, embeddings, check_number_margin(margin), metric))
 
 
-def _contrastive_costs(person_ids, embeddings, margin: float, metric: str) -> Costs:
+def _contrastive_terms(person_ids, embeddings, margin: float, metric: str) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
-    positive_costs = tf.where(pairs.positive, tf.square(distances), 0.0)
-    negative_costs = tf.where(pairs.negative, tf.square(tf.nn.relu(margin - distances)), 0.0)
+    positive_terms = tf.where(pairs.positive, tf.square(distances), 0.0)
+    negative_terms = tf.where(pairs.negative, tf.square(tf.nn.relu(margin - distances)), 0.0)
     counts = tf.cast(pairs.positive | pairs.negative, tf.float32)
-    return Costs(tf.reduce_sum(positive_costs + negative_costs, axis=1), tf.reduce_sum(counts, axis=1))
+    return LossTerms(tf.reduce_sum(positive_terms + negative_terms, axis=1), tf.reduce_sum(counts, axis=1))
 
 
 @register
@@ -52,5 +52,5 @@ class ContrastiveLoss(MarginLoss):
 
     _check_margin = staticmethod(check_number_margin)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _contrastive_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _contrastive_terms(person_ids, embeddings, self.margin, self.metric)

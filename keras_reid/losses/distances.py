@@ -1,11 +1,11 @@
-"""Decides how far apart two embeddings are: fast for choosing pairs, exact for those that count."""
+"""Distances of embeddings: of all pairs through a Gram matrix, of chosen pairs exactly, by explicit difference."""
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
 METRICS = ("euclidean", "squared_euclidean", "cosine")
-# Through a float64 Gram matrix a squared distance is known to some 1e-15 of the squared lengths. What lies below this
-# share of them, a distance of 1e-7 of the length and so float32's own resolution, is an equal image: exactly 0.
+# A float64 Gram matrix knows a squared distance to some 1e-15 of the squared lengths. Below this share of them (a
+# distance of 1e-7 of the length, the resolution of float32) two embeddings are taken for equal: exactly 0.
 _RESOLUTION = 1e-14
 
 
@@ -24,7 +24,7 @@ def paired_distances(first: tf.Tensor, second: tf.Tensor, *, metric: str = "eucl
     Args:
         first: floating `[B, D]`.
         second: floating `[B, D]`.
-        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine of the angle; 1/2 to a vector of zeros).
+        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine similarity; 1/2 to a vector of zeros).
 
     Returns:
         float32 `[B]`; squares underflow below a Euclidean distance of about 1e-19.
@@ -40,7 +40,7 @@ def paired_distances(first: tf.Tensor, second: tf.Tensor, *, metric: str = "eucl
 
 
 def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
-    """Returns the distances of all pairs, with gradients, for losses to which every pair counts.
+    """Returns the distances of all pairs, with gradients, for losses in which every pair counts.
 
     Computed through a float64 Gram matrix, which no GPU shortens to TF32 and which needs O(B^2) memory, not O(B^2 * D):
     relative errors stay below 1e-6 down to a distance of 1e-4 of the vectors' length; below 1e-7 of it a distance is 0.
@@ -48,7 +48,7 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
 
     Args:
         embeddings: floating `[B, D]`.
-        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine of the angle; 1/2 to a vector of zeros).
+        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine similarity; 1/2 to a vector of zeros).
 
     Returns:
         float32 `[B, B]`, 0 on the diagonal.
@@ -62,14 +62,14 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
 
 
 def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
-    """Returns what orders all pairs by distance: for choosing some, whose distances `paired_distances` then gives.
+    """Returns squared distances of all pairs, to choose pairs by; `paired_distances` then gives the exact ones.
 
-    Through a float64 Gram matrix, for in float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 even
-    less. What is left after the subtraction is exact enough for float32.
+    The Gram matrix is float64: in float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 still less.
+    What is left after the subtraction is exact enough for float32.
 
     Args:
         embeddings: floating `[B, D]`.
-        metric: as of `paired_distances`.
+        metric: see `paired_distances`.
 
     Returns:
         float32 `[B, B]`, without a gradient: squared Euclidean distances, of unit vectors for "cosine".
@@ -81,7 +81,7 @@ def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euc
 def _squared_distances(embeddings: tf.Tensor, metric: str) -> tuple:
     """Returns float64 squared distances, of unit vectors for "cosine", and sums of squared lengths, `[B, B]` each."""
     vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else tf.cast(embeddings, tf.float64)
-    # Distances do not change with a common offset, so nor does their gradient; rounding does.
+    # A common offset changes neither distances nor their gradient, but it does change rounding.
     vectors -= tf.stop_gradient(tf.reduce_mean(vectors, axis=0, keepdims=True))
     lengths = tf.reduce_sum(tf.square(vectors), axis=1)
     lengths = lengths[:, None] + lengths[None, :]
@@ -101,5 +101,5 @@ def _from_squared(squared: tf.Tensor, equal: tf.Tensor, metric: str) -> tf.Tenso
         # Both branches of a `where` get a gradient: the inner one keeps sqrt away from 0, where its slope is infinite.
         return tf.cast(tf.where(equal, zero, tf.sqrt(tf.where(equal, zero + 1, squared))), tf.float32)
     squared = tf.where(equal, zero, squared)
-    # For vectors of length 1, 1 - cos is half the squared distance, and does not cancel.
+    # For vectors of length 1 the cosine distance, 1 - cosine, is half the squared distance, which does not cancel.
     return tf.cast(squared / 2 if metric == "cosine" else squared, tf.float32)

@@ -1,12 +1,12 @@
-"""Decides what an anchor's pairs cost when all count, the hard ones most: lifted, and softmax-weighted triplets."""
+"""Lifted and softmax-weighted triplet loss: all pairs of an anchor count, the hard ones most."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, one_each, register
+from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, one_term_each, register
 from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.margin import Margin, check_margin, cost_of
+from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus
 from keras_reid.losses.mining import flat_batch, pair_up
 
-ABSENT = -1e30  # the logit of a pair that is none; -inf would make NaN gradients of rows without any pair
+ABSENT = -1e30  # the logit where there is no pair; -inf would make NaN gradients of rows without any pair
 
 
 def lifted_triplet_loss(
@@ -14,7 +14,7 @@ def lifted_triplet_loss(
 ) -> tf.Tensor:
     """Lifted, generalized: mean over anchors of [log sum_{p != a} exp D(a,p) + log sum_n exp(margin - D(a,n))]+.
 
-    The margin leaves the second sum as a summand; "soft" therefore takes the softplus in place of [. + margin]+.
+    With a soft margin the term is the softplus of the two sums without a margin.
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`, in any order.
@@ -24,7 +24,7 @@ def lifted_triplet_loss(
 
     Returns:
         float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
-        gradient, when there is none. Equal embeddings cost log(positives) + log(negatives) + margin, no gradient.
+        gradient, when there is none. Equal embeddings give log(positives) + log(negatives) + margin, no gradient.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -33,7 +33,7 @@ def lifted_triplet_loss(
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2, after Song et al. 2016 (arXiv 1511.06452), whose own
     lifted loss sums over positive pairs instead of anchors.
     """
-    return mean_cost(_lifted_costs(person_ids, embeddings, check_margin(margin), metric))
+    return mean_loss(_lifted_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
 def weighted_triplet_loss(
@@ -52,7 +52,7 @@ def weighted_triplet_loss(
 
     Returns:
         float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
-        gradient, when there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+        gradient, when there is none. Equal embeddings give the margin, or ln 2, without a gradient.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -60,33 +60,33 @@ def weighted_triplet_loss(
 
     Source: Ye et al. 2020 (AGW, arXiv 2001.04193), section 4, "weighted regularization triplet".
     """
-    return mean_cost(_weighted_costs(person_ids, embeddings, check_margin(margin), metric))
+    return mean_loss(_weighted_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
-def _lifted_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+def _lifted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     def gap(pairs, distances):
         return log_sum_exp(distances, pairs.positive) + log_sum_exp(-distances, pairs.negative)
 
-    return _costs_of_gap(person_ids, embeddings, margin, metric, gap)
+    return _terms_of_gap(person_ids, embeddings, margin, metric, gap)
 
 
-def _weighted_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+def _weighted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     def gap(pairs, distances):
         positive_weights = tf.nn.softmax(tf.where(pairs.positive, distances, ABSENT), axis=1)
         negative_weights = tf.nn.softmax(tf.where(pairs.negative, -distances, ABSENT), axis=1)
         return tf.reduce_sum((positive_weights - negative_weights) * distances, axis=1)
 
-    return _costs_of_gap(person_ids, embeddings, margin, metric, gap)
+    return _terms_of_gap(person_ids, embeddings, margin, metric, gap)
 
 
-def _costs_of_gap(person_ids, embeddings, margin: Margin, metric: str, gap) -> Costs:
+def _terms_of_gap(person_ids, embeddings, margin: Margin, metric: str, gap) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
-    return one_each(cost_of(gap(pairs, distances), margin), pairs.valid)
+    return one_term_each(hinge_or_softplus(gap(pairs, distances), margin), pairs.valid)
 
 
 def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns log sum exp over those of each row `[B, B]` that the mask admits, `[B]`; -1e30 where there is none."""
+    """Returns log sum exp over what the mask admits in each row of `[B, B]`, `[B]`; -1e30 where it admits nothing."""
     return tf.reduce_logsumexp(tf.where(mask, logits, ABSENT), axis=1)
 
 
@@ -97,8 +97,8 @@ class LiftedTripletLoss(MarginLoss):
     def __init__(self, margin: Margin = 0.3, *, name: str = "lifted_triplet_loss", **kwargs):
         super().__init__(margin, name=name, **kwargs)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _lifted_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _lifted_terms(person_ids, embeddings, self.margin, self.metric)
 
 
 @register
@@ -108,5 +108,5 @@ class WeightedTripletLoss(MarginLoss):
     def __init__(self, margin: Margin = "soft", *, name: str = "weighted_triplet_loss", **kwargs):
         super().__init__(margin, name=name, **kwargs)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _weighted_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _weighted_terms(person_ids, embeddings, self.margin, self.metric)

@@ -1,4 +1,4 @@
-"""Decides what a gap between a positive and a negative distance costs: a hinge at a margin, or its softplus."""
+"""Margin: a hinge, or its softplus, of the gap between a positive and a negative distance."""
 
 from typing import Union
 
@@ -28,12 +28,12 @@ def _number(margin, otherwise: str) -> float:
     return number
 
 
-def cost_of(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
+def hinge_or_softplus(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
     """Returns [gap + margin]+, or softplus of the gap: elementwise, a NaN stays one."""
     # softplus, not log1p(exp(gap)): that overflows float32 from a gap of 88 on.
     return tf.nn.softplus(gap) if margin == "soft" else tf.nn.relu(gap + margin)
 
 
 def slope_of(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
-    """Returns the derivative of `cost_of` by the gap: elementwise, 0 at the hinge itself."""
+    """Returns the derivative of `hinge_or_softplus` with respect to the gap: elementwise, 0 at the hinge itself."""
     return tf.sigmoid(gap) if margin == "soft" else tf.cast(gap + margin > 0, gap.dtype)

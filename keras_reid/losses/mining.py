@@ -1,4 +1,4 @@
-"""Decides which pairs of a batch there are, and which the loss looks at: for each anchor the hardest two."""
+"""Pairs of a batch, and hard mining: the hardest positive and the hardest negative of each anchor."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ class HardestPairs(NamedTuple):
     Attributes:
         positive_distances: float32 `[B]`, to the farthest other image of the same identity.
         negative_distances: float32 `[B]`, to the nearest image of another identity.
-        valid: bool `[B]`, whether the anchor has both; where it has not, the distances are 0 without a gradient.
+        valid: bool `[B]`, whether the anchor has both; otherwise the distances are 0, without a gradient.
     """
 
     positive_distances: tf.Tensor
@@ -21,11 +21,11 @@ class HardestPairs(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Who is what to whom in a batch of B images.
+    """The positive and the negative pairs of a batch of B images.
 
     Attributes:
-        positive: bool `[B, B]`, another image of the anchor's identity.
-        negative: bool `[B, B]`, an image of another identity.
+        positive: bool `[B, B]`, whether column j is another image of the identity of row i, the anchor.
+        negative: bool `[B, B]`, whether column j is an image of another identity.
         valid: bool `[B]`, whether the anchor has both.
     """
 
@@ -58,7 +58,7 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
             f"person_ids have shape {person_ids.shape} and embeddings {embeddings.shape}, expected [B] and [B, D]: one "
             "id for each embedding."
         )
-    # A graph that was traced for any shape knows no rank, which loops and softmax ask for.
+    # A graph traced for any shape does not know the rank, which loops and softmax need.
     embeddings = tf.ensure_shape(embeddings, [None, None]) if embeddings.shape.rank is None else embeddings
     return person_ids, tf.cast(embeddings, tf.float32)
 
@@ -103,13 +103,13 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: 
 
 
 def largest_in_rows(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns the column of the first largest value of each row that the mask admits, int32 `[B]`; without one, any.
+    """Returns the column of the first largest value that the mask admits in each row, int32 `[B]`; any without one.
 
     Args:
         values: float32 `[B, B]`, or one that broadcasts to it.
         mask: bool `[B, B]`.
     """
     values = tf.where(mask, values, -float("inf"))
-    # The extra column is never chosen: argmax refuses rows without any, which is what an empty batch has.
+    # The extra column is never chosen: it is there because argmax refuses the rows without columns of an empty batch.
     values = tf.pad(values, [[0, 0], [0, 1]], constant_values=-float("inf"))
     return tf.argmax(values, axis=1, output_type=tf.int32)

@@ -1,4 +1,4 @@
-"""Decides what the batch is when tf.distribute splits it: the rows of all replicas, and which are one's own."""
+"""Batches that tf.distribute splits: the rows of all replicas, and the rows of this one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from keras_reid.keras2 import tf
 
 
 def replica_context() -> tf.distribute.ReplicaContext | None:
-    """Returns the context in which replicas can speak to each other; None where there is only one."""
+    """Returns the context by which replicas communicate; None with a single replica."""
     context = tf.distribute.get_replica_context()
     return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 def all_rows(values: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
-    """Returns the rows of all replicas, in their order; the gradient of a row goes back to the replica that it is of.
+    """Returns the rows of all replicas, in their order; the gradient of a row goes back to the replica it came from.
 
     Args:
         values: `[B_r, ...]` on replica r; the numbers of rows may differ.
-        context: of the replica.
+        context: context of the replica.
 
     Returns:
         `[B, ...]`, B the sum of all B_r; integers as int64.
@@ -27,7 +27,7 @@ def all_rows(values: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Ten
 
 
 def own_rows(rows: tf.Tensor, size: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
-    """Returns the `size` rows, of those of all replicas, that are this replica's."""
+    """Returns the rows of this replica, `size` of those of all replicas."""
     sizes = context.all_gather(tf.reshape(size, [1]), axis=0)
     start = tf.reduce_sum(sizes[: context.replica_id_in_sync_group])
     return rows[start : start + size]

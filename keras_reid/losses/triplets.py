@@ -1,4 +1,4 @@
-"""Decides what all triplets of a batch cost (batch all), or the semi-hard ones: O(B^2) memory for O(B^3) triplets."""
+"""Batch-all and semi-hard triplet loss, in O(B^2) memory for O(B^3) triplets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Callable
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import Costs, MarginLoss, mean_cost, register
+from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, register
 from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.margin import Margin, check_margin, cost_of, slope_of
+from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus, slope_of
 from keras_reid.losses.mining import Pairs, flat_batch, largest_in_rows, pair_up
 
 MEANS = ("nonzero", "all")
@@ -28,12 +28,12 @@ def batch_all_triplet_loss(
         person_ids: integer `[B]` or `[B, 1]`, in any order.
         embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
         margin: a number of at least 0, in units of the distance, or "soft".
-        mean_over: "nonzero" for the triplets that cost something, as otherwise the many easy ones wash out the few that
-            teach; "all" for all of them.
+        mean_over: "nonzero" takes the mean over triplets whose term is not 0: otherwise the many easy ones wash out the
+            few that teach. "all" takes it over all triplets.
         metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
-        float32 `[]`; 0, with a zero gradient, when the batch has no triplet. Equal embeddings cost the margin, or ln 2,
+        float32 `[]`; 0, with a zero gradient, when the batch has no triplet. Equal embeddings give the margin, or ln 2,
         without a gradient.
 
     Raises:
@@ -43,7 +43,7 @@ def batch_all_triplet_loss(
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2: "batch all", and "batch all != 0" of section 4.
     """
     margin, mean_over = check_margin(margin), _check_mean(mean_over)
-    return mean_cost(_batch_all_costs(person_ids, embeddings, margin, mean_over, metric))
+    return mean_loss(_batch_all_terms(person_ids, embeddings, margin, mean_over, metric))
 
 
 def semi_hard_triplet_loss(
@@ -62,7 +62,7 @@ def semi_hard_triplet_loss(
 
     Returns:
         float32 `[]`, the mean over ordered positive pairs whose anchor has a negative; 0, with a zero gradient, when
-        there is none. Equal embeddings cost the margin, or ln 2, without a gradient.
+        there is none. Equal embeddings give the margin, or ln 2, without a gradient.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -70,7 +70,7 @@ def semi_hard_triplet_loss(
 
     Source: Schroff et al. 2015 (FaceNet, arXiv 1503.03832), section 3.2.
     """
-    return mean_cost(_semi_hard_costs(person_ids, embeddings, check_margin(margin), metric))
+    return mean_loss(_semi_hard_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
 def _check_mean(mean_over: str) -> str:
@@ -79,79 +79,81 @@ def _check_mean(mean_over: str) -> str:
     return mean_over
 
 
-def _batch_all_costs(person_ids, embeddings, margin: Margin, mean_over: str, metric: str) -> Costs:
+def _batch_all_terms(person_ids, embeddings, margin: Margin, mean_over: str, metric: str) -> LossTerms:
     def every_negative(distances, pairs, positive_distances):
         return pairs.negative
 
-    # softplus is never 0 but where it underflows: under the soft margin both means are over all.
+    # softplus is 0 only where it underflows: under the soft margin both means are over all triplets.
     counts_all = mean_over == "all" or margin == "soft"
-    return _costs_of_triplets(person_ids, embeddings, margin, metric, every_negative, counts_all)
+    return _terms_of_triplets(person_ids, embeddings, margin, metric, every_negative, counts_all)
 
 
-def _semi_hard_costs(person_ids, embeddings, margin: Margin, metric: str) -> Costs:
+def _semi_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     def nearest_beyond(distances, pairs, positive_distances):
         beyond = pairs.negative & (distances > positive_distances[:, None])
         nearest, farthest = largest_in_rows(-distances, beyond), largest_in_rows(distances, pairs.negative)
         chosen = tf.where(tf.reduce_any(beyond, axis=1), nearest, farthest)
         return tf.one_hot(chosen, tf.shape(distances)[0], on_value=True, off_value=False)
 
-    return _costs_of_triplets(person_ids, embeddings, margin, metric, nearest_beyond, counts_all=True)
+    return _terms_of_triplets(person_ids, embeddings, margin, metric, nearest_beyond, counts_all=True)
 
 
-def _costs_of_triplets(person_ids, embeddings, margin, metric, choose_negatives: Callable, counts_all: bool) -> Costs:
+def _terms_of_triplets(
+    person_ids, embeddings, margin, metric, choose_negatives: Callable, counts_all: bool
+) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
 
     @tf.custom_gradient
-    def costs_of(distances):
-        costs, counts, slopes = _sum_by_positives(distances, pairs, margin, choose_negatives, counts_all)
-        return (costs, counts), lambda by_cost, by_count: slopes * by_cost[:, None]
+    def terms_of(distances):
+        sums, counts, slopes = _sum_by_positives(distances, pairs, margin, choose_negatives, counts_all)
+        return (sums, counts), lambda by_sum, by_count: slopes * by_sum[:, None]
 
-    return Costs(*costs_of(distances))
+    return LossTerms(*terms_of(distances))
 
 
 def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callable, counts_all: bool) -> tuple:
-    """Sums over the triplets of each anchor, one positive at a time: K - 1 rounds of O(B^2) for K images of a person.
+    """Sums the terms over the triplets of each anchor, one positive at a time: K - 1 rounds of O(B^2) memory.
 
-    All B^3 triplets at once would take 4 GB a tensor at B = 1,024; and what a round leaves for the gradient is the
-    slope of the cost by each distance, which adds up.
+    K is the number of images of an identity. All B^3 triplets at once would take 4 GB for each tensor at B = 1,024. For
+    the gradient a round leaves the slopes of the terms with respect to the distances, which add up.
 
     Args:
         distances: float32 `[B, B]`.
-        pairs: of the batch.
+        pairs: pairs of the batch.
         margin: a number or "soft".
         choose_negatives: (distances, pairs, distances `[B]` of the positives of this round) -> bool `[B, B]`.
-        counts_all: count every triplet, not only those that cost something.
+        counts_all: count every triplet, not only those whose term is not 0.
 
     Returns:
-        float32 `[B]` sums of the costs, `[B]` their counts, `[B, B]` slopes of the sums by the distances.
+        float32 `[B]` sums of the terms, `[B]` their numbers, `[B, B]` slopes of the sums with respect to the distances.
     """
     images = tf.shape(distances)[0]
-    # Column j: each anchor's positives in the order of the batch, then whoever is no positive.
+    # Column j: each anchor's positives in the order of the batch, then all other images.
     order = tf.argsort(tf.cast(pairs.positive, tf.int32), axis=1, direction="DESCENDING", stable=True)
     order = tf.pad(order, [[0, 0], [0, 1]])  # XLA refuses a column j of an empty batch, though no round takes it
     positives = tf.math.count_nonzero(pairs.positive, axis=1, dtype=tf.int32)
     rounds = tf.reduce_max(tf.where(pairs.valid, positives, 0))
 
-    def add_round(j, costs, counts, slopes):
+    def add_round(j, sums, counts, slopes):
         positive = order[:, j]
         positive_distances = tf.gather(distances, positive, batch_dims=1)
         chosen = choose_negatives(distances, pairs, positive_distances) & (pairs.valid & (j < positives))[:, None]
         gap = positive_distances[:, None] - distances
-        costs_now = tf.where(chosen, cost_of(gap, margin), 0.0)
+        terms_now = tf.where(chosen, hinge_or_softplus(gap, margin), 0.0)
         slopes_now = tf.where(chosen, slope_of(gap, margin), 0.0)
-        counted = chosen if counts_all else chosen & ~tf.equal(costs_now, 0)
+        counted = chosen if counts_all else chosen & ~tf.equal(terms_now, 0)
         by_positive = tf.one_hot(positive, images) * tf.reduce_sum(slopes_now, axis=1, keepdims=True)
         return (
             j + 1,
-            costs + tf.reduce_sum(costs_now, axis=1),
+            sums + tf.reduce_sum(terms_now, axis=1),
             counts + tf.reduce_sum(tf.cast(counted, tf.float32), axis=1),
             slopes + by_positive - slopes_now,
         )
 
     nothing = (0, tf.zeros([images]), tf.zeros([images]), tf.zeros([images, images]))
-    _, costs, counts, slopes = tf.while_loop(lambda j, *_: j < tf.maximum(0, rounds), add_round, nothing)
-    return costs, counts, slopes
+    _, sums, counts, slopes = tf.while_loop(lambda j, *_: j < tf.maximum(0, rounds), add_round, nothing)
+    return sums, counts, slopes
 
 
 @register
@@ -164,8 +166,8 @@ class BatchAllTripletLoss(MarginLoss):
         super().__init__(margin, name=name, **kwargs)
         self.mean_over = _check_mean(mean_over)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _batch_all_costs(person_ids, embeddings, self.margin, self.mean_over, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _batch_all_terms(person_ids, embeddings, self.margin, self.mean_over, self.metric)
 
     def get_config(self) -> dict:
         return {**super().get_config(), "mean_over": self.mean_over}
@@ -178,5 +180,5 @@ class SemiHardTripletLoss(MarginLoss):
     def __init__(self, margin: Margin = 0.3, *, name: str = "semi_hard_triplet_loss", **kwargs):
         super().__init__(margin, name=name, **kwargs)
 
-    def costs(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> Costs:
-        return _semi_hard_costs(person_ids, embeddings, self.margin, self.metric)
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return _semi_hard_terms(person_ids, embeddings, self.margin, self.metric)

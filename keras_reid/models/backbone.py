@@ -1,7 +1,7 @@
-"""Decides which ResNet-50 the embedder stands on: keras-cv's, its layers replayed into one flat graph.
+"""Backbone: keras-cv's ResNet-50, its layers replayed into one flat graph of stock Keras layers.
 
-A nested backbone could not be opened by Keras 3, and keras-cv's `input_tensor=` is ignored, so every layer is made
-again from its configuration and called in the order of the original graph. Nothing but stock Keras layers remains.
+Keras 3 cannot open a nested backbone, and keras-cv ignores `input_tensor=`. Therefore every layer is made again from
+its configuration and called in the order of the original graph.
 """
 
 from keras_reid.keras2 import keras
@@ -9,8 +9,8 @@ from keras_reid.keras2 import keras
 BACKBONE_CHANNELS = 2048
 BATCH_NORMALIZATION_EPSILON = 1.001e-5  # keras-cv and keras.applications agree, so weights move between them exactly.
 
-# The moving averages must follow within a short run: Keras's 0.99 still holds 8 % of the start after 250 steps. This is
-# PyTorch's default, under which the baselines of the field were trained.
+# Moving averages must follow within a short run: with Keras's 0.99 they still hold 8 % of the start after 250 steps.
+# 0.9 is PyTorch's default, with which the baselines of the field were trained.
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
 
@@ -21,8 +21,8 @@ def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = 
         images: Keras tensor `[B, H, W, 3]`, already normalized.
         last_stride: stride of the last stage, 1 or 2; 1 doubles the height and the width of the feature map.
         explicit_padding: pad the stem on both sides (3 and 1 pixels), as Caffe, PyTorch and keras.applications do.
-            keras-cv's `same` pads even sizes at the end only, which looks at the image 3 pixels further on: weights
-            give the features that they were trained for only with their own padding.
+            keras-cv's `same` pads even sizes at the end only, which shifts the image by 3 pixels. Weights give the
+            features that they were trained for only with the padding that they were trained with.
         sync_batch_norm: normalize by statistics of all replicas in training.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Decides what the embedder is: input normalization, ResNet-50, pooling and one of three heads, in one flat graph."""
+"""Embedder: input normalization, ResNet-50, pooling and one of three heads, in one flat graph."""
 
 import numbers
 
@@ -9,7 +9,7 @@ from keras_reid.models.backbone import BACKBONE_CHANNELS, BATCH_NORMALIZATION_EP
 from keras_reid.models.weight_files import IMAGENET_NORMALIZATION, INPUT_LAYER, read_backbone_weights
 from keras_reid.models.weights import assign_weights
 
-MINIMUM_SIDE = 16  # pixels: below, the input of the last stage (stride 16) is not even one whole cell.
+MINIMUM_SIDE = 16  # pixels; below it the input of the last stage (stride 16) is not even one whole cell
 TRINET_HIDDEN_UNITS = 1024
 
 
@@ -46,7 +46,7 @@ def build_embedder(
         to the loaded weights and is stored inside.
 
     Raises:
-        ReidError: for a wrong argument, or weights that cannot be had, read or used.
+        ReidError: a wrong argument, or weights that cannot be downloaded, read or used.
     """
     embedding_size = _checked_embedding_size(embedding_size)
     height, width = _checked_image_size(image_size)
@@ -108,7 +108,7 @@ def _named_output(embedding, normalize_embedding):
 
 def _checked_embedding_size(value):
     if not _is_whole_number(value) or value < 1:
-        raise ReidError(f"embedding_size: expected a whole number of at least 1, got {value!r}.")
+        raise ReidError(f"embedding_size={value!r}, expected a whole number of at least 1.")
     return int(value)
 
 
@@ -116,7 +116,7 @@ def _checked_image_size(value):
     sides = list(value) if isinstance(value, (tuple, list)) else []
     if len(sides) != 2 or not all(_is_whole_number(side) and side >= MINIMUM_SIDE for side in sides):
         raise ReidError(
-            f"image_size: expected (height, width), two whole numbers of at least {MINIMUM_SIDE} pixels, got {value!r}."
+            f"image_size={value!r}, expected (height, width), two whole numbers of at least {MINIMUM_SIDE} pixels."
         )
     return int(sides[0]), int(sides[1])
 
@@ -127,4 +127,4 @@ def _is_whole_number(value):
 
 def _check_choice(name, value, known):
     if isinstance(value, bool) or value not in known:  # True == 1, but is not a stride.
-        raise ReidError(f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}.")
+        raise ReidError(f"{name}={value!r}, expected one of {', '.join(map(str, known))}.")

@@ -1,8 +1,8 @@
-"""Decides what a `.keras` file of ours is: one file that plain Keras 2 and Keras 3 both open without custom objects.
+"""`.keras` file: one archive that plain Keras 2 and Keras 3 both open without custom objects.
 
-Keras 2 writes some things into `config.json` that another Keras refuses: the private class `Functional` at the top,
-each BatchNormalization's axis as a list, dtype policies of a module that Keras 3 no longer has, and (tf_keras only)
-`optional` of an input. All have a spelling that Keras 2.15, tf_keras and Keras 3 understand.
+Keras 2 writes entries into `config.json` that another Keras refuses: the private class `Functional` at the top, each
+BatchNormalization's axis as a list, dtype policies of a module that Keras 3 no longer has, and (tf_keras only)
+`optional` of an input. Each has a spelling that Keras 2.15, tf_keras and Keras 3 understand.
 """
 
 import json
@@ -26,8 +26,8 @@ CONFIG_MEMBER, METADATA_MEMBER, WEIGHTS_MEMBER = "config.json", "metadata.json",
 def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional[dict] = None) -> Path:
     """Writes a functional model of stock layers as one `.keras` file for Keras 2 and Keras 3.
 
-    The file replaces an older one in one step, and never half: a reader sees the old file or the new one. Optimizer
-    state and compile options stay out, and `model` is left as it is.
+    The file replaces an older one whole or not at all. Optimizer state and compile options are left out; `model` stays
+    as it is.
 
     Args:
         model: functional model; its weights are written as they are.
@@ -54,8 +54,8 @@ def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional
 def load_keras(path: Union[str, Path]) -> keras.Model:
     """Opens a `.keras` file of stock layers, uncompiled.
 
-    Does what `keras.models.load_model` does, ten times faster: that one lets HDF5 seek inside the zip archive (13 s
-    for a ResNet-50), this one unpacks the weights first (2 s).
+    Equals `keras.models.load_model`, but unpacks the weights first: 2 s for a ResNet-50, where HDF5's seeking inside
+    the zip archive takes 13 s.
 
     Raises:
         ReidError: when the file is missing, damaged, or needs code or a Keras version that is not here.
@@ -68,7 +68,7 @@ def load_keras(path: Union[str, Path]) -> keras.Model:
             model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
             model.load_weights(archive.extract(WEIGHTS_MEMBER, folder))
             return model
-    except Exception as error:  # Keras raises whatever its reader stumbles over: KeyError, OSError, TypeError, ...
+    except Exception as error:  # of any class: KeyError, OSError, TypeError, ...
         reason = " ".join(str(error).split())[:200]
         raise ReidError(
             f"{path}: Keras 2 cannot open this .keras file ({type(error).__name__}: {reason}). Expected a model of "
@@ -77,7 +77,7 @@ def load_keras(path: Union[str, Path]) -> keras.Model:
 
 
 def read_metadata(path: Union[str, Path]) -> Optional[dict]:
-    """Returns what `save_keras` stored as `metadata` in a `.keras` file, or None when it has none.
+    """Returns the `metadata` that `save_keras` stored in a `.keras` file; None where it stored none.
 
     Raises:
         ReidError: when the file is missing or is not a `.keras` file.
@@ -92,9 +92,9 @@ def read_metadata(path: Union[str, Path]) -> Optional[dict]:
 
 
 def replace_metadata(path: Union[str, Path], metadata: dict) -> None:
-    """Replaces what `read_metadata` returns of a `.keras` file; all else in it stays byte for byte.
+    """Replaces the metadata that `read_metadata` returns; everything else in the file stays byte for byte.
 
-    The file is replaced in one step, and never half. The weights are streamed: they may not fit in memory.
+    The file is replaced whole or not at all. The weights are streamed: they may not fit in memory.
 
     Raises:
         ReidError: when the file is missing or is not a `.keras` file.

@@ -1,4 +1,4 @@
-"""Decides the precision of what ships: the same network, every layer in float32."""
+"""Precision of what ships: the same network, with every layer in float32."""
 
 from typing import Optional
 
@@ -12,8 +12,8 @@ def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] 
 
     Args:
         model: functional model of stock layers under any dtype policy; it is not changed.
-        into: an earlier result for the same network, brought up to date instead of building another: each model that
-            is built takes seconds, and memory that Keras never gives back.
+        into: an earlier result for the same network, to bring up to date. Building another takes seconds, and memory
+            that Keras never gives back.
 
     Returns:
         `into`, or a new, uncompiled model with the same layer names and its own copy of the weights, also when `model`

@@ -1,8 +1,8 @@
-"""Decides what a file of backbone weights means: which network wrote it, and which input it expects.
+"""Files of backbone weights: which network wrote a file, and which input it expects.
 
-Every source ends up as one `BackboneWeights`: arrays under the embedder's own layer names, for an RGB input. Weights of
-keras.applications are brought there exactly: its convolutions have a bias, keras-cv's have not (the bias moves into the
-following BatchNormalization's mean), and its input is BGR (the first kernel's input channels are flipped).
+Every source is read as one `BackboneWeights`: arrays under the embedder's own layer names, for an RGB input. Weights of
+keras.applications are converted exactly: the biases of its convolutions, which keras-cv's do not have, move into the
+mean of the BatchNormalization that follows, and the first kernel's input channels are flipped from BGR to RGB.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ RUN_FOLDER_FILES = ("last.keras", "best.keras")
 PRESET = "resnet50_imagenet"
 INPUT_LAYER = "input_normalization"
 OTHER_CHOICES = (
-    "Use --backbone_weights=none (random weights) or --backbone_weights=PATH (a run folder, a .keras or an .h5 file)."
+    "Use backbone_weights=none (random weights) or backbone_weights=PATH (a run folder, a .keras or an .h5 file)."
 )
 
 
@@ -52,7 +52,7 @@ UNIT_NORMALIZATION = InputNormalization(
 
 @dataclasses.dataclass(frozen=True)
 class BackboneWeights:
-    """Weights under the embedder's layer names, and the input and the stem that they were trained with."""
+    """Weights under the embedder's layer names, and the input and stem padding that they were trained with."""
 
     origin: str
     kind: str
@@ -62,7 +62,7 @@ class BackboneWeights:
 
 
 def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
-    """Reads the weights that `--backbone_weights` names, other than `none`.
+    """Reads the weights that `backbone_weights` names, other than `none`.
 
     Args:
         where: `imagenet`, a run folder, a `.keras` file, or an `.h5` file of keras-cv's or keras.applications'
@@ -229,7 +229,7 @@ def _our_name(name):
 
 
 def _fold_biases(layers):
-    """Moves each convolution's bias into the mean of the BatchNormalization behind it: the same output in inference."""
+    """Moves each convolution's bias into the mean of the BatchNormalization that follows: inference stays the same."""
     for name, variables in layers.items():
         normalization = layers.get(re.sub("_conv$", "_bn", name), {})
         if name.endswith("_conv") and "bias" in variables and "moving_mean" in normalization:

@@ -1,4 +1,4 @@
-"""Decides which of a file's weights enter the embedder, and says what matched and what did not."""
+"""Assignment of weights: those of a file that fit enter the embedder, and a report says what did not."""
 
 import dataclasses
 import re
@@ -16,7 +16,7 @@ _BACKBONE_LAYER = re.compile(r"(conv1|v2_stack_\d+_block\d+_\w+|conv\d_block\d+_
 
 @dataclasses.dataclass(frozen=True)
 class WeightReport:
-    """What became of a file's weights; names are those of layers that have weights.
+    """What a file's weights were used for, by the names of layers that have weights.
 
     Attributes:
         origin: where the weights came from.

@@ -1,4 +1,4 @@
-"""Decides how a batch is changed on the device in training: color jitter, RandAugment, gray-scale, Gaussian blur.
+"""Augmentation on the device, in training: color jitter, RandAugment, grayscale, Gaussian blur.
 
 The pixels are changed by keras-cv's layers, the random numbers come from here. keras-cv 0.9 draws magnitudes from
 TensorFlow's stateful ops, whose state is no variable: with its generators restored from a checkpoint, its color jitter
@@ -21,7 +21,7 @@ _CHANGES = {
 
 
 class DeviceAugmentation(keras.layers.Layer):
-    """Changes each image of a training batch in its own way; out of training it changes nothing.
+    """Changes each image of a training batch independently; outside training it changes nothing.
 
     The draws are a function of the seed, the batch's number and the replica. Seed and number are the layer's only
     variable: a run that restores it draws what the uninterrupted run would have drawn. (A step that XLA compiles draws
@@ -59,7 +59,7 @@ class DeviceAugmentation(keras.layers.Layer):
         }
         for name, strength in self._strengths.items():
             if not 0 <= strength <= 1:
-                raise ReidError(f"--{name}={strength}, expected a number from 0 to 1.")
+                raise ReidError(f"{name}={strength}, expected a number from 0 to 1.")
         self._seed = seed
         # Functions, not layers: what Keras does not track adds nothing to the checkpoint.
         self._changes = {name: _CHANGES[name](strength) for name, strength in self._strengths.items() if strength}
@@ -75,7 +75,7 @@ class DeviceAugmentation(keras.layers.Layer):
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns float32 images 0..255 of the shape given, `[B, H, W, 3]`; H and W are known, dtype is uint8 or float.
 
-        Out of training, and when every strength is 0, they are the images given.
+        Outside training, and when every strength is 0, they are the images given.
         """
         if not (training and self._changes):
             return images
@@ -92,7 +92,7 @@ class DeviceAugmentation(keras.layers.Layer):
         return {**super().get_config(), **self._strengths, "seed": self._seed}
 
     def _next_seed(self) -> tf.Tensor:
-        """Returns int64 `[2]`, which no other batch and no other replica gets, and counts the batch."""
+        """Returns a seed, int64 `[2]`, that no other batch and no other replica gets, and counts the batch."""
         context = replica_context()
         seed, number = tf.unstack(tf.convert_to_tensor(self._state))
         self._state.assign_add(tf.constant([0, 1], tf.int64))

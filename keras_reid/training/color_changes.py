@@ -1,7 +1,7 @@
-"""Decides what each augmentation on the device does to pixels, and what its strength means.
+"""Color changes: what each augmentation on the device does to pixels, and what its strength means.
 
-Each function takes a strength and returns a change: of images `[B, H, W, 3]`, float32 0..255, and of as many uniform
-random numbers `[B, 1, 1, 1]`, 0 to 1, as `DRAWS` says. The pixels are changed by keras-cv's layers.
+Each function takes a strength and returns a function of images `[B, H, W, 3]`, float32 0..255, and of a list of uniform
+random numbers `[B, 1, 1, 1]`, 0 to 1, whose length `DRAWS` states. keras-cv's layers change the pixels.
 """
 
 from __future__ import annotations

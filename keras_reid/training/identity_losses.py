@@ -1,4 +1,4 @@
-"""Decides what is learned of the training identities beside the loss on pairs: who it is, and where its center is."""
+"""Identity losses: cross-entropy over the training identities, and center loss."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class _Identities:
 
 
 class IdentityLoss(keras.layers.Layer):
-    """Cross-entropy of a linear classifier over the training identities, on features behind a BNNeck.
+    """Cross-entropy of a linear classifier over the training identities, on features after a BNNeck.
 
     The neck, a BatchNormalization without shift, belongs to this layer unless the features come from one already.
 
     Args:
-        person_ids: integer, those of the training set.
+        person_ids: integers, those of the training set.
         label_smoothing: from 0 to below 1, the share of the label that is spread over all identities.
         own_neck: normalize the features here.
         sync_batch_norm: by statistics of all replicas.
@@ -56,7 +56,7 @@ class IdentityLoss(keras.layers.Layer):
     ):
         super().__init__(name="identity_loss", dtype="float32")
         if not 0 <= label_smoothing < 1:
-            raise ReidError(f"--label_smoothing={label_smoothing}, expected a number from 0 to below 1.")
+            raise ReidError(f"label_smoothing={label_smoothing}, expected a number from 0 to below 1.")
         self._identities, self._label_smoothing = _Identities(person_ids), label_smoothing
         self._neck = None
         if own_neck:
@@ -94,7 +94,7 @@ class CenterLoss(keras.layers.Layer):
     """Half the squared distance of each feature to the center of its identity; the centers follow the features.
 
     Args:
-        person_ids: integer, those of the training set.
+        person_ids: integers, those of the training set.
 
     Source: Wen et al. 2016 ("A Discriminative Feature Learning Approach for Deep Face Recognition"), equations 2 to 4;
     the mean over the batch stands for their sum. The centers begin at 0.

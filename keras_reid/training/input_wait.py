@@ -1,4 +1,4 @@
-"""Decides how long a step waits for its batch: Keras fetches it inside the compiled step, unseen by callbacks."""
+"""Waiting for input: how long a step waits for its batch. Keras fetches it inside the step, unseen by callbacks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from keras_reid.keras2 import tf
 
 
 class TimedIterator:
-    """An iterator that tells how long each of its batches took to come; made inside a step, compiled or eager.
+    """An iterator that reports how long each batch took to arrive; made inside a step, compiled or eager.
 
     Args:
         iterator: of batches, also a distributed one.
-        tell: takes the seconds of a batch.
+        tell: called with the seconds of each batch.
     """
 
     def __init__(self, iterator, tell: Callable[[float], None]):
@@ -39,11 +39,12 @@ def _now() -> np.float64:
 
 
 def with_timed_batches(train_function: Callable, tell: Callable[[float], None]) -> Callable:
-    """Returns a step of `keras.Model.make_train_function` that tells how long it waited for each of its batches.
+    """Returns a training function of Keras that also reports how long it waited for each of its batches.
 
     Args:
-        train_function: takes an iterator; a `tf.function`, or a Python function where the model runs eagerly.
-        tell: takes the seconds of a batch.
+        train_function: what `keras.Model.make_train_function` returns: a `tf.function` of an iterator, or a Python
+            function where the model runs eagerly.
+        tell: called with the seconds of each batch.
     """
     python_function = getattr(train_function, "python_function", None)
     if python_function is None:

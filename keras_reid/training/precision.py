@@ -1,4 +1,4 @@
-"""Decides the precision of a training run: which Keras dtype policy `--mixed_precision` stands for on this machine."""
+"""Precision of a training run: the Keras dtype policy that `mixed_precision` stands for on this machine."""
 
 from keras_reid.choices import PRECISIONS
 from keras_reid.errors import ReidError

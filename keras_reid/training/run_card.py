@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import jinja2
 import pandas as pd
 
 from keras_reid.data.fingerprint import changed_splits
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.tables import SCORE_ROWS, shown_name
 from keras_reid.files import write_text
 from keras_reid.training.epoch_log import EpochLog
-from keras_reid.training.run_card_text import as_markdown
 from keras_reid.training.run_folder import RunFolder
 
 FORMAT_VERSION = 1
@@ -94,7 +95,20 @@ def _write(run: RunFolder, card: Mapping) -> None:
         "diagnosis": run.read_diagnosis(),
     }
     write_text(run.card, json.dumps(card, indent=2) + "\n")
-    write_text(run.card_text, as_markdown(card))
+    write_text(run.card_text, _as_markdown(card))
+
+
+def _as_markdown(card: Mapping) -> str:
+    """Returns the text of `run_card.md`, as GitHub shows it."""
+    templates = jinja2.Environment(loader=jinja2.PackageLoader("keras_reid.training"), keep_trailing_newline=True)
+    templates.filters |= {"thousands": "{:,}".format, "duration": _duration, "shown": shown_name}
+    return templates.get_template("run_card.md.j2").render(card, score_rows=SCORE_ROWS)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def _before(step: int, entries: Sequence[Mapping]) -> list[dict]:

@@ -1,6 +1,8 @@
 """Embedding that goes on: what is kept, what is believed, what is begun anew, and which images are left out."""
 
 import dataclasses
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -140,6 +142,21 @@ def test_without_what_the_job_was_each_chunk_tells_for_itself(artifact, photos, 
     if content is not None:
         (folder / "embed_job.json").write_bytes(content)
     assert go_on(artifact, photos, folder)[2] == 8
+
+
+def test_a_chunk_is_hashed_as_earlier_versions_did(artifact, photos, folder):
+    """So that their parts are gone on with: the test-time augmentation is called views there."""
+    interrupt(artifact, photos, folder)
+    path = Path(artifact.name)
+    content = hashlib.sha256(f". {path.stat().st_size}\n".encode() + path.read_bytes()).hexdigest()
+    recipe = {"format": 1, "artifact": content, "views": "none", "embedding_size": 8}
+    lines = [f"{photo!r} {(os.stat(photo).st_size, os.stat(photo).st_mtime_ns)}\n" for photo in photos]
+    images = hashlib.sha256("".join(lines[6:12]).encode()).digest()
+    chunk = (folder / "embed_000001.bin").read_bytes()
+    body = b"\1" * 6 + embed_files(artifact, photos, batch_size=2)[6:12].tobytes()
+    assert chunk == hashlib.sha256(json.dumps(recipe).encode() + images + body).digest() + body
+    described = json.loads((folder / "embed_job.json").read_text())
+    assert described.pop("images") and described == recipe
 
 
 def test_what_a_killed_process_left_half_written_is_removed(artifact, photos, folder):

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from keras_reid.artifacts import artifact_of, describe_embedder, open_artifact, update_metadata
-from keras_reid.artifacts.formats import savedmodel, tflite
+from keras_reid.artifacts.formats import tflite
 from keras_reid.errors import ReidError
 from keras_reid.models import save_keras
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 
 KINDS = ["run", "keras", "savedmodel", "versions", "tflite"]
@@ -26,7 +27,7 @@ def shipped(tmp_path_factory) -> Path:
     folder, embedder = tmp_path_factory.mktemp("shipped"), tiny_embedder()
     metadata = describe_embedder(embedder, dataset="synthetic", scores={"top1": 0.5})
     save_keras(embedder, folder / "model.keras", metadata=metadata)
-    savedmodel.write_version(embedder, folder / "versions", metadata)
+    write_version(embedder, folder / "versions", metadata)
     tflite.write(embedder, folder / "embedder.tflite", metadata)
     return folder
 

@@ -1,4 +1,4 @@
-"""Fixes what --cache keeps in memory: where it fits comfortably, within the limit of a container, bit by bit."""
+"""Fixes what a cache keeps in memory: where it fits comfortably, within the limit of a container, bit by bit."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_auto_keeps_what_fits_in_half_the_free_memory(monkeypatch, free, kept):
 
 
 def test_another_word_is_refused():
-    with pytest.raises(ReidError, match="--cache=disk, expected auto, memory or none"):
+    with pytest.raises(ReidError, match="^cache=disk, expected auto, memory, none"):
         keeps_in_memory("disk", images=1, image_size=(1, 1))
 
 

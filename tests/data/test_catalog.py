@@ -66,7 +66,7 @@ def test_description_counts_each_kind(root):
     assert rows["gallery"] == ["4", "2", "4", "1", "1"]
 
 
-def test_a_png_copy_of_the_data_set_is_read_too(root):
+def test_a_png_copy_of_the_dataset_is_read_too(root):
     before = len(read_market1501(root))
     add_image(root / "query", "0002_c1s1_000451_03.png")
     assert len(read_market1501(root)) == before + 1
@@ -92,7 +92,7 @@ def test_wrongly_named_image_is_refused_by_name(root, folder, name):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(ReidError, match="nowhere.*--data_dir"):
+    with pytest.raises(ReidError, match="nowhere.*set data_dir"):
         read_market1501(tmp_path / "nowhere")
 
 

@@ -62,7 +62,7 @@ def test_steps_by_hand():
     assert steps_per_epoch(ids, identities_per_batch=4, images_per_identity=4) == 8  # 32 people, 4 a batch
 
 
-def test_one_data_set_is_identity_sampling():
+def test_one_dataset_is_identity_sampling():
     """The same steps, and slots as many; which meet is drawn anew."""
     ids, _ = sets_of([9, 3, 4, 1, 12, 7, 5])
     plain = identity_batches(ids, identities_per_batch=3, images_per_identity=2, seed=0, epoch=0)

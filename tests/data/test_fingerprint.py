@@ -45,7 +45,7 @@ def test_what_changes_is_named_with_its_split(synthetic_dir, copied):
     assert not changed_splits(before, of(copied), only=("query", "gallery"))
 
 
-def test_another_camera_is_another_data_set(synthetic_dir):
+def test_another_camera_is_another_dataset(synthetic_dir):
     catalog, sets = read_market1501(synthetic_dir), [("market1501", str(synthetic_dir))]
     other = catalog.assign(camera_id=catalog.camera_id.where(catalog.index != 0, 9))
     split = catalog.split.iloc[0]

@@ -35,7 +35,7 @@ def test_of_several_sets_all_train_and_the_first_is_scored():
     assert joined.person_id.dtype == joined.camera_id.dtype == joined.dataset_id.dtype == "int64"
     assert joined.index.tolist() == list(range(9))
     assert scored_name(joined, []) == "market1501"
-    lines = ["1. market1501: 2 training images of 1 people; scored", "2. mars: 3 training images of 2 people"]
+    lines = ["1. market1501: 2 training images of 1 identities; scored", "2. mars: 3 training images of 2 identities"]
     assert describe_sets(joined).splitlines() == lines
 
 
@@ -123,11 +123,11 @@ def test_third_images_are_drawn_from_everybody_alike():
 @pytest.mark.parametrize(
     ("part", "text"),
     [
-        ({"images": 131}, "--train_images=131, expected 4 to 130, the number of training images, or 0"),
-        ({"images": 3}, "--train_images=3"),
-        ({"identities": 51}, "--train_identities=51, expected 2 to 50, the number of training people"),
-        ({"identities": 1}, "--train_identities=1"),
-        ({"identities": 2, "images": 100}, "--train_images=100, expected 4 to"),
+        ({"images": 131}, "train_images=131, expected 4 to 130, the number of training images, or 0"),
+        ({"images": 3}, "train_images=3"),
+        ({"identities": 51}, "train_identities=51, expected 2 to 50, the number of training identities"),
+        ({"identities": 1}, "train_identities=1"),
+        ({"identities": 2, "images": 100}, "train_images=100, expected 4 to"),
     ],
 )
 def test_more_than_there_are_is_refused(part, text):

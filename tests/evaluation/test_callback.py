@@ -5,13 +5,13 @@ import pytest
 
 from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
-from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation, mean_color_artifact, scores_table
 from keras_reid.evaluation.score import score
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import rebuild_in_float32
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 

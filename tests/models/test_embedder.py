@@ -178,16 +178,16 @@ def test_smallest_image():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"embedding_size": 0}, "embedding_size.*at least 1.*got 0"),
-        ({"embedding_size": 1.5}, "embedding_size.*got 1.5"),
-        ({"embedding_size": True}, "embedding_size.*got True"),
-        ({"image_size": 64}, r"image_size.*\(height, width\).*got 64"),
-        ({"image_size": (64, 32, 3)}, "image_size.*got"),
-        ({"image_size": (64, 15)}, "image_size.*at least 16.*got"),
-        ({"image_size": (64.0, 32)}, "image_size.*got"),
-        ({"head": "fc"}, "head.*trinet, bnneck, linear.*got 'fc'"),
-        ({"last_stride": 3}, "last_stride.*1, 2.*got 3"),
-        ({"last_stride": True}, "last_stride.*got True"),
+        ({"embedding_size": 0}, "embedding_size=0, expected.*at least 1"),
+        ({"embedding_size": 1.5}, "embedding_size=1.5, expected"),
+        ({"embedding_size": True}, "embedding_size=True, expected"),
+        ({"image_size": 64}, r"image_size=64, expected \(height, width\)"),
+        ({"image_size": (64, 32, 3)}, r"image_size=\(64, 32, 3\), expected"),
+        ({"image_size": (64, 15)}, r"image_size=\(64, 15\), expected.*at least 16"),
+        ({"image_size": (64.0, 32)}, r"image_size=\(64.0, 32\), expected"),
+        ({"head": "fc"}, "head='fc', expected.*trinet, bnneck, linear"),
+        ({"last_stride": 3}, "last_stride=3, expected.*1, 2"),
+        ({"last_stride": True}, "last_stride=True, expected"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

@@ -155,7 +155,7 @@ def test_imagenet_without_network_names_the_other_choices(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(keras_cv.models.ResNetBackbone, "from_preset", fails)
-    with pytest.raises(ReidError, match="--backbone_weights=none.*--backbone_weights=PATH") as caught:
+    with pytest.raises(ReidError, match="Use backbone_weights=none.* backbone_weights=PATH") as caught:
         build_embedder(backbone_weights="imagenet")
     assert str(error) in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""What ships answers as the live model where it is used: in environments of others, without keras_reid.
+"""What ships answers as the reference model where it is used: in environments of others, without keras_reid.
 
 `.ci/run` makes them and names their interpreters: KERAS_REID_PYTHON_TENSORFLOW (TensorFlow 2.21 alone),
 KERAS_REID_PYTHON_KERAS2 (TensorFlow 2.15), KERAS_REID_PYTHON_KERAS3 (Keras 3.15 on TensorFlow 2.21),
@@ -53,10 +53,10 @@ def images(tiny_catalog) -> np.ndarray:
 
 
 def ask(exported, images, tmp_path, python: str, kind: str, place: str, **environment) -> tuple[np.ndarray, float]:
-    """Returns the cosine of each image's embedding, made by another interpreter, to that of the live model.
+    """Returns the cosine of each image's embedding, made by another interpreter, to that of the reference model.
 
-    And the share of images whose nearest live embedding is their own: so young a network places all images so close
-    together that a cosine hardly tells one from another.
+    And the share of images whose nearest reference embedding is their own: so young a network places all images so
+    close together that a cosine hardly tells one from another.
     """
     np.save(tmp_path / "images.npy", images)
     command = [python, SCRIPT, kind, exported / place, tmp_path / "images.npy", tmp_path / "embeddings.npy"]
@@ -67,10 +67,10 @@ def ask(exported, images, tmp_path, python: str, kind: str, place: str, **enviro
     asked = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert asked.returncode == 0, asked.stderr
     actual = np.load(tmp_path / "embeddings.npy").astype(float)
-    live = open_artifact(exported / "embedder.keras").embed(images).astype(float)
-    actual, live = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (actual, live))
-    own = ((actual[:, None] - live[None]) ** 2).sum(-1).argmin(axis=1) == np.arange(len(live))
-    return (actual * live).sum(1), own.mean()
+    reference = open_artifact(exported / "embedder.keras").embed(images).astype(float)
+    actual, reference = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (actual, reference))
+    own = ((actual[:, None] - reference[None]) ** 2).sum(-1).argmin(axis=1) == np.arange(len(reference))
+    return (actual * reference).sum(1), own.mean()
 
 
 def test_the_savedmodel_in_plain_tensorflow(exported, images, tmp_path):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from keras_reid.artifacts import artifact_of, open_artifact
-from keras_reid.artifacts.formats import savedmodel, tflite
+from keras_reid.artifacts.formats import tflite
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.models import rebuild_in_float32, save_keras
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 
 METADATA = {"format_version": 1, "embedding_size": 8, "image_size": [32, 16], "metric": "euclidean"}
@@ -26,7 +27,7 @@ def export_all(embedder, folder) -> dict:
     save_keras(embedder, folder / "model.keras", metadata=METADATA)
     return {
         "keras": folder / "model.keras",
-        "savedmodel": savedmodel.write_version(embedder, folder / "embedder", METADATA),
+        "savedmodel": write_version(embedder, folder / "embedder", METADATA),
         "tflite": tflite.write(embedder, folder / "embedder.tflite", METADATA),
     }
 
@@ -65,12 +66,12 @@ def test_reid_json_travels_inside(shipped, kind):
 
 def test_a_folder_of_versions_opens_the_highest_number(tmp_path):
     for version in (2, 10, 9):
-        savedmodel.write_version(tiny_embedder(), tmp_path / "one", {**METADATA, "dataset": str(version)}).rename(
+        write_version(tiny_embedder(), tmp_path / "one", {**METADATA, "dataset": str(version)}).rename(
             tmp_path / str(version)
         )
     (tmp_path / "one").rmdir()
     assert open_artifact(tmp_path).metadata["dataset"] == "10"
-    assert savedmodel.write_version(tiny_embedder(), tmp_path, METADATA).name == "11"
+    assert write_version(tiny_embedder(), tmp_path, METADATA).name == "11"
 
 
 def test_the_savedmodel_answers_where_only_tensorflow_is(shipped):
@@ -99,7 +100,7 @@ def test_a_mixed_precision_embedder_ships_in_float32(tmp_path):
 
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     embedder = rebuild_in_float32(tiny_embedder())
-    loaded = tf.saved_model.load(str(savedmodel.write_version(embedder, tmp_path, METADATA)))
+    loaded = tf.saved_model.load(str(write_version(embedder, tmp_path, METADATA)))
     operations = loaded.signatures["serving_default"].graph.get_operations()
     assert {tensor.dtype for operation in operations for tensor in operation.outputs}.isdisjoint({tf.bfloat16})
 
@@ -109,7 +110,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(tf.saved_model, "save", fail)
-    for export, place in ((savedmodel.write_version, "embedder"), (tflite.write, "embedder.tflite")):
+    for export, place in ((write_version, "embedder"), (tflite.write, "embedder.tflite")):
         with pytest.raises(OSError, match="No space"):
             export(tiny_embedder(), tmp_path / place, METADATA)
     assert [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith(".")] == []
@@ -141,7 +142,7 @@ def test_no_such_artifact_is_named(tmp_path, name):
 
 @pytest.mark.parametrize("content", ["[]", "no json", '{"format_version": 99}'])
 def test_a_reid_json_that_is_none_is_named(tmp_path, content):
-    folder = savedmodel.write_version(tiny_embedder(), tmp_path, METADATA)
+    folder = write_version(tiny_embedder(), tmp_path, METADATA)
     (folder / "assets" / "reid.json").write_text(content)
     with pytest.raises(ReidError, match="reid.json"):
         open_artifact(folder)

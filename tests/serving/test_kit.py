@@ -1,6 +1,6 @@
 """The kit of `export/`, without keras_reid: its clients, configurations and pages, against a server that is a process.
 
-The server is the test double of `model_server.py`. Expected numbers come from the live network.
+The server is the test double of `model_server.py`. Expected numbers come from the reference model.
 """
 
 import base64
@@ -36,9 +36,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from keras_reid.artifacts import artifact_of
 from keras_reid.artifacts.formats import tflite
-from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.keras2 import tf
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 from tests.serving import model_server
 
@@ -166,7 +166,7 @@ def refused(monkeypatch, capsys, photos):
     return run
 
 
-def live(embedder, path: Path) -> np.ndarray:
+def reference(embedder, path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return artifact_of(embedder).embed(np.asarray(image.convert("RGB"))[None])[0]
 
@@ -177,13 +177,13 @@ def cosine(first, second) -> float:
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-def test_a_client_embeds_as_the_live_network_does(runs, protocol, photos, embedder):
+def test_a_client_embeds_as_the_reference_model_does(runs, protocol, photos, embedder):
     run = runs[protocol, "embed"]
     assert run.returncode == 0, run.stderr
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert [line["image"] for line in lines] == MANY
     for line in lines[:4] + lines[-1:]:
-        expected = live(embedder, photos / line["image"])
+        expected = reference(embedder, photos / line["image"])
         assert cosine(line["embedding"], expected) >= 0.9999
         np.testing.assert_allclose(line["embedding"], expected, rtol=1e-3, atol=1e-4)
 
@@ -191,7 +191,7 @@ def test_a_client_embeds_as_the_live_network_does(runs, protocol, photos, embedd
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_client_compares(runs, protocol, photos, embedder):
     run = runs[protocol, "compare"]
-    distance = np.linalg.norm(live(embedder, photos / "A.jpg") - live(embedder, photos / "B.png"))
+    distance = np.linalg.norm(reference(embedder, photos / "A.jpg") - reference(embedder, photos / "B.png"))
     shown = re.match(r"distance (\S+): (.*)\n", run.stdout)
     assert float(shown[1]) == pytest.approx(distance, rel=1e-3)
     assert shown[2] == ("same person" if distance <= 0.5 else "different people")
@@ -202,7 +202,7 @@ def test_a_client_compares(runs, protocol, photos, embedder):
 def test_a_client_searches(runs, protocol, photos, embedder):
     run = runs[protocol, "search"]
     gallery = np.random.default_rng(1).normal(0, 0.3, (20, 8)).astype(np.float32)
-    distances = np.linalg.norm(gallery - live(embedder, photos / "A.jpg"), axis=1)
+    distances = np.linalg.norm(gallery - reference(embedder, photos / "A.jpg"), axis=1)
     nearest = np.argsort(distances)[:3]
     found = [line.split() for line in run.stdout.splitlines()[1:]]
     assert [(int(rank), int(row), int(name)) for rank, _, row, name in found] == [
@@ -612,11 +612,11 @@ def compare_lite(*arguments) -> subprocess.CompletedProcess:
 @needs_litert
 @pytest.mark.parametrize("kind", ["float32", "int16"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_the_program_for_tflite_measures_as_the_live_network_does(embedder, photos, tmp_path, kind, metric):
+def test_the_program_for_tflite_measures_as_the_reference_model_does(embedder, photos, tmp_path, kind, metric):
     model, paths = tmp_path / "model.tflite", (photos / "A.jpg", photos / "B.png")
     calibration = np.random.default_rng(0).integers(0, 256, (20, 64, 32, 3), np.uint8)
     tflite.write(embedder, model, {**CALIBRATED, "metric": metric}, kind=kind, calibration_images=calibration)
-    first, second = (live(embedder, path) for path in paths)
+    first, second = (reference(embedder, path) for path in paths)
     distance = np.linalg.norm(first - second) if metric == "euclidean" else 1 - cosine(first, second)
     run = compare_lite(model, *paths)
     assert run.returncode == 0, run.stderr
@@ -624,7 +624,7 @@ def test_the_program_for_tflite_measures_as_the_live_network_does(embedder, phot
     assert line.startswith(f"{metric} distance: ")
     assert float(line.split()[-1]) == pytest.approx(distance, rel=1e-3 if kind == "float32" else 0.2, abs=1e-5)
     assert others[0] == f"{'same person' if distance <= 0.5 else 'different people'}: the threshold is 0.5"
-    assert "0.001 of pairs" in others[1] and "somewhere" in others[1]
+    assert "0.001 of the impostor pairs" in others[1] and "somewhere" in others[1]
 
 
 @needs_litert

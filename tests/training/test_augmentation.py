@@ -226,7 +226,7 @@ def test_every_argument_survives_its_config():
 @pytest.mark.parametrize("name", STRENGTHS)
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_strengths_out_of_range_are_refused(name, strength):
-    with pytest.raises(ReidError, match=f"--{name}={strength}, expected a number from 0 to 1"):
+    with pytest.raises(ReidError, match=f"{name}={strength}, expected a number from 0 to 1"):
         build_augmentation(**{name: strength})
 
 

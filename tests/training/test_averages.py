@@ -101,5 +101,5 @@ def test_a_checkpoint_holds_it_and_refuses_a_run_without_it(tmp_path):
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
 def test_another_decay_is_refused(decay):
-    with pytest.raises(ReidError, match="--ema=.*, expected a number from 0 to below 1"):
+    with pytest.raises(ReidError, match="ema=.*, expected a number from 0 to below 1"):
         TripletTrainer(tiny_embedder(), ema=decay)

@@ -207,9 +207,9 @@ def test_validation_knows_nothing_of_the_training_identities():
 
 def test_arguments_that_cannot_be():
     for weights, message in (
-        ({"identity_loss_weight": -1.0}, "--identity_loss_weight=-1.0, expected"),
-        ({"center_loss_weight": float("nan")}, "--center_loss_weight=nan, expected"),
-        ({"identity_loss_weight": 1.0, "label_smoothing": 1.0}, "--label_smoothing=1.0, expected"),
+        ({"identity_loss_weight": -1.0}, "identity_loss_weight=-1.0, expected"),
+        ({"center_loss_weight": float("nan")}, "center_loss_weight=nan, expected"),
+        ({"identity_loss_weight": 1.0, "label_smoothing": 1.0}, "label_smoothing=1.0, expected"),
         ({"identity_loss_weight": 1.0, "person_ids": None}, "needs person_ids"),
         ({"center_loss_weight": 1.0, "person_ids": [5, 5]}, "1 identities in person_ids"),
     ):

@@ -16,16 +16,7 @@ __all__ = ["load", "replace_metadata", "write"]
 
 
 def write(embedder: keras.Model, path: str | os.PathLike, metadata: Mapping) -> Path:
-    """Writes a `.keras` file, whole or not at all.
-
-    Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the file, ending in `.keras`.
-        metadata: the content of `reid.json`.
-
-    Returns:
-        The path.
-    """
+    """Writes a `.keras` file, as `Format.write`."""
     return save_keras(embedder, path, metadata=dict(metadata))
 
 

@@ -12,7 +12,7 @@ from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 _OPSET = 17  # of 2022, read by every runtime since
 
@@ -29,16 +29,8 @@ def import_tf2onnx():
     return tf2onnx
 
 
-def write(embedder: keras.Model, path: str | os.PathLike, metadata: Mapping) -> Path:
-    """Writes an ONNX file, whole or not at all: `images` uint8 `[N, H, W, 3]` to `embedding` float32 `[N, D]`.
-
-    Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the file, ending in `.onnx`.
-        metadata: the content of `reid.json`, kept in the model's `metadata_props`.
-
-    Returns:
-        The path.
+def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) -> Path:
+    """Writes an ONNX file, as `Format.write`; `reid.json` lies in the model's `metadata_props`.
 
     Raises:
         ReidError: tf2onnx is missing, or cannot convert the network.

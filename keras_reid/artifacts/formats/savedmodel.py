@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from keras_reid.artifacts import metadata as reid_json
 from keras_reid.artifacts.artifact import Artifact, unreadable
@@ -15,31 +14,27 @@ from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, se
 from keras_reid.artifacts.formats.warmup import write_warmup
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 
 def write(
-    embedder: keras.Model,
+    embedder: tf.keras.Model,
     path: str | os.PathLike,
     metadata: Mapping,
     *,
     gallery: Gallery | None = None,
     neighbors: int = 10,
 ) -> Path:
-    """Writes a SavedModel, whole or not at all.
+    """Writes a SavedModel, as `Format.write`: it opens where only TensorFlow is installed.
 
-    `formats.signatures` lists its signatures. It opens in a process that has only TensorFlow. `reid.json` is an asset;
-    `assets.extra` holds the warm-up requests of TensorFlow Serving.
+    `formats.signatures` lists its signatures. `reid.json` is an asset; `assets.extra` holds the warm-up requests.
 
     Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the folder, which must not exist.
-        metadata: the content of `reid.json`.
+        embedder: as in `Format.write`.
+        path: the same.
+        metadata: the same.
         gallery: searched by the signature `search`, which is left out without it.
         neighbors: k, how many `search` finds.
-
-    Returns:
-        The path.
     """
     with whole_or_not_at_all(path) as temporary, tempfile.TemporaryDirectory() as folder:
         metadata_file = Path(folder, reid_json.FILE_NAME)
@@ -48,18 +43,6 @@ def write(
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
         write_warmup(temporary, module.signatures_by_name, embedder.input_shape[1:3])
     return Path(path)
-
-
-def write_version(embedder: keras.Model, directory: str | os.PathLike, metadata: Mapping, **options: Any) -> Path:
-    """Writes the next version of a SavedModel, as TensorFlow Serving expects it, and returns its folder.
-
-    Args:
-        embedder: as in `write`.
-        directory: holds one folder for each version, named by its number.
-        metadata: as in `write`.
-        **options: the same.
-    """
-    return write(embedder, Path(directory) / str(next_version(directory)), metadata, **options)
 
 
 def next_version(directory: str | os.PathLike) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.artifacts.formats.search import Gallery, nearest
 from keras_reid.data.images import decode_image, resize_images
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "embedding"
@@ -26,7 +26,7 @@ _ANY_IMAGES = [None, None, None, 3]
 
 
 def serving_module(
-    embedder: keras.Model,
+    embedder: tf.keras.Model,
     metadata: Mapping,
     metadata_file: str | os.PathLike,
     *,

@@ -39,7 +39,14 @@ class Format:
     needs_calibration: bool = False
 
     def write(self, embedder, path: str | os.PathLike, metadata: Mapping, **options) -> Path:
-        """Writes an embedder, whole or not at all; the options are those of the module's `write`."""
+        """Writes an embedder, whole or not at all, and returns the path.
+
+        Args:
+            embedder: float32 Keras model, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
+            path: the file, with the suffix of its place; for a SavedModel a folder, which must not exist.
+            metadata: the content of `reid.json`.
+            **options: of the module's `write`.
+        """
         kind = {"kind": self.tflite_kind} if self.tflite_kind else {}
         return module_of(self.module).write(embedder, path, metadata, **kind, **options)
 

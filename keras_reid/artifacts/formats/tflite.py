@@ -33,36 +33,30 @@ from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 
 KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.tflite_kind)
 _CALIBRATED_KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.needs_calibration)
 
 
 def write(
-    embedder: keras.Model,
+    embedder: tf.keras.Model,
     path: str | os.PathLike,
     metadata: Mapping,
     *,
     kind: str = "float32",
     calibration_images: np.ndarray | None = None,
 ) -> Path:
-    """Writes a TFLite file, whole or not at all.
-
-    Its signature `serving_default` takes `images` `[N, H, W, 3]`, RGB 0..255 of any size, and gives `embedding`
-    float32 `[N, D]`.
+    """Writes a TFLite file, as `Format.write`; its signature is `serving_default` of the SavedModel.
 
     Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        path: the file, ending in `.tflite`.
-        metadata: the content of `reid.json`.
+        embedder: as in `Format.write`.
+        path: the same.
+        metadata: the same.
         kind: one of `KINDS`. int16 is for networks of convolutions: other layers, such as LayerNormalization, may end
             the process that runs the file.
         calibration_images: uint8 `[N, H, W, 3]`, as the network will see them: the ranges of all activations of int8
             and int16.
-
-    Returns:
-        The path.
 
     Raises:
         ReidError: an unknown kind, no calibration images where they are needed, or TensorFlow Lite cannot convert it.
@@ -144,7 +138,7 @@ def _read_metadata(path: Path) -> dict:
     return metadata
 
 
-def _save(embedder: keras.Model, folder: str, dtype: tf.DType) -> None:
+def _save(embedder: tf.keras.Model, folder: str, dtype: tf.DType) -> None:
     """Writes a SavedModel of the one signature that a TFLite file has."""
     image_size = embedder.input_shape[1:3]
 

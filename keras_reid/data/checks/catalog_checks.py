@@ -9,7 +9,7 @@ from keras_reid.data.checks.findings import Finding
 from keras_reid.data.counted import MISSING_CAMERAS_WAYS_OUT, SHARED_NAME, has_match
 from keras_reid.errors import ReidError
 
-# From that share of the identities on, having fewer than K images is no matter of a few.
+# The share of the identities with fewer than K images from which on that is a warning, not a note.
 _MANY = 0.1
 _TEST = ("query", "gallery")
 
@@ -21,19 +21,19 @@ def check_catalog(
     ignore: str = "same_camera",
     missing_cameras: str = "refuse",
 ) -> list[Finding]:
-    """Returns what is wrong with a catalog; it opens no file, and takes time in proportion to the images.
+    """Returns what is wrong with a catalog. It opens no file, and takes time in proportion to the images.
 
     Args:
-        catalog: as `read_dataset` returns it: `image_path, person_id, camera_id, split`, `tracklet_id` where there is.
+        catalog: as `read_dataset` returns it: `image_path`, `person_id`, `camera_id`, `split`, maybe `tracklet_id`.
         images_per_identity: K of the training batches.
-        ignore: rule of the evaluation.
-        missing_cameras: as in the evaluation.
+        ignore: which gallery images of a query's identity the evaluation ignores, see `keras_reid.data.counted`.
+        missing_cameras: what a missing camera id means in the evaluation, see there.
 
     Returns:
-        The findings, in no order: see `keras_reid.data.checks.findings.rank`.
+        The findings in no order; `keras_reid.data.checks.findings.rank` sorts them.
 
     Raises:
-        ReidError: the rule is about tracklets, and the catalog has none.
+        ReidError: the evaluation ignores by tracklet, and the catalog has none.
     """
     if ignore == "same_tracklet" and "tracklet_id" not in catalog:
         raise ReidError("ignore=same_tracklet, but the dataset has no tracklet_id: choose another rule for ignore.")
@@ -65,7 +65,7 @@ def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
     if not len(images):
         return []
     if len(images) < 2:
-        way_out = "The loss compares people: train on at least 2 identities."
+        way_out = "The loss compares identities: train on at least 2."
         return [Finding("one_identity", "error", "all training images show one identity", way_out, _ids(images.index))]
     findings, single, few = [], images.index[images < 2], images.index[(images >= 2) & (images < K)]
     if len(single):
@@ -74,8 +74,8 @@ def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
             Finding(
                 "single_image",
                 "error" if all_are else "warning",
-                f"{len(single)} of {len(images)} training identities have a single image, so no positive but itself",
-                "Add images of these people, or take them out of the training split.",
+                f"{len(single)} of {len(images)} training identities have a single image, and no other as a positive",
+                "Add images of these identities, or take them out of the training split.",
                 _ids(single),
                 len(single) / len(images),
             )
@@ -86,7 +86,7 @@ def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
             Finding(
                 "few_images",
                 "warning" if share >= _MANY else "note",
-                f"{len(few)} of {len(images)} training identities have fewer than {K} images: batches repeat them",
+                f"{len(few)} of {len(images)} training identities have fewer than {K} images, which batches repeat",
                 f"Add images, or lower images_per_identity={K}.",
                 _ids(few),
                 share,
@@ -101,7 +101,7 @@ def _identities_in_train_and_test(known: pd.DataFrame) -> list[Finding]:
     if not shared:
         return []
     message = f"{len(shared)} of {len(test)} test identities are in the training split too: scores would be too good"
-    way_out = "Take them out of one of the two; or, if an id means another person in each split, give other ids."
+    way_out = "Take them out of one split; or, if an id means different people in the two splits, give them other ids."
     return [Finding("shared_identities", "warning", message, way_out, _ids(shared), len(shared) / len(test))]
 
 
@@ -118,7 +118,7 @@ def _junk_outside_the_gallery(catalog: pd.DataFrame) -> list[Finding]:
     nobody = catalog[(catalog.split != "gallery") & (catalog.person_id <= DISTRACTOR_ID)]
     if not len(nobody):
         return []
-    message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is no person ({len(nobody)})"
+    message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is nobody ({len(nobody)})"
     way_out = "Move them into the gallery or away, or give each person an id from 1 on."
     names, share = nobody.image_path.tolist(), len(nobody) / len(catalog)
     return [Finding("junk_outside_gallery", "warning", message, way_out, names, share)]
@@ -135,7 +135,7 @@ def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -
         message += ": the evaluation has to know which images of a query's person its own camera took"
         way_out = f"{MISSING_CAMERAS_WAYS_OUT.capitalize()}; or let every camera count: ignore=nothing."
     else:
-        way_out = "Give camera ids where they are known: without, batches cannot bring together different cameras."
+        way_out = "Give camera ids where they are known: without them batches cannot combine different cameras."
     names, share = missing.image_path.tolist(), len(missing) / len(catalog)
     return [Finding("missing_cameras", "error" if refused else "note", message, way_out, names, share)]
 
@@ -148,7 +148,7 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
     cameras = pd.concat([query, gallery]).camera_id.unique()
     if ignore == "same_camera" and len(cameras) == 1 and query.person_id.isin(gallery.person_id).any():
         message = f"one camera id for everything: all {len(query)} queries and {len(gallery)} gallery images have "
-        message += f"{cameras[0]}, and images of a query's own camera do not count, so nothing is left to be found"
+        message += f"{cameras[0]}, and since images of a query's own camera do not count, no query has a match"
         way_out = (
             "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
             "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves."
@@ -161,7 +161,7 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
     if matched.any():
         way_out = "Add such images to the gallery, or take the queries out: evaluation leaves them out and says so."
         return [Finding("no_match", "warning", message, way_out, _ids(people), 1 - matched.mean())]
-    way_out = "Nothing could be scored: check that query and gallery give a person the same id, and the camera ids."
+    way_out = "Nothing could be scored: check that a person has the same id in query and gallery, and the camera ids."
     way_out += " Where cameras are not known, score with ignore=nothing." if ignore == "same_camera" else ""
     return [Finding("no_match", "error", message, way_out, _ids(people))]
 

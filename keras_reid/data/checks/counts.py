@@ -1,4 +1,4 @@
-"""Decides how a catalog is counted: images per split, identity and camera, as tables and as numbers."""
+"""Counts of a catalog: images per split, identity and camera, as tables and as numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_ROWS = 40  # a table of several hundred cameras would hide all else
 
 
 def counts_tables(catalog: pd.DataFrame) -> str:
-    """Returns two tables: how many images and cameras a person has in each split, and the images of each camera."""
+    """Returns two tables as text: images and cameras of an identity in each split, and images of each camera."""
     people = {}
     for split in catalog.split.unique():
         known = catalog[(catalog.split == split) & (catalog.person_id > DISTRACTOR_ID)].groupby("person_id")
@@ -22,11 +22,11 @@ def counts_tables(catalog: pd.DataFrame) -> str:
                 people.setdefault(split, {}).update({f"{name}, {what}": n for what, n in zip(_SUMMARY, summary)})
     people = pd.DataFrame.from_dict(people, orient="index").to_string(float_format="{:g}".format)
     by_camera = _by_camera(catalog).to_string(max_rows=_MOST_ROWS)
-    return f"of a person\n{people}\n\nimages by camera\n{by_camera}"
+    return f"of an identity\n{people}\n\nimages by camera\n{by_camera}"
 
 
 def counts_numbers(catalog: pd.DataFrame) -> dict:
-    """Returns for each split the number of images, and of images by camera and by identity, for JSON."""
+    """Returns the number of images of each split, in all, by camera and by identity, for JSON."""
     by_camera, numbers = _by_camera(catalog), {}
     for split in catalog.split.unique():
         of_split = catalog.person_id[catalog.split == split]

@@ -1,4 +1,4 @@
-"""Decides which images are there twice, and whether that is a wrong label, a leak into the test, or harmless."""
+"""Duplicate images: copies and near copies, and whether each is a wrong label, a leak into the test, or harmless."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.counted import shared_keys
 
-# Correlation of two thumbnails from which on they are called near copies. On Market-1501 no two images of different
-# people reach 0.975; an image saved again at half the size or at JPEG quality 30 stays above 0.99.
-# One that was cut by 2 of its 128 pixels on each side falls below 0.98 in two of three cases, a mirrored one always.
+# Two thumbnails with at least this correlation are near copies. On Market-1501 no two images of different people reach
+# 0.975. An image saved again at half the size or at JPEG quality 30 stays above 0.99; one cut by 2 of its 128 pixels on
+# each side falls below 0.98 in two of three cases, a mirrored one always.
 SIMILAR = 0.98
 
 _SPLITS = ("train", "query", "gallery")
 _CELLS_AT_ONCE = 2**25  # of the matrix of similarities: 128 MiB
 _CANDIDATES_AT_ONCE = 20_000
-_COARSE = 32  # numbers of a thumbnail that tell most pairs apart
+_COARSE = 32  # dimensions that are enough to tell most pairs of thumbnails apart
 
 # Kind -> level, what is the matter, and what to do; {what} is "a copy" or "a near copy".
 _KINDS = {
     "several_people": (
         "warning",
-        "images with {what} that is labeled as somebody else, so one of the two labels is wrong",
+        "images with {what} that is labeled as another identity: one of the two labels is wrong",
         "Look at each pair: give both the right person id, or move one away.",
     ),
     "train_and_test": (
@@ -37,12 +37,12 @@ _KINDS = {
     ),
     "query_and_gallery": (
         "warning",
-        "queries with {what} in the gallery that counts as a match, and is found too easily",
-        "Take it out of the gallery, or correct the camera ids: with the query's own one it would not count.",
+        "queries with {what} in the gallery that counts as a match and is too easy to find",
+        "Take it out of the gallery, or correct the camera ids: under the query's own camera it would not count.",
     ),
     "within_split": (
         "note",
-        "images with {what} under another name, of the same person, which adds nothing",
+        "images with {what} of the same identity under another name, which adds nothing",
         "Move them away.",
     ),
 }
@@ -51,13 +51,13 @@ _KINDS = {
 def find_copies(
     images: pd.DataFrame, fingerprints: np.ndarray, thumbnails: np.ndarray, *, ignore: str = "same_camera"
 ) -> list[Finding]:
-    """Finds the same picture under several names: byte for byte, and as a near copy across splits or people.
+    """Finds the same picture under several names: byte for byte, and as a near copy across splits or identities.
 
     Args:
         images: `[N]` rows of a catalog of the splits train, query and gallery, without junk.
         fingerprints: int64 `[N]`, of the files' bytes.
         thumbnails: uint8 `[N, h, w, 3]`, none of them blank.
-        ignore: rule of the evaluation: whether a copy of a query in the gallery counts.
+        ignore: rule of the evaluation, which tells whether a copy of a query in the gallery counts.
 
     Returns:
         The findings; an image with several near copies is named with the most similar one.
@@ -79,7 +79,7 @@ def find_copies(
 
 
 class _Pairs:
-    """Tells what it means that two images, given by their rows, show the same; the first is of the earlier split."""
+    """Pairs of images that show the same, as rows, the one of the earlier split first; and what that means."""
 
     def __init__(self, images: pd.DataFrame, ignore: str):
         self._images = images
@@ -89,7 +89,7 @@ class _Pairs:
     def kinds(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Returns a kind of `_KINDS` for each pair."""
         leak = (self._split[a] == "train") & (self._split[b] != "train")
-        # A distractor of the gallery may well be a training person: nobody searches for that one.
+        # A distractor of the gallery may well be a training identity: nobody searches for it.
         other = (self._person[a] != self._person[b]) & ~(leak & (self._person[b] == DISTRACTOR_ID))
         ignored = False if self._keys is None else self._keys[a] == self._keys[b]
         counted = (self._split[a] == "query") & (self._split[b] == "gallery") & np.logical_not(ignored)
@@ -109,15 +109,15 @@ class _Pairs:
 
 
 def _sides(images: pd.DataFrame, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the rows that are compared: each test image with all of training, the gallery with the queries, and
-    training with itself; not a test split with itself: the gallery may hold half a million distractors."""
+    """Returns the pairs of sides that are compared: training with the test, queries with the gallery, and training with
+    itself. No test split is compared with itself: the gallery may hold half a million distractors."""
     split = images.split.to_numpy()[rows]
     train, query, gallery = (rows[split == name] for name in _SPLITS)
     return [(train, np.concatenate([query, gallery])), (query, gallery), (train, train)]
 
 
 def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
-    """Returns float32 `[N, D]` whose products are correlations: brightness and contrast do not matter."""
+    """Returns float32 `[N, D]` whose products are correlations, which do not depend on brightness and contrast."""
     vectors = thumbnails.reshape(len(thumbnails), math.prod(thumbnails.shape[1:])).astype(np.float32)
     vectors -= vectors.mean(axis=1, keepdims=True)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -127,10 +127,10 @@ def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
 def _near(
     vectors: np.ndarray, left: np.ndarray, right: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yields all pairs of left and right rows that are similar: rows, rows, correlation. No pair is missed.
+    """Yields the similar pairs of left and right rows, without missing one: left rows, right rows, correlations.
 
-    Vectors of length 1 with a correlation of at least c have a squared distance of at most 2 - 2 c, and no projection
-    makes it larger: so most pairs are settled by the few directions in which thumbnails differ most.
+    Vectors of length 1 with a correlation of at least c have a squared distance of at most 2 - 2 c, and a projection
+    never enlarges it. So the few directions in which thumbnails differ most rule out most pairs.
     """
     if not (len(left) and len(right)):
         return

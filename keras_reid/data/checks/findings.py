@@ -8,8 +8,8 @@ from typing import Union
 
 from keras_reid.errors import ReidError
 
-# error: training or evaluation cannot work. warning: they work, and learn less or tell less than they seem to.
-# note: good to know, and harmless.
+# error: training or evaluation cannot work. warning: they work, but learn less, or score higher, than they should.
+# note: harmless.
 LEVELS = ("error", "warning", "note")
 _EXIT_CODES = {"error": 3, "warning": 2}
 _NAMES_IN_A_LINE, _NAMES_ON_SCREEN = 3, 5
@@ -23,11 +23,11 @@ class Finding:
 
     Attributes:
         kind: its name in JSON, such as "one_camera".
-        level: of `LEVELS`.
-        message: what is the matter, with the numbers, as a sentence without its full stop.
+        level: one of `LEVELS`.
+        message: what is wrong, with the numbers, as a sentence without its full stop.
         way_out: what to do, as a sentence.
-        names: all files, or identities, that have it; may be empty where it is of the set as a whole.
-        share: how much it hurts, 0 to 1: the part of the images, identities or queries concerned that has it.
+        names: all files or identities concerned; empty where it is the dataset as a whole.
+        share: how much it hurts, 0 to 1: the part of the images, identities or queries that are concerned.
     """
 
     kind: str
@@ -38,18 +38,18 @@ class Finding:
     share: float = 1.0
 
     def to_dict(self) -> dict:
-        """Returns what JSON keeps of it, all names included."""
+        """Returns the finding for JSON, with all names."""
         names = [list(name) if isinstance(name, tuple) else name for name in self.names]
         return {**dataclasses.asdict(self), "count": len(names), "names": names}
 
     def to_line(self) -> str:
-        """Returns it as one line, with its first names."""
+        """Returns the finding as one line, with its first names."""
         names = f": {join_names(self.names, _NAMES_IN_A_LINE)}" if self.names else ""
         return f"{self.message}{names}. {self.way_out}"
 
 
 def rank(findings: Iterable[Finding]) -> list[Finding]:
-    """Returns findings as they are to be read: errors first, and in a level those that hurt most."""
+    """Returns findings sorted for the reader: errors first, and within a level those that hurt most."""
     return sorted(findings, key=lambda finding: (LEVELS.index(finding.level), -finding.share, finding.kind))
 
 
@@ -59,7 +59,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def findings_text(findings: Sequence[Finding], *, below: str = "") -> str:
-    """Returns the findings as they are read on screen, in their order, under their number by level.
+    """Returns the findings as text for the screen, in their order, below a line that counts them by level.
 
     Args:
         findings: of `rank`.
@@ -81,7 +81,7 @@ def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
     """Returns a line for each warning.
 
     Raises:
-        ReidError: there is an error; says the first and how many more there are.
+        ReidError: there is an error; the message is the first one, and how many more there are.
     """
     findings = rank(findings)
     errors = [finding for finding in findings if finding.level == "error"]
@@ -92,11 +92,11 @@ def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
 
 
 def join_names(names: Sequence[Name], most: int, below: str = "") -> str:
-    """Returns the first names, and how many more there are: "a, b, c and 9 more"; files of one tuple as "a = b".
+    """Returns the first names and the number of the others: "a, b, c and 9 more"; a tuple of files as "a = b".
 
     Args:
         names: of a finding.
-        most: how many of them to write out.
+        most: how many are written out.
         below: a folder; the names of files in it are shortened by it.
     """
 

@@ -1,4 +1,4 @@
-"""Decides which files of a dataset are no good, or odd, as images, and reads each of them once to tell."""
+"""Checks of image files: files that cannot be read, odd images and copies; each file is read once."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from keras_reid.data.checks.duplicates import find_copies
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.checks.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
 
-# A person of 1.7 m is hardly to be told apart from another below that.
+# Height and width below which people can hardly be told apart.
 _TINY = (32, 16)
-# More than a person fills even in a picture of 4K: rather a whole scene, or a scan. It slows every epoch down.
+# More than a person fills in a 4K picture: rather a whole scene, or a scan. It slows every epoch down.
 _HUGE_PIXELS = 4_000_000
 # Height by width: people stand, walk or ride a bicycle.
 _USUAL_ASPECT = (1.0, 5.0)
-# The largest difference between the colors of a pixel of an image that is called gray, in levels of 255.
+# An image is called gray when the colors of each pixel differ by at most so many levels of 255.
 _GRAY_SPREAD = 3
-# The standard deviation of a thumbnail that is called blank, in levels of 255.
+# A thumbnail with a smaller standard deviation, in levels of 255, is called blank.
 _BLANK_DEVIATION = 2.0
 
-# A picture that is merely odd hurts less than one with a wrong label, as far as findings are ranked.
+# In the ranking of findings an odd picture hurts less than one with a wrong label.
 _ODD_HURTS = 0.1
 
-# Kind -> what is the matter, and what to do. Training and evaluation stop at each of them.
+# Kind -> what is wrong, and what to do. Training and evaluation stop at each of them.
 _UNREADABLE = {
-    "missing": ("that are not there", "Restore them, or take them out of the dataset."),
+    "missing": ("that do not exist", "Restore them, or take them out of the dataset."),
     "unreadable": ("that may not be opened", "Set their permissions, or look at the disk."),
-    "empty": ("without a byte in them", "Copy them again, or take them out of the dataset."),
+    "empty": ("that are empty", "Copy them again, or take them out of the dataset."),
     "damaged": ("that are cut off or damaged", "Copy them again, or take them out of the dataset."),
     "not_an_image": (
-        "that are no JPEG, PNG or BMP, whatever they are called",
+        "that are no JPEG, PNG or BMP, whatever their names say",
         "Convert them to JPEG or PNG, or take them out of the dataset.",
     ),
 }
-# Kind -> level, what is the matter, and what to do.
+# Kind -> level, what is wrong, and what to do.
 _ODD = {
     "tiny": (
         "warning",
@@ -49,12 +49,12 @@ _ODD = {
     "huge": (
         "warning",
         f"of more than {_HUGE_PIXELS // 1_000_000} million pixels",
-        "Cut out the person, or make them smaller: each is decoded in every epoch, and takes time and memory.",
+        "Cut out the person, or make the images smaller: decoding them in every epoch takes time and memory.",
     ),
     "odd_aspect": (
         "warning",
         f"wider than high, or more than {_USUAL_ASPECT[1]:.0f} times as high as wide",
-        "The network sees them squeezed to its own shape: cut out one person, upright.",
+        "The network squeezes them into its own shape: cut out one person, upright.",
     ),
     "blank": ("warning", "of one color and nothing else", "Take them out of the dataset."),
     "gray": (
@@ -65,16 +65,16 @@ _ODD = {
     "wrong_suffix": (
         "note",
         "with a name that does not fit their format, such as a PNG called .jpg",
-        "They are read by what they are: rename them only where other programs need it.",
+        "They are read by their content: rename them only where other programs need it.",
     ),
 }
 
 
 def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[Finding]:
-    """Reads every image of a catalog and returns what is wrong with files, and what is there twice.
+    """Reads every image of a catalog and returns what is wrong with files, and which images are duplicates.
 
-    Copies are sought in train, query and gallery; not among junk, nor in `multi_query`, which by its nature shows
-    the people and moments of the other splits once more.
+    Duplicates are sought in train, query and gallery; not among junk, and not in `multi_query`, which shows the people
+    and moments of the other splits by design.
 
     Args:
         catalog: as `read_dataset` returns it.
@@ -95,12 +95,12 @@ def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[
 
 
 def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
-    """Returns what is wrong with single files, whoever is on them.
+    """Returns what is wrong with single files.
 
     Args:
         images: `[N]` rows of a catalog, each file once.
-        looks: of `look_at_images`.
-        troubles: of `look_at_images`.
+        looks: from `look_at_images`.
+        troubles: from `look_at_images`.
     """
     findings = []
     for kind, paths in troubles.items():
@@ -115,7 +115,7 @@ def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str
     for kind, (level, message, way_out) in _ODD.items():
         odd = seen[_is_odd(kind, seen.image_path, looks)]
         if len(odd):
-            if (odd.person_id <= DISTRACTOR_ID).all():  # nobody is learned from them, or searched for
+            if (odd.person_id <= DISTRACTOR_ID).all():  # nobody learns from them or searches for them
                 level, message = "note", f"{message}, all of them distractors or junk"
             message = f"images {message} ({len(odd)} of {len(images)})"
             share = _ODD_HURTS * len(odd) / len(images)
@@ -129,7 +129,7 @@ def unreadable_files(findings: Sequence[Finding]) -> set[str]:
 
 
 def _is_odd(kind: str, image_paths: Sequence[str], looks: Looks) -> np.ndarray:
-    """Returns which images have a kind of `_ODD`, bool `[N]`."""
+    """Returns bool `[N]`: the images that are odd in one way of `_ODD`."""
     height, width = looks.sizes.T.astype(np.int64)
     if kind == "tiny":
         return (height < _TINY[0]) | (width < _TINY[1])

@@ -1,4 +1,4 @@
-"""Decides what one look at a file tells: its bytes, format, size, colors and a thumbnail, or why it cannot be read."""
+"""Looks of image files: bytes, format, size, colors and a thumbnail, or the reason why a file cannot be read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from keras_reid.data.images import decode_image
 from keras_reid.keras2 import tf
 
 THUMBNAIL_SIZE = (16, 8)
-# Format of a file that can be decoded -> how its name ends.
+# Format that can be decoded -> the endings of its names.
 SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
 
 _BATCH = 256
-_HEAD = 24  # bytes that tell the format
+_HEAD = 24  # bytes in which the format shows
 _FORMATS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -34,7 +34,7 @@ _FORMATS = {
 
 
 class Looks(NamedTuple):
-    """What one look at each readable image tells, `[N]` each."""
+    """What is known of each image that can be read, `[N]` each."""
 
     positions: np.ndarray  # int64, in the list of files
     fingerprints: np.ndarray  # int64, of the file's bytes
@@ -46,13 +46,14 @@ class Looks(NamedTuple):
 
 
 def look_at_images(image_paths: Sequence[str]) -> tuple[Looks, dict[str, list[str]]]:
-    """Reads every image once, in parallel; at most a few hundred thumbnails wait at a time.
+    """Reads every image once, in parallel.
 
     Args:
         image_paths: `[N]` different files.
 
     Returns:
-        What was seen of those that can be read, and the others by what is the matter with them.
+        The looks of those that can be read; and the others by what is wrong: missing, unreadable, empty, damaged or
+        not_an_image.
     """
     seen, came = [], np.zeros(len(image_paths), bool)
     progress = tqdm(total=len(image_paths), desc="reading images", unit="image", disable=None, delay=3, leave=False)
@@ -63,7 +64,7 @@ def look_at_images(image_paths: Sequence[str]) -> tuple[Looks, dict[str, list[st
             progress.update(len(batch.positions))
     troubles: dict[str, list[str]] = {}
     for position in np.flatnonzero(~came):
-        try:  # Once more, and alone: a disk or a network may have failed for a moment.
+        try:  # once more, since a disk or a network may have failed for a moment
             look = _look(position, tf.constant(image_paths[position]))
             seen.append(Looks(*(np.asarray(part)[None] for part in look)))
         except (tf.errors.OpError, ValueError) as error:
@@ -106,7 +107,7 @@ def _joined(seen: list[Looks]) -> Looks:
 
 
 def _what_is_wrong(path: str) -> str:
-    """Returns a kind of trouble for a file that cannot be read as an image."""
+    """Returns what is wrong with a file that cannot be read as an image."""
     try:
         head = read_head(path)
     except tf.errors.NotFoundError:
@@ -124,5 +125,5 @@ def read_head(path: str) -> bytes:
 
 
 def file_format(head: bytes) -> str:
-    """Returns the format that a file's first bytes tell, or "unknown"."""
+    """Returns the format that a file's first bytes show, or "unknown"."""
     return next((name for start, name in _FORMATS.items() if head.startswith(start)), "unknown")

@@ -1,4 +1,4 @@
-"""Decides which reader reads the dataset of a name."""
+"""Readers by name: every dataset that `read_dataset` knows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READERS = {
     "msmt17": read_msmt17,
     "cuhk03": read_cuhk03,  # the new split, detected images
     "cuhk03_labeled": functools.partial(read_cuhk03, images="labeled"),
-    "cuhk03_classic": functools.partial(read_cuhk03, split="classic"),  # for --protocol=single_gallery_shot
+    "cuhk03_classic": functools.partial(read_cuhk03, split="classic"),  # to be scored by single-gallery-shot
     "mars": read_mars,
     "viper": read_viper,
     "csv": read_csv_dataset,
@@ -36,13 +36,13 @@ def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | No
     """Reads the catalog of a dataset.
 
     Args:
-        name: of `READERS`.
-        root: its folder; of "csv" the file.
-        camera_pattern: for "folder" alone: where the camera stands in the files' names, see `read_folder`.
+        name: one of `keras_reid.choices.DATASETS`.
+        root: its folder; for "csv" the file.
+        camera_pattern: where the camera stands in the files' names, see `read_folder`; read for "folder" only.
 
     Returns:
-        A frame with the columns `image_path`, `person_id`, `camera_id` (may be missing: pandas' NA) and `split`; where
-        the dataset has them `tracklet_id`, and `person_id_name` and `camera_id_name` of ids that were text.
+        A frame with the columns `image_path`, `person_id`, `camera_id` (pandas' NA where missing) and `split`; where
+        the dataset has them also `tracklet_id`, and `person_id_name` and `camera_id_name` for ids that were text.
 
     Raises:
         ReidError: the name is unknown, or the reader refuses the folder.

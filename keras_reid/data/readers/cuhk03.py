@@ -1,4 +1,4 @@
-"""Decides whom an image of CUHK03 shows and in which split it is: by folder, by protocol file, or by test set."""
+"""Reader of CUHK03: the new split by folders or by its protocol file, the classic one by its test sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_file, is_folder, is_remote, read_bytes
+from keras_reid.data.readers.layout import match_name, read_matlab, require_folder
 from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
 from keras_reid.errors import ReidError
 
@@ -20,38 +21,39 @@ _FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.(png|jpe?g|
 _PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.(png|jpe?g|bmp)", re.IGNORECASE)
 _CLASSIC_PAIRS = 3  # of the five camera pairs of the release: they hold the 1,360 identities of the first protocol
 _COLUMNS = ["image_path", "person_id", "camera_id", "split"]
+_CUHK03 = {"dataset": "CUHK03"}
+_PROTOCOL = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
 
 
 def read_cuhk03(
     root: str | os.PathLike, *, split: str = "new", images: str = "detected", testset: int = 1
 ) -> pd.DataFrame:
-    """Reads the catalog of CUHK03, from either of the layouts in which it is passed on.
+    """Reads the catalog of CUHK03, from either of the layouts in which it is distributed.
 
-    The layouts, looked for in this order:
-      CUHK03-NP: `root/detected` and `root/labeled`, or `root` itself, holds `bounding_box_train`, `query` and
+    The layouts, in the order in which they are tried:
+      CUHK03-NP: `root/detected` and `root/labeled`, or `root` itself, hold `bounding_box_train`, `query` and
         `bounding_box_test`, with names such as 0003_c1_21.png (person, camera, number). It has the new split only.
       The pictures of cuhk-03.mat: `root/images_detected` and `root/images_labeled`, with names such as 1_001_2_07.png
-        (camera pair, person of that pair, camera of the pair, number). For the new split its authors' file
-        `cuhk03_new_protocol_config_detected.mat` or `..._labeled.mat` lies beside them, for the classic one
-        `cuhk-03.mat` itself, there or in `root/cuhk03_release`.
+        (camera pair, person of that pair, camera of the pair, number). The new split also needs its authors' file
+        `cuhk03_new_protocol_config_detected.mat` or `..._labeled.mat` in `root`, the classic one `cuhk-03.mat` itself,
+        in `root` or in `root/cuhk03_release`.
 
     Args:
         root: the folder.
-        split: "new", where 767 identities are for training and 700 for the test, two queries each, one by camera;
-            "classic", where 100 identities are for the test and the others of the first three camera pairs, 1,260, for
-            training: the query holds the first camera's images of the 100 and the gallery the second camera's, to be
-            scored by single-gallery-shot.
-        images: "detected" or "labeled", the boxes that a detector or a human has drawn.
+        split: "new": 767 identities for training and 700 for the test, each with two queries, one of each camera.
+            "classic": 100 identities for the test, with the first camera's images as queries and the second camera's as
+            gallery, to be scored by single-gallery-shot; the other 1,260 of the first three camera pairs for training.
+        images: "detected" or "labeled": boxes drawn by a detector or by a human.
         testset: which of the 20 test sets of the classic split, from 1; read under split="classic" only.
 
     Returns:
-        A frame with the columns `image_path` (str), `person_id` (int), `camera_id` (int, 1 or 2: which one of the
-        person's camera pair) and `split` ("train", "query", "gallery"), sorted by split and file name. The new split
-        has the ids 1 to 1467 of its authors; in the classic one an id is 1000 * camera pair + person.
+        A frame with the columns `image_path` (str), `person_id` (int), `camera_id` (int, 1 or 2 of the person's camera
+        pair) and `split` ("train", "query", "gallery"), sorted by split and file name. The new split has the ids 1 to
+        1467 of its authors; in the classic one an id is 1000 * camera pair + person.
 
     Raises:
-        ReidError: an option is unknown, `root` is in neither layout, a file of the protocol is missing or not one, or
-            a picture is missing or not named like the dataset's.
+        ReidError: an option is unknown, `root` is in neither layout, a file of the protocol is missing or damaged, or a
+            picture is missing or not named like the dataset's.
 
     Source: Li et al., "DeepReID", CVPR 2014; new split: Zhong et al., "Re-ranking Person Re-identification with
     k-reciprocal Encoding", CVPR 2017.
@@ -59,8 +61,7 @@ def read_cuhk03(
     root = os.fspath(root)
     _check_option("split", split, SPLITS)
     _check_option("images", images, KINDS)
-    if not is_folder(root):
-        raise ReidError(f"data folder {root!r} does not exist. Expected CUHK03's folder: set --data_dir to it.")
+    require_folder(root, "CUHK03")
     if split == "classic":
         rows = _classic_rows(root, images, testset)
     else:
@@ -84,13 +85,12 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
 def _np_folder(root: str, images: str) -> str | None:
     """Returns the folder that holds the three splits, None where there is none."""
     train = MARKET1501_FOLDERS["train"]
-    for folder in (os.path.join(root, images), root):
-        if is_folder(os.path.join(folder, train)):
-            break
-    else:
+    places = (os.path.join(root, images), root)
+    folder = next((place for place in places if is_folder(os.path.join(place, train))), None)
+    if folder is None:
         return None
     if os.path.basename(os.path.abspath(folder)) in set(KINDS) - {images}:
-        raise ReidError(f"images={images!r} is wanted, but {folder!r} holds the others. Set --data_dir one folder up.")
+        raise ReidError(f"images={images!r} is wanted, but {folder!r} holds the others. Set data_dir one folder up.")
     return folder
 
 
@@ -99,9 +99,9 @@ def _np_rows(folder: str) -> list[tuple]:
     for split, name_of_split in MARKET1501_FOLDERS.items():
         place = os.path.join(folder, name_of_split)
         if not is_folder(place):
-            raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check --data_dir.")
+            raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check data_dir.")
         for name in image_names(place):
-            match = _parse(place, name, _FOLDER_NAME, "0003_c1_21.png (person, camera, number)")
+            match = match_name(place, name, _FOLDER_NAME, example="0003_c1_21.png (person, camera, number)", **_CUHK03)
             rows.append((os.path.join(place, name), int(match["person"]), int(match["camera"]), split))
     return rows
 
@@ -110,7 +110,7 @@ def _np_rows(folder: str) -> list[tuple]:
 
 
 def _new_rows(root: str, images: str) -> list[tuple]:
-    """Returns the rows that the new protocol's file lists; it tells who is on a picture, not the picture's name."""
+    """Returns the rows that the new protocol's file lists; the file, not a picture's name, tells who is on it."""
     folder, present = _pictures(root, images)
     path = os.path.join(root, f"cuhk03_new_protocol_config_{images}.mat")
     names, person_ids, camera_ids, members = _read_protocol(path)
@@ -128,21 +128,10 @@ def _new_rows(root: str, images: str) -> list[tuple]:
 
 def _read_protocol(path: str) -> tuple[list[str], np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Returns names, person ids, camera ids `[N]`, and for each split the rows of its images, from 0."""
-    from scipy.io import loadmat  # imported here, as nothing else of the data needs it
-
-    if not is_file(path):
-        raise ReidError(f"{path!r} does not exist: expected the new split's protocol file beside the pictures.")
-    try:
-        fields = loadmat(io.BytesIO(read_bytes(path)))
-    except Exception as error:  # scipy has no exception of its own for a file that is none
-        raise ReidError(f"{path!r} is not a MATLAB file that can be read: {error}. Copy it again.") from error
-    needed = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
-    missing = [name for name in needed if name not in fields]
-    if missing:
-        raise ReidError(f"{path!r} has no {', '.join(missing)}: it is not the new split's protocol file of CUHK03.")
-    names = [str(cell[0]) for cell in fields["filelist"].ravel()]
-    person_ids, camera_ids = fields["labels"].ravel(), fields["camId"].ravel()
-    members = {split: fields[f"{split}_idx"].ravel().astype(np.int64) for split in MARKET1501_FOLDERS}
+    fields = read_matlab(path, _PROTOCOL, "the new split's protocol file in CUHK03's folder")
+    cells, person_ids, camera_ids, *members = (field.ravel() for field in fields)
+    names = [str(cell[0]) for cell in cells]
+    members = {split: rows.astype(np.int64) for split, rows in zip(MARKET1501_FOLDERS, members)}
     indices = np.concatenate(list(members.values()))
     if not len(names) == len(person_ids) == len(camera_ids) or ((indices < 1) | (indices > len(names))).any():
         raise ReidError(
@@ -157,7 +146,8 @@ def _classic_rows(root: str, images: str, testset: int) -> list[tuple]:
     test = _read_testset(root, testset)
     rows, seen = [], set()
     for name in present:
-        match = _parse(folder, name, _PICTURE_NAME, "1_001_2_07.png (camera pair, person, camera, number)")
+        example = "1_001_2_07.png (camera pair, person, camera, number)"
+        match = match_name(folder, name, _PICTURE_NAME, example=example, **_CUHK03)
         pair, person, camera = (int(match[group]) for group in ("pair", "person", "camera"))
         seen.add((pair, person))
         split = {1: "query", 2: "gallery"}[camera] if (pair, person) in test else "train"
@@ -174,7 +164,7 @@ def _classic_rows(root: str, images: str, testset: int) -> list[tuple]:
 
 def _read_testset(root: str, testset: int) -> set[tuple[int, int]]:
     """Returns camera pair and number of each test identity, both from 1."""
-    import h5py  # imported here, as nothing else of the data needs it
+    import h5py  # imported here, since nothing else in keras_reid.data needs it
 
     places = [os.path.join(root, *folder, "cuhk-03.mat") for folder in ((), ("cuhk03_release",))]
     path = next(filter(is_file, places), None)
@@ -197,17 +187,9 @@ def _pictures(root: str, images: str) -> tuple[str, list[str]]:
     if not is_folder(folder):
         raise ReidError(
             f"{root!r} is in neither layout of CUHK03 that is read: expected {images}/bounding_box_train (CUHK03-NP, "
-            f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check --data_dir and images={images!r}."
+            f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check data_dir and images={images!r}."
         )
     return folder, image_names(folder)
-
-
-def _parse(folder: str, name: str, pattern: re.Pattern, example: str) -> re.Match:
-    match = pattern.fullmatch(name)
-    if match is None:
-        path = os.path.join(folder, name)
-        raise ReidError(f"{path!r} is not named like CUHK03's images, such as {example}. Rename it or move it away.")
-    return match
 
 
 def _refuse_empty(frame: pd.DataFrame, root: str) -> None:

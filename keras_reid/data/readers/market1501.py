@@ -10,13 +10,14 @@ import pandas as pd
 from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
+from keras_reid.data.readers.layout import match_name, require_folder
 from keras_reid.errors import ReidError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the dataset has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
 _NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
-_DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d)")
+_DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d).*")
 
 
 def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
@@ -27,8 +28,8 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor), `camera_id` (int, from
-        1) and `split` ("train", "query", "gallery"; "multi_query" for `gt_bbox` where it is there: more images of the
-        people and cameras of the queries, and of the training people), sorted by split and file name. Junk and
+        1) and `split` ("train", "query", "gallery"; "multi_query" for `gt_bbox`, where it exists: more images of the
+        queries' people by their cameras, and of the training people), sorted by split and file name. Junk and
         distractors occur in the gallery only.
 
     Raises:
@@ -37,11 +38,7 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
     Source: Zheng et al. 2015, "Scalable Person Re-identification: A Benchmark".
     """
     root = os.fspath(root)
-    if not is_folder(root):
-        raise ReidError(
-            f"data folder {root!r} does not exist. Expected Market-1501's folder, holding "
-            f"{', '.join(FOLDERS.values())}: set --data_dir to it."
-        )
+    require_folder(root, "Market-1501")
     rows = [row for split, folder in FOLDERS.items() for row in _read_split(root, folder, split)]
     if image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
         rows += _read_split(root, _MULTI_QUERY_FOLDER, "multi_query")
@@ -54,15 +51,15 @@ def read_market1501_500k(root: str | os.PathLike) -> pd.DataFrame:
     """Reads the catalog of Market-1501 with its 500,000 distractors, more images of nobody in the gallery.
 
     Args:
-        root: Market-1501's folder, or the one that holds it as `Market-1501-v15.09.15`; in either lies `images`, as
-            the authors' distractors_500k.zip unpacks.
+        root: Market-1501's folder, or the one that holds it as `Market-1501-v15.09.15`; either holds the folder
+            `images` of the authors' distractors_500k.zip.
 
     Returns:
-        A frame as `read_market1501` returns it, with the images of `images` at the end of the gallery, before any
-        "multi_query": with id 0, distractor, whatever their names say of a person, but -1 stays junk.
+        A frame as `read_market1501` returns it. The images of `images` stand at the end of the gallery, before any
+        "multi_query", with id 0 (distractor) whatever person their names give; -1 stays junk.
 
     Raises:
-        ReidError: as `read_market1501`; there are no distractors, or one's name tells no camera.
+        ReidError: as `read_market1501`; there are no distractors, or the name of one gives no camera.
     """
     root = os.fspath(root)
     inside = os.path.join(root, "Market-1501-v15.09.15")
@@ -75,7 +72,7 @@ def read_market1501_500k(root: str | os.PathLike) -> pd.DataFrame:
     if not names:
         raise ReidError(
             f"{os.path.join(market, 'images')!r} holds no image: expected the 500,000 distractors of "
-            "distractors_500k.zip. Unpack it there, or set --dataset=market1501."
+            "distractors_500k.zip. Unpack it there, or set dataset=market1501."
         )
     rows = [(os.path.join(folder, name), *_parse_distractor(folder, name), "gallery") for name in names]
     distractors = pd.DataFrame(rows, columns=list(frame))
@@ -84,19 +81,14 @@ def read_market1501_500k(root: str | os.PathLike) -> pd.DataFrame:
 
 
 def _parse_distractor(folder: str, name: str) -> tuple[int, int]:
-    match = _DISTRACTOR_NAME.match(name)
-    if match is None:
-        raise ReidError(
-            f"{os.path.join(folder, name)!r} is not named like Market-1501's images, such as 0000_c1s1_000451_03.jpg: "
-            "expected a camera after _c. Rename it or move it away."
-        )
+    match = match_name(folder, name, _DISTRACTOR_NAME, dataset="Market-1501", example="0000_c1s1_000451_03.jpg")
     return (JUNK_ID if match["person"] == str(JUNK_ID) else DISTRACTOR_ID), int(match["camera"])
 
 
 def _read_split(root: str, folder: str, split: str) -> list[tuple]:
     path = os.path.join(root, folder)
     if not is_folder(path):
-        raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check --data_dir.")
+        raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check data_dir.")
     names = image_names(path)
     if not names:
         raise ReidError(f"the {split} split is empty: no image in {path!r}. Unpack the dataset again.")
@@ -104,12 +96,8 @@ def _read_split(root: str, folder: str, split: str) -> list[tuple]:
 
 
 def _parse_name(path: str, name: str) -> tuple[int, int]:
-    match = _NAME.fullmatch(name)
-    if match is None:
-        raise ReidError(
-            f"{os.path.join(path, name)!r} is not named like Market-1501's images, such as 0002_c1s1_000451_03.jpg "
-            "(person, camera, sequence, frame, detection). Rename it or move it away."
-        )
+    example = "0002_c1s1_000451_03.jpg (person, camera, sequence, frame, detection)"
+    match = match_name(path, name, _NAME, dataset="Market-1501", example=example)
     return int(match["person"]), int(match["camera"])
 
 

@@ -1,19 +1,20 @@
-"""Decides whom a frame of MARS shows, in which track and in which split: by the files of its evaluation code."""
+"""Reader of MARS, a video dataset: identities, tracks and splits by the files of its evaluation code."""
 
 from __future__ import annotations
 
-import io
 import os
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.places import is_file, is_folder, read_bytes, read_lines, refuse_missing
+from keras_reid.data.places import is_file, is_folder, read_lines, refuse_missing
+from keras_reid.data.readers.layout import read_matlab, require_folder
 from keras_reid.errors import ReidError
 
 FOLDERS = {"train": "bbox_train", "test": "bbox_test"}
 _INFO = ("info", os.path.join("MARS-evaluation", "info"), os.path.join("MARS-evaluation-master", "info"))
 _NAME = r"(?P<person>00-1|\d{4})C(?P<camera>\d)T\d{4}F\d{3,4}\.(?:jpe?g|png|bmp)"
+_FILE_OF_INFO = "a file of the folder info of MARS-evaluation, copied whole"
 _COLUMNS = ["image_path", "person_id", "camera_id", "split", "tracklet_id"]
 
 
@@ -25,8 +26,8 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
     holds train_name.txt, test_name.txt, tracks_train_info.mat, tracks_test_info.mat and query_IDX.mat of the authors'
     repository MARS-evaluation.
 
-    As in their code the gallery is *every* test track: a query's own track is in it too, and does not count because it
-    is of the query's camera. (Without the tracks of the queries some people would be in no gallery.)
+    As in their code the gallery is *every* test track, a query's own one too: it does not count, since it is of the
+    query's camera. (Without the tracks of the queries some people would be in no gallery.)
 
     Args:
         root: the folder.
@@ -34,23 +35,22 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor, both in the gallery
         only), `camera_id` (int, 1 to 6), `split` ("train", "query", "gallery") and `tracklet_id` (int: the training
-        tracks from 1, then those of the test, in the files' order), in the order of the tracks. Score it with
-        `--tracklets=mean`: one embedding for a track.
+        tracks from 1, then those of the test, in the files' order), in the order of the tracks. It is scored by track:
+        evaluate's `--tracklets=mean` pools the frames of each to one embedding.
 
     Raises:
-        ReidError: a file or a folder is missing or is none of the dataset's, names and tracks disagree, or somebody
-            is in training and test.
+        ReidError: a file or a folder is missing or damaged, names and tracks disagree, or a person is in both training
+            and test.
 
     Source: Zheng et al., "MARS: A Video Benchmark for Large-Scale Person Re-identification", ECCV 2016.
     """
     root = os.fspath(root)
-    if not is_folder(root):
-        raise ReidError(f"data folder {root!r} does not exist. Expected MARS's folder: set --data_dir to it.")
+    require_folder(root, "MARS")
     info = next((place for place in _INFO if is_folder(os.path.join(root, place))), None)
     if info is None:
         raise ReidError(
-            f"{root!r} has no folder info: copy it there from https://github.com/liangzheng06/MARS-evaluation, it "
-            "tells which frames make up a track and which tracks are queries."
+            f"{root!r} has no folder info: copy it there from https://github.com/liangzheng06/MARS-evaluation. It "
+            "tells which frames make up a track, and which tracks are queries."
         )
     info = os.path.join(root, info)
     train, tracks = _frames(root, info, "train", first_track=1)
@@ -73,7 +73,7 @@ def _frames(root: str, info: str, part: str, *, first_track: int) -> tuple[pd.Da
     """Returns a row for each frame of the tracks, and the tracks `[T, 4]`: first and last frame, person, camera."""
     path = os.path.join(info, f"{part}_name.txt")
     if not is_file(path):
-        raise ReidError(f"{path!r} does not exist: copy the whole folder info of MARS-evaluation.")
+        raise ReidError(f"{path!r} does not exist: expected {_FILE_OF_INFO}.")
     names = pd.Series(read_lines(path), dtype=str).str.strip()
     tracks = _read_matrix(os.path.join(info, f"tracks_{part}_info.mat"), f"track_{part}_info")
     if tracks.ndim != 2 or tracks.shape[1] != 4 or not len(tracks):
@@ -86,21 +86,21 @@ def _frames(root: str, info: str, part: str, *, first_track: int) -> tuple[pd.Da
         )
     lengths = last - first + 1
     of_track = np.repeat(np.arange(len(tracks)), lengths)
-    # Position within the track, added to the track's first frame.
+    # The first frame of the track, plus the position in the track.
     rows = np.repeat(first - 1, lengths) + np.arange(len(of_track)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     names = names.iloc[rows].reset_index(drop=True)
     people, cameras = tracks[of_track, 2], tracks[of_track, 3]
     _compare(names, people, cameras, path)
     folder = os.path.join(root, FOLDERS[part])
     if not is_folder(folder):
-        raise ReidError(f"{folder!r} does not exist: {root!r} is not in MARS's layout. Check --data_dir.")
+        raise ReidError(f"{folder!r} does not exist: {root!r} is not in MARS's layout. Check data_dir.")
     paths = folder + os.sep + names.str[:4] + os.sep + names
     columns = {"image_path": paths, "person_id": people, "camera_id": cameras, "tracklet_id": first_track + of_track}
     return pd.DataFrame(columns), tracks
 
 
 def _compare(names: pd.Series, people: np.ndarray, cameras: np.ndarray, path: str) -> None:
-    """Raises ReidError where a frame's name is not one of MARS, or tells of another person or camera than its track."""
+    """Raises ReidError where a frame is not named like MARS's, or its name and its track differ in person or camera."""
     parts = names.str.extract(f"^{_NAME}$")
     wrong = parts.person.isna().to_numpy()
     if wrong.any():
@@ -118,16 +118,7 @@ def _compare(names: pd.Series, people: np.ndarray, cameras: np.ndarray, path: st
 
 
 def _read_matrix(path: str, field: str) -> np.ndarray:
-    from scipy.io import loadmat  # imported here, as nothing else of a local dataset needs it
-
-    if not is_file(path):
-        raise ReidError(f"{path!r} does not exist: copy the whole folder info of MARS-evaluation.")
-    try:
-        return loadmat(io.BytesIO(read_bytes(path)))[field].astype(np.int64)
-    except KeyError as error:
-        raise ReidError(f"{path!r} has no {field}: it is not the file of MARS-evaluation. Copy it again.") from error
-    except Exception as error:  # scipy has no exception of its own for a file that is none
-        raise ReidError(f"{path!r} is not a MATLAB file that can be read: {error}. Copy it again.") from error
+    return read_matlab(path, (field,), _FILE_OF_INFO)[0].astype(np.int64)
 
 
 def _check(frame: pd.DataFrame, info: str) -> None:

@@ -1,4 +1,4 @@
-"""Decides whom an image of MSMT17 shows and in which split it is: by the four lists of its authors."""
+"""Reader of MSMT17: identities, cameras and splits by the four lists of its authors."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import re
 import pandas as pd
 
 from keras_reid.data.places import is_file, is_folder, list_folder, read_lines, refuse_missing
+from keras_reid.data.readers.layout import require_folder
 from keras_reid.errors import ReidError
 
 LISTS = {"train": ("list_train.txt", "list_val.txt"), "query": ("list_query.txt",), "gallery": ("list_gallery.txt",)}
 VERSIONS = ("MSMT17_V1", "MSMT17_V2")
-# Of the second version, whose faces are masked; its copies differ in upper and lower case.
+# The second name is that of version 2, whose faces are masked; copies differ in upper and lower case.
 _FOLDERS = {"train": ("train", "mask_train_v2"), "test": ("test", "mask_test_v2")}
 _LINE = re.compile(r"(?P<path>(?:[^\s/]+/)*\d+_\d+_(?P<camera>\d+)_[^\s/]+)\s+(?P<person>\d+)")
-FIRST_TEST_ID = 10_001  # The lists number the people of training and test from 0 each.
+FIRST_TEST_ID = 10_001  # the lists number both the training people and the test people from 0
 
 
 def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
@@ -32,9 +33,9 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
         root: the folder.
 
     Returns:
-        A frame with the columns `image_path` (str), `person_id` (int; the list's number + 1 in training, + 10001 in
-        the test, since the lists number both from 0 and mean other people), `camera_id` (int, 1 to 15) and `split`
-        ("train", "query", "gallery"), in the lists' order.
+        A frame with the columns `image_path` (str), `person_id` (int: the list's number + 1 in training, and + 10001 in
+        the test, since both are numbered from 0 and are other people), `camera_id` (int, 1 to 15) and `split` ("train",
+        "query", "gallery"), in the lists' order.
 
     Raises:
         ReidError: a list or a folder is missing, a line is not like the lists', or an image is not there.
@@ -58,18 +59,17 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
 
 
 def _root_of_lists(root: str) -> str:
-    if not is_folder(root):
-        raise ReidError(f"data folder {root!r} does not exist. Expected MSMT17's folder: set --data_dir to it.")
+    require_folder(root, "MSMT17")
     if is_file(os.path.join(root, LISTS["train"][0])):
         return root
     versions = [version for version in VERSIONS if is_folder(os.path.join(root, version))]
     if len(versions) > 1:
-        raise ReidError(f"{root!r} holds {' and '.join(versions)}: set --data_dir to one of them.")
+        raise ReidError(f"{root!r} holds {' and '.join(versions)}: set data_dir to one of them.")
     if versions:
         return os.path.join(root, versions[0])
     raise ReidError(
         f"{root!r} is not in MSMT17's layout: it has no {LISTS['train'][0]}, no folder {' or '.join(VERSIONS)}. "
-        "Check --data_dir."
+        "Check data_dir."
     )
 
 

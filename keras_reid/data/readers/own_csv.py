@@ -1,4 +1,4 @@
-"""Decides what a CSV of one's own images means: a line an image, ids of any kind, splits checked."""
+"""Reader of a CSV of one's own images: a line for each image, with ids of any kind."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import os
 import pandas as pd
 
 from keras_reid.data.ids import code_cameras, code_people
+from keras_reid.data.image_list import read_image_csv
 from keras_reid.data.places import is_file, is_folder, refuse_missing
-from keras_reid.data.tables import read_csv
 from keras_reid.errors import ReidError
 
 SPLITS = ("train", "query", "gallery", "multi_query")
-_REQUIRED = ("image_path", "person_id", "split")
 _IDS = ("image_path", "person_id", "camera_id", "split")
 
 
 def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     """Reads the catalog that a CSV holds.
 
-    Its columns: `image_path` (a relative one is from the CSV's folder), `person_id` and `camera_id` (any text),
-    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and where frames
-    make up tracks `tracklet_id`. The column camera_id, or cells of it, may be missing. Other columns are left out.
+    Its columns: `image_path` (relative paths are from the CSV's folder), `person_id` and `camera_id` (any text),
+    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and `tracklet_id`
+    where frames make up tracks. The column camera_id, or cells of it, may be missing. Other columns are left out.
 
     Args:
         path: the file, in UTF-8, with a line of column names.
@@ -29,7 +28,7 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int64 from 1: the names in sorted order; "0" and "-1"
         are people like any other), `person_id_name` (text, as written), `camera_id` (int64; Int64 with pandas' NA
-        where some are missing; whole numbers as they are, other names from 1 beside `camera_id_name`), `split`, and
+        where some are missing; whole numbers as they are, other names from 1 with `camera_id_name`), `split`, and
         `tracklet_id` where the CSV has it; in the CSV's order.
 
     Raises:
@@ -37,14 +36,19 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = os.fspath(path)
     if is_folder(path):
-        raise ReidError(f"{path!r} is a folder: set --data_dir to the .csv file itself, for --dataset=csv.")
+        raise ReidError(f"{path!r} is a folder: set data_dir to the .csv file itself, for dataset=csv.")
     if not is_file(path):
         raise ReidError(f"{path!r} does not exist: expected a .csv file with the columns {', '.join(_IDS)}.")
-    table = read_csv(path, as_text=_IDS)
-    _check(table, path)
-    folder = os.path.dirname(path)
+    table = read_image_csv(path, required=("image_path", "person_id", "split"), as_text=_IDS)
+    unknown = ~table.split.isin(SPLITS)
+    if unknown.any():
+        row = unknown.argmax()
+        raise ReidError(
+            f"{path!r} has {unknown.sum()} rows of an unknown split, the first is row {row + 1}, {table.split[row]!r}: "
+            "expected train, query or gallery (or multi_query), in lower case."
+        )
     columns = {
-        "image_path": pd.Series([os.path.join(folder, image) for image in table.image_path], dtype=object),
+        "image_path": table.image_path.astype(object),
         **code_people(table.person_id),
         **code_cameras(table.get("camera_id", pd.Series(pd.NA, index=table.index, dtype="string"))),
         "split": table.split.astype(object),
@@ -54,25 +58,3 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     frame = pd.DataFrame(columns)
     refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
     return frame
-
-
-def _check(table: pd.DataFrame, path: str) -> None:
-    absent = [name for name in _REQUIRED if name not in table]
-    if absent:
-        raise ReidError(
-            f"{path!r} has no column {', '.join(absent)}: its columns are {', '.join(map(repr, table))}. Expected "
-            "image_path, person_id, split, and camera_id where cameras are known."
-        )
-    if not len(table):
-        raise ReidError(f"{path!r} names no image: expected a line for each below the column names.")
-    for name in _REQUIRED:
-        gaps = table[name].isna()
-        if gaps.any():
-            raise ReidError(f"{path!r} has no {name} in {gaps.sum()} rows, the first is row {gaps.argmax() + 1}.")
-    unknown = ~table.split.isin(SPLITS)
-    if unknown.any():
-        row = unknown.argmax()
-        raise ReidError(
-            f"{path!r} has {unknown.sum()} rows of an unknown split, the first is row {row + 1}, {table.split[row]!r}: "
-            "expected train, query or gallery (or multi_query), in lower case."
-        )

@@ -1,4 +1,4 @@
-"""Decides what folders of one's own images mean: one folder for each person, the camera from the files' names."""
+"""Reader of folders of one's own images: one folder for each person, the camera in the files' names."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from keras_reid.errors import ReidError
 
 
 def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, split: str = "train") -> pd.DataFrame:
-    """Reads the catalog that folders make: one for each person, below train, query and gallery or by themselves.
+    """Reads the catalog of a folder with one folder for each person, directly or below train, query and gallery.
 
     Args:
-        root: holds `train`, `query` and `gallery` (also `multi_query`; not all need be there), and each of them a
-            folder for each person, of any name; or holds the people's folders itself, all of one split. A person's
-            images may lie in folders further down. What begins with a dot is left out.
-        camera_pattern: a regular expression with a group in parentheses, which is the camera; it is searched in an
-            image's path below the person's folder, such as "cam2/0001.jpg". None: cameras are not known.
+        root: holds some of `train`, `query`, `gallery` and `multi_query`, with a folder of any name for each person in
+            them; or holds the people's folders itself, all of one split. A person's images may lie in folders further
+            down. Names that begin with a dot are left out.
+        camera_pattern: a regular expression whose group in parentheses is the camera. It is searched in an image's path
+            below the person's folder, such as "cam2/0001.jpg". None: cameras are not known.
         split: of all images, where `root` holds the people's folders itself.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int64 from 1: the folders' names in sorted order; a
         name is one person in all splits, and "0" and "-1" are people like any other), `person_id_name` (text),
-        `camera_id` (int64, or Int64 that is all NA; whole numbers as they are, other names from 1 beside
-        `camera_id_name`) and `split`, sorted by split, person and file.
+        `camera_id` (int64: whole numbers as they are, other names from 1 with `camera_id_name`; or Int64, all NA) and
+        `split`, sorted by split, person and file.
 
     Raises:
         ReidError: there is no such folder or no image, an image or folder is where none is expected, a person's folder
-            is empty, or the pattern is none or does not find a camera in some name.
+            is empty, or the pattern is not valid or finds no camera in a name.
     """
     root, pattern = os.fspath(root), _compiled(camera_pattern)
     if split not in SPLITS:
@@ -58,19 +58,19 @@ def _compiled(camera_pattern: str | None) -> re.Pattern | None:
     try:
         pattern = re.compile(camera_pattern)
     except re.error as error:
-        raise ReidError(f"--camera_pattern={camera_pattern} is no regular expression: {error}.") from error
+        raise ReidError(f"camera_pattern={camera_pattern} is no regular expression: {error}.") from error
     if not pattern.groups:
-        raise ReidError(f"--camera_pattern={camera_pattern} has no group: expected parentheses, such as 'c([0-9]+)'.")
+        raise ReidError(f"camera_pattern={camera_pattern} has no group: expected parentheses, such as 'c([0-9]+)'.")
     return pattern
 
 
 def _refuse_strangers(root: str, present: list[str]) -> None:
-    """Raises ReidError where something beside the splits would be left out in silence."""
+    """Raises ReidError where an image or a folder would be left out in silence, since it is in no split."""
     for name in list_folder(root):
         is_image = name.lower().endswith(IMAGE_SUFFIXES)
         if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
             raise ReidError(
-                f"{os.path.join(root, name)!r} lies beside {', '.join(present)}: expected nothing but the folders "
+                f"{os.path.join(root, name)!r} is in the folder of {', '.join(present)}: expected nothing but "
                 "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
             )
 
@@ -103,7 +103,6 @@ def _camera(path: str, folder: str, pattern: re.Pattern | None) -> str | None:
     camera = match and next((group for group in match.groups() if group), None)
     if not camera:
         raise ReidError(
-            f"--camera_pattern={pattern.pattern} finds no camera in {below!r} ({path!r}): change the pattern or the "
-            "name."
+            f"camera_pattern={pattern.pattern} finds no camera in {below!r} ({path!r}): change the pattern or the name."
         )
     return camera

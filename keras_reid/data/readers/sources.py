@@ -1,4 +1,4 @@
-"""Decides what is said of each dataset: where its authors give it out, under which terms, and what it holds."""
+"""Sources of the datasets: where their authors publish them, under which terms, and what they hold."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Source:
 
     Attributes:
         where: the authors' page, and what to get there.
-        terms: under which it is given out.
-        license: what that means for a model that is trained on it.
-        counts: official (images, identities) of a split, None where nobody states it.
+        terms: of use.
+        license: what the terms mean for a model that is trained on the dataset.
+        counts: official (images, identities) of a split; None where nobody states it.
     """
 
     where: str
@@ -42,7 +42,7 @@ SOURCES = {
         counts={"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750), "multi_query": (25259, 1501)},
     ),
     "market1501_500k": Source(
-        where=f"{_MARKET_PAGE} (Market-1501-v15.09.15.zip and distractors_500k.zip: give --archive twice)",
+        where=f"{_MARKET_PAGE} (Market-1501-v15.09.15.zip and distractors_500k.zip: give both archives)",
         terms=_MARKET_TERMS,
         license="Trained on Market-1501, which is for research only: ask its authors before any other use.",
         counts={"train": (12936, 751), "query": (3368, 750)},
@@ -61,7 +61,7 @@ SOURCES = {
     "cuhk03_classic": dataclasses.replace(_CUHK03, counts={}),
     "mars": Source(
         where="https://zheng-lab.cecs.anu.edu.au/Project/project_mars.html (bbox_train.zip and bbox_test.zip) and, for "
-        "the folder info, https://github.com/liangzheng06/MARS-evaluation: give --archive three times",
+        "the folder info, https://github.com/liangzheng06/MARS-evaluation: give all three archives",
         terms="given out for research, with no license on its page: ask its authors before any other use. It extends "
         "Market-1501 and was filmed by the same cameras: do not train on one and test on the other.",
         license="Trained on MARS, which is given out for research: ask its authors before any other use.",

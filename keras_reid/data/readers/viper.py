@@ -1,4 +1,4 @@
-"""Decides which half of VIPeR's people trains: by a random split that a number names, as the protocol asks."""
+"""Reader of VIPeR: a random half of its people trains, drawn by a number, as its protocol demands."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
+from keras_reid.data.readers.layout import match_name
 from keras_reid.errors import ReidError
 
 CAMERAS = ("cam_a", "cam_b")
@@ -17,24 +18,24 @@ _NAME = re.compile(r"(?P<person>\d{3})_\d{1,3}\.(bmp|png|jpe?g)", re.IGNORECASE)
 
 
 def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
-    """Reads the catalog of VIPeR: 632 people, one image of each by each of two cameras.
+    """Reads the catalog of VIPeR: 632 people, with one image by each of two cameras.
 
     The layout: `root`, or `VIPeR` in it, holds `cam_a` and `cam_b` with names such as 000_45.bmp (person, angle).
-    The dataset has no official split: half of the people, 316, are drawn for training, the camera a images of the
-    others are the queries and the camera b images the gallery; a paper's number is the mean over ten such splits.
-    Which people of other papers' draws were in which half was seldom published, so this is a draw of its own.
+    The dataset has no official split: 316 people, half of them, are drawn for training; of the others the images of
+    camera a are the queries and those of camera b the gallery. Papers report the mean over ten such draws, and seldom
+    publish them: these are draws of our own.
 
     Args:
         root: the folder.
-        split: which draw: the seed of NumPy's `default_rng`. `--dataset=viper` takes 0.
+        split: the number of the draw, the seed of NumPy's `default_rng`; `read_dataset` takes 0.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int, the number in the name + 1), `camera_id` (int, 1
         for cam_a, 2 for cam_b) and `split` ("train", "query", "gallery"), sorted by split, camera and file name.
 
     Raises:
-        ReidError: a folder is missing or empty, an image is not named like the dataset's, or somebody has not exactly
-            one image by each camera.
+        ReidError: a folder is missing or empty, an image is not named like the dataset's, or a person has not exactly
+            one image of each camera.
 
     Source: Gray, Brennan and Tao, "Evaluating Appearance Models for Recognition, Reacquisition, and Tracking", PETS
     2007.
@@ -42,7 +43,7 @@ def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
     root = os.fspath(root)
     folder = next((place for place in (root, os.path.join(root, "VIPeR")) if _has_cameras(place)), None)
     if folder is None:
-        raise ReidError(f"{root!r} is not in VIPeR's layout: expected the folders cam_a and cam_b. Check --data_dir.")
+        raise ReidError(f"{root!r} is not in VIPeR's layout: expected the folders cam_a and cam_b. Check data_dir.")
     if split < 0:
         raise ReidError(f"split={split}, expected the number of a draw, from 0.")
     images = [_read_camera(os.path.join(folder, name)) for name in CAMERAS]
@@ -74,12 +75,9 @@ def _read_camera(folder: str) -> dict[int, str]:
         raise ReidError(f"{folder!r} holds {len(names)} images: expected those of two people or more. Unpack it again.")
     images = {}
     for name in names:
-        path, match = os.path.join(folder, name), _NAME.fullmatch(name)
-        if match is None:
-            raise ReidError(
-                f"{path!r} is not named like VIPeR's images, such as 000_45.bmp. Rename it or move it away."
-            )
-        if int(match["person"]) in images:
+        person = int(match_name(folder, name, _NAME, dataset="VIPeR", example="000_45.bmp")["person"])
+        path = os.path.join(folder, name)
+        if person in images:
             raise ReidError(f"{path!r} is a second image of its person in {folder!r}, expected one. Move it away.")
-        images[int(match["person"])] = path
+        images[person] = path
     return images

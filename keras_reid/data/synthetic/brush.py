@@ -1,7 +1,7 @@
-"""How a point of the body becomes a pixel, and the few shapes that a drawn pedestrian is made of.
+"""Brush of a drawn pedestrian: the few shapes that it is made of, and the pixels of its body's points.
 
 Lengths are in body heights: x to the person's right, y from the crown (0) down to the soles (1), z ahead of the chest.
-`seen` turns the body about its spine; what it gives is across the picture, and the shapes take such (across, y) points.
+`seen` turns the body about its spine and gives the position across the picture; shapes take such (across, y) points.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """Where the body lands on the canvas: middle, crown and body height in pixels, tilt in radians, and extra width."""
+    """Place of the body on the canvas: middle, crown and body height in pixels, tilt in radians, and extra width."""
 
     center_x: float
     top_y: float
@@ -29,10 +29,10 @@ class Placement:
 
 
 class Brush:
-    """A transparent RGBA canvas that takes body coordinates."""
+    """Transparent RGBA canvas in body coordinates."""
 
     def __init__(self, size: tuple[int, int], look: Look, pose: Pose, placement: Placement):
-        """Args: size (height, width) in pixels, who it is, how they walk, where they stand."""
+        """Args: size (height, width) in pixels, the person's look, pose and placement."""
         self.size, self.look, self.pose, self.placement = size, look, pose, placement
         self.image = Image.new("RGBA", (size[1], size[0]))
         self.facing, self.sideways = math.cos(pose.heading), math.sin(pose.heading)
@@ -44,15 +44,15 @@ class Brush:
         self._cos, self._sin = math.cos(angle), math.sin(angle)
 
     def blank(self) -> Brush:
-        """Another brush for the same body, on a canvas of its own."""
+        """Returns another brush for the same body, on a canvas of its own."""
         return Brush(self.size, self.look, self.pose, self.placement)
 
     def seen(self, x: float, z: float) -> float:
-        """How far right of the spine the viewer sees a point that lies x to the person's right and z ahead."""
+        """Returns how far right of the spine the viewer sees a point x to the person's right and z ahead."""
         return z * self.sideways - x * self.facing
 
     def width(self, across: float, deep: float) -> float:
-        """Half the width that the viewer sees of a body with these half widths, from the front and from the side."""
+        """Returns half the visible width of a body with these half widths from the front and from the side."""
         return self.look.girth * math.hypot(across * self.facing, deep * self.sideways)
 
     def is_far(self, side: int) -> bool:
@@ -60,7 +60,7 @@ class Brush:
         return side * self.sideways < -0.3
 
     def pixel(self, point: Point) -> Point:
-        """Canvas pixel of a body point; lean and tilt turn the body about its soles."""
+        """Returns the pixel of a body point; lean and tilt turn the body about its soles."""
         x, up = point[0], 1 - point[1]
         across = (x * self._cos + up * self._sin) * self._scale * self.placement.stretch
         return self.placement.center_x + across, self._top + (1 - up * self._cos + x * self._sin) * self._scale
@@ -77,7 +77,7 @@ class Brush:
         self._draw.ellipse((x - across, y - down, x + across, y + down), fill=color)
 
     def limb(self, points: Sequence[Point], radii: Sequence[float], colors: Sequence[Color]) -> None:
-        """A tapered tube through the points, one color for each piece, its edges in shade."""
+        """Draws a tapered tube through the points, one color for each piece, with shaded edges."""
         for share, tone in ((1.0, 0.85), (0.6, 1.0)):
             for index, color in enumerate(colors):
                 ends = [(points[i], radii[i] * share) for i in (index, index + 1)]

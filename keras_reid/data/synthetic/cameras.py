@@ -1,4 +1,4 @@
-"""What a drawn camera does to a picture: its street, its point of view, what stands in the way, its lens and sensor."""
+"""Synthetic cameras: street, point of view, obstacles, lens and sensor."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from keras_reid.data.synthetic.brush import Placement
 
-_STREET_SIZE = (320, 720)  # wider than a picture, so that each one cuts another piece out of it
+_STREET_SIZE = (320, 720)  # larger than a picture: each picture shows another piece of it
 _OCCLUDERS = ("pole", "bush", "wall", "none")
 
 
 @dataclasses.dataclass(frozen=True)
 class Camera:
-    """All that stays the same about one camera."""
+    """Properties of a camera, the same in all its pictures."""
 
     gains: tuple[float, float, float]
     gamma: float
@@ -35,13 +35,10 @@ class Camera:
 
 
 def draw_camera(random: np.random.Generator) -> Camera:
-    """Draws one camera and the street it looks at.
+    """Draws a camera and the street that it shows.
 
     Args:
-        random: the camera's own generator; nothing else may draw from it, or the camera changes.
-
-    Returns:
-        The camera, which no picture alters.
+        random: the camera's own generator; if anything else draws from it, the camera changes.
     """
     return Camera(
         gains=tuple(np.exp(random.uniform(-0.07, 0.07, 3))),
@@ -62,7 +59,7 @@ def draw_camera(random: np.random.Generator) -> Camera:
 
 
 def place(camera: Camera, size: tuple[int, int], random: np.random.Generator) -> Placement:
-    """Where one detection lands in its crop: the camera's view and the jitter of the detector.
+    """Returns the place of a person in the picture, from the camera's view and the jitter of a detector.
 
     Args:
         camera: the camera.
@@ -84,7 +81,7 @@ def place(camera: Camera, size: tuple[int, int], random: np.random.Generator) ->
 
 
 def cut_background(camera: Camera, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
-    """The piece of street behind one detection.
+    """Returns the piece of street behind a person.
 
     Args:
         camera: the camera.
@@ -105,7 +102,7 @@ def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -
 
     Args:
         picture: RGB, changed in place.
-        camera: the camera; each has one kind of thing that gets in the way.
+        camera: the camera; each has one kind of obstacle.
         random: the picture's generator.
     """
     if camera.occluder == "none" or random.random() > 0.2:
@@ -124,7 +121,7 @@ def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -
 
 
 def expose(picture: Image.Image, camera: Camera, random: np.random.Generator) -> Image.Image:
-    """Light, lens and sensor: what the camera records of the colors that are there.
+    """Returns a picture as the camera records it, changed by light, lens and sensor.
 
     Args:
         picture: RGB.
@@ -164,8 +161,8 @@ def _draw_street(random: np.random.Generator) -> Image.Image:
     for _ in range(4):
         left, foot = random.uniform(0, width), horizon + random.uniform(0, 40)
         draw.rectangle((left, 0, left + random.uniform(3, 9), foot), fill=_tone(random, (40, 120)))
-    # Muted: a street as strong as the clothes fills half of a picture, and then mean colors and random features see
-    # nothing else, below chance: there would be no baseline to beat.
+    # Muted: a street with colors as strong as the clothes, on half of each picture, would push the mean color and
+    # random features below chance, and leave no baseline to compare with.
     haze = Image.new("RGB", street.size, (140, 140, 140))
     return Image.blend(street.filter(ImageFilter.GaussianBlur(1.5)), haze, 0.6)
 
@@ -213,6 +210,6 @@ def _draw_car(draw: ImageDraw.ImageDraw, random: np.random.Generator, left: floa
 
 
 def _tone(random: np.random.Generator, between: tuple[int, int], color: int = 15) -> tuple[int, int, int]:
-    """A grayish color of a brightness in this range, off gray by up to `color`."""
+    """Returns a grayish color with a brightness in this range, off gray by up to `color`."""
     shift = random.integers(-color, color + 1, 3) + random.integers(*between)
     return tuple(int(channel) for channel in np.clip(shift, 0, 255))

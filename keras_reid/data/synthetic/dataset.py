@@ -1,7 +1,7 @@
-"""Which pictures make up the synthetic dataset, and where each one lies: Market-1501's layout, drawn people.
+"""Synthetic dataset: pictures of drawn people in Market-1501's layout.
 
-Appearance tells the people apart, and neither the camera nor the background does: every identity passes every camera,
-and each camera has its own street, color cast, point of view and obstacles.
+Only their appearance tells people apart, not camera or background: every identity passes every camera, and each camera
+has its own street, color cast, point of view and obstacles.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ DISTRACTORS_PER_CAMERA = 1
 JUNK_PER_CAMERA = 1
 
 _PASSER_BY_SHARE = 0.1
-# Drawn at twice the size and halved: ImageDraw's edges are hard, and a patch of four pixels softens them.
+# Drawn at twice the size and halved, which softens the hard edges of ImageDraw.
 _CANVAS_SIZE = (2 * IMAGE_SIZE[0], 2 * IMAGE_SIZE[1])
-# The first number of every random stream: it keeps the stream of identity 3 apart from the one of camera 3.
+# The first number of every random stream: it separates the stream of identity 3 from that of camera 3.
 _IDENTITY_STREAM, _CAMERA_STREAM, _PICTURE_STREAM, _WALK_STREAM = range(4)
 
 
@@ -52,22 +52,22 @@ def write_synthetic(
     """Renders a small pedestrian dataset in Market-1501's layout.
 
     The folders are `bounding_box_train`, `bounding_box_test` and `query`, the files RGB JPEGs, 128 high and 64 wide,
-    named `0001_c1s1_000151_01.jpg`. Identities 1 to ceil(identities / 2) are for training. Of the others, each
-    camera's first image is a query and the rest are gallery. As in Market-1501, the gallery also has images that
-    belong to nobody: per camera one distractor (id 0) and one badly framed junk image (id -1).
+    named `0001_c1s1_000151_01.jpg`. Identities 1 to ceil(identities / 2) are for training. Of each other one, the first
+    image of each camera is a query and the rest are gallery. As in Market-1501, the gallery also holds images of
+    nobody: one distractor (id 0) and one badly framed junk image (id -1) of each camera.
 
-    The same arguments give the same bytes with the same Pillow and NumPy, and one identity looks the same however many
-    others, cameras or images there are. The dataset appears whole or not at all.
+    The same arguments give the same bytes with the same Pillow and NumPy. An identity looks the same whatever the
+    numbers of identities, cameras and images. The dataset is written whole or not at all.
 
     Args:
         root: folder to create; it may exist if it is empty.
-        identities: how many people, 4 to 9999.
-        cameras: how many cameras, 2 to 9; every identity passes each of them.
-        images_per_camera: images of one identity under one camera, 2 to 99.
+        identities: their number, 4 to 9999.
+        cameras: their number, 2 to 9; every identity passes each of them.
+        images_per_camera: images of one identity by one camera, 2 to 99.
         seed: from 0; another seed gives other people, cameras and pictures.
 
     Raises:
-        ReidError: a number is out of range, or `root` already holds something or cannot be written.
+        ReidError: a number is out of range, or `root` is not empty or cannot be written.
     """
     _check_number("identities", identities, 4, 9999, "half of them train, and a test needs two people to confuse")
     _check_number("cameras", cameras, 2, 9, "a query is matched under another camera than its own")
@@ -101,7 +101,7 @@ def _list_pictures(identities: int, cameras: int, images_per_camera: int) -> lis
 
 
 def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
-    """Lets `render` fill a folder beside `root`, and gives it the name `root` once it is complete."""
+    """Lets `render` fill a temporary folder, which becomes `root` once it is complete."""
     try:
         _check_free(root)
         with whole_or_not_at_all(root) as folder:
@@ -112,20 +112,20 @@ def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
     except OSError as error:
         raise ReidError(
             f"The synthetic dataset could not be written to {root}: {error}. "
-            "Nothing was left behind: free some space, or choose a folder that can be written and nobody else fills."
+            "Nothing was left behind: free some space, or choose a folder that can be written and nothing else fills."
         ) from error
 
 
 def _check_free(root: Path) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ReidError(
-            f"The synthetic dataset needs a new or empty folder, but {root} already holds something. "
+            f"The synthetic dataset needs a new or empty folder, but {root} is not empty. "
             "Nothing was changed: use the dataset that is there, remove it, or choose another folder."
         )
 
 
 def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:
-    # One process: worker processes would start by importing the caller's main module again, TensorFlow included.
+    # In one process: others would first import the caller's main module again, TensorFlow included.
     for name in MARKET1501_FOLDERS.values():
         (folder / name).mkdir()
     for picture in tqdm(pictures, desc="Rendering pedestrians", unit="image", disable=None):
@@ -134,12 +134,12 @@ def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:
 
 
 def _stream(seed: int, kind: int, *numbers: int) -> np.random.Generator:
-    """A generator of its own for each thing drawn, so that no picture depends on which others are drawn."""
+    """Returns a generator for one thing that is drawn: no picture depends on which others are drawn."""
     return np.random.default_rng((seed, kind, *(number + 1 for number in numbers)))
 
 
 def _file_name(picture: _Picture, seed: int) -> str:
-    """Market's name; the frame grows with the image, so no two of one person and camera are alike."""
+    """Returns a name like Market-1501's; the frame number grows with the image, which makes names unique."""
     walk = _stream(seed, _WALK_STREAM, picture.person_id, picture.camera_id)
     sequence, first_frame = int(walk.integers(1, 7)), int(walk.integers(1, 90_000))
     frame = first_frame + 25 * picture.image
@@ -149,7 +149,7 @@ def _file_name(picture: _Picture, seed: int) -> str:
 
 
 def _render(picture: _Picture, seed: int) -> tuple[Image.Image, int]:
-    """Draws one picture; returns it with the JPEG quality of its camera."""
+    """Returns a picture and the JPEG quality of its camera."""
     camera = _camera(seed, picture.camera_id)
     random = _stream(seed, _PICTURE_STREAM, picture.person_id, picture.camera_id, picture.image)
     canvas = synthetic_cameras.cut_background(camera, _CANVAS_SIZE, random)
@@ -166,14 +166,14 @@ def _render(picture: _Picture, seed: int) -> tuple[Image.Image, int]:
 
 
 def _paint(canvas: Image.Image, look: Look, camera: Camera, placement: Placement, random: np.random.Generator) -> None:
-    # Most people walk along the street, so a camera sees mostly one side of them, and another camera another side.
+    # Most people walk along the street: each camera mostly sees one side of them, and not the same one.
     pose = draw_pose(random, camera.heading + random.normal(0, 0.9))
     person = paint_pedestrian(_CANVAS_SIZE, look, pose, placement, random)
     canvas.paste(person, mask=person)
 
 
 def _paint_passer_by(canvas: Image.Image, camera: Camera, random: np.random.Generator) -> None:
-    """Somebody else, half out of the picture, behind the person it shows."""
+    """Paints another person behind the main one, half out of the picture."""
     placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
     edge = random.choice((-0.05, 1.05)) * _CANVAS_SIZE[1]
     behind = dataclasses.replace(placement, center_x=edge, scale=0.85 * placement.scale)
@@ -181,7 +181,7 @@ def _paint_passer_by(canvas: Image.Image, camera: Camera, random: np.random.Gene
 
 
 def _frame_badly(placement: Placement, random: np.random.Generator) -> Placement:
-    """A false detection: about half of the person is outside."""
+    """Returns the placement of a false detection, with about half of the person outside."""
     shift = random.choice((-0.45, 0.45)) * _CANVAS_SIZE[1]
     larger = placement.scale * random.uniform(1.0, 1.5)
     return dataclasses.replace(placement, center_x=placement.center_x + shift, scale=larger)

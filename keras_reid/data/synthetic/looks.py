@@ -1,4 +1,4 @@
-"""Who a drawn pedestrian is (clothes, build, hair, skin, bag) and how they walk in one picture."""
+"""Looks of drawn pedestrians (clothes, build, hair, skin, bag), and their poses in a picture."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _BAGS = ("none", "none", "backpack", "backpack", "shoulder", "hand")
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """All that stays the same about one person, whichever camera sees them.
+    """Appearance of a person, the same by every camera.
 
-    `height` and `girth` are shares of the usual ones, `hem` is where the top ends, in body heights below the crown,
+    `height` and `girth` are relative to the usual ones, `hem` is the end of the top in body heights below the crown,
     `sleeve` and `leg_cover` are the shares of arm and leg under cloth, `bag_side` is 1 for the person's right.
     """
 
@@ -64,13 +64,10 @@ class Pose:
 
 
 def draw_look(random: np.random.Generator) -> Look:
-    """Draws one person's clothes, build, hair, skin and bag.
+    """Draws a person's clothes, build, hair, skin and bag.
 
     Args:
-        random: the person's own generator; nothing else may draw from it, or the person changes.
-
-    Returns:
-        The look, which no picture alters.
+        random: the person's own generator; if anything else draws from it, the person changes.
     """
     top = _cloth_color(random, neutral=0.25, denim=0.05)
     skirt, matching = random.random() < 0.2, random.random() < 0.35
@@ -103,10 +100,7 @@ def draw_pose(random: np.random.Generator, heading: float) -> Pose:
 
     Args:
         random: the picture's generator.
-        heading: where the person walks, in radians; 0 is towards the viewer, pi/2 to the viewer's right.
-
-    Returns:
-        The pose.
+        heading: direction of the walk in radians: 0 is towards the viewer, pi/2 to the viewer's right.
     """
     return Pose(
         heading=heading,
@@ -117,18 +111,18 @@ def draw_pose(random: np.random.Generator, heading: float) -> Pose:
 
 
 def jitter(random: np.random.Generator, color: Color, spread: int) -> Color:
-    """The color with each channel moved by up to `spread`, kept within 0..255."""
+    """Returns the color with each channel moved by up to `spread`, within 0..255."""
     shift = random.integers(-spread, spread + 1, 3)
     return tuple(int(min(255, max(0, channel + move))) for channel, move in zip(color, shift))
 
 
 def shade(color: Color, tone: float) -> Color:
-    """The color under this share of the light."""
+    """Returns the color under this share of the light."""
     return tuple(int(channel * tone) for channel in color)
 
 
 def _cloth_color(random: np.random.Generator, *, neutral: float, denim: float) -> Color:
-    """A cloth's color; `neutral` and `denim` are the shares of grays and of blues among all clothes."""
+    """Returns the color of a cloth; `neutral` and `denim` are the shares of grays and blues among all clothes."""
     kind = random.random()
     if kind < neutral:
         return jitter(random, _NEUTRAL[random.integers(len(_NEUTRAL))], 8)
@@ -139,6 +133,6 @@ def _cloth_color(random: np.random.Generator, *, neutral: float, denim: float) -
 
 
 def _contrasting(random: np.random.Generator, color: Color) -> Color:
-    """A second cloth color that can be told from the first: the farthest of three draws."""
+    """Returns a second cloth color unlike the first: the farthest of three draws."""
     draws = [_cloth_color(random, neutral=0.4, denim=0.05) for _ in range(3)]
     return max(draws, key=lambda other: sum(abs(a - b) for a, b in zip(color, other)))

@@ -1,4 +1,4 @@
-"""What is printed on a drawn pedestrian's top; each function covers the canvas and the caller cuts out the torso."""
+"""Patterns on a drawn pedestrian's top: each function covers the canvas, and the caller cuts out the torso."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from keras_reid.data.synthetic.brush import Brush
 
 
 def paint_pattern(cloth: Brush) -> None:
-    """Paints the look's pattern in its accent color over a torso that has its first color already."""
+    """Paints the look's pattern in its accent color over a torso in its first color."""
     if cloth.look.pattern != "plain":
         _PAINT[cloth.look.pattern](cloth)
 
@@ -44,7 +44,7 @@ def _paint_dots(cloth: Brush) -> None:
 
 
 def _paint_logo(cloth: Brush) -> None:
-    # On the chest for an even count and on the back for an odd one: seen from the other side the top is plain.
+    # On the chest for an even count, on the back for an odd one: from the other side the top is plain.
     front = 1 if cloth.look.pattern_count % 2 == 0 else -1
     if cloth.facing * front > -0.2:
         center, half = cloth.seen(0, 0.05 * front), 0.02 + 0.055 * max(0.0, cloth.facing * front)

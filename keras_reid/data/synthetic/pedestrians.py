@@ -1,4 +1,4 @@
-"""How one pedestrian is painted: from the back of the body to the front, limb by limb, then folds and light."""
+"""Painting of a pedestrian, from the back of the body to the front, limb by limb, then folds and light."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def paint_pedestrian(
 
     Args:
         size: (height, width) of the canvas in pixels.
-        look: who it is.
-        pose: how they walk.
-        placement: where they stand on the canvas.
+        look: the person's appearance.
+        pose: the moment of the walk.
+        placement: the place on the canvas.
         random: the picture's generator, for the folds of the cloth and the light.
 
     Returns:
@@ -49,14 +49,14 @@ def paint_pedestrian(
 
 
 def _swing(brush: Brush, side: int) -> tuple[float, float]:
-    """Angles in radians, positive ahead, of the thigh and the shin on this side."""
+    """Returns the angles of the thigh and the shin on this side, in radians, positive ahead."""
     phase = brush.pose.phase + (0 if side > 0 else math.pi)
     thigh = brush.pose.stride * math.sin(phase)
     return thigh, thigh - brush.pose.stride * (0.25 + 0.75 * max(0.0, math.cos(phase)))
 
 
 def _jointed(brush: Brush, xs, start_y: float, lengths, angles) -> tuple[Point, Point, Point]:
-    """The three seen points of a limb that hangs from `start_y` and bends once; xs to the person's right."""
+    """Returns the three visible points of a limb that hangs from `start_y` and bends once; xs to the person's right."""
     middle_z, middle_y = lengths[0] * math.sin(angles[0]), start_y + lengths[0] * math.cos(angles[0])
     end_z, end_y = middle_z + lengths[1] * math.sin(angles[1]), middle_y + lengths[1] * math.cos(angles[1])
     return (brush.seen(xs[0], 0), start_y), (brush.seen(xs[1], middle_z), middle_y), (brush.seen(xs[2], end_z), end_y)
@@ -72,7 +72,7 @@ def _paint_leg(brush: Brush, side: int) -> None:
     cuff = knee[0] + share * (ankle[0] - knee[0]), knee[1] + share * (ankle[1] - knee[1])
     thigh, calf, foot = 0.047 * look.girth, 0.034 * look.girth, 0.024 * look.girth
     skin, cloth = shade(look.skin, light), shade(look.skin if look.skirt else look.legs, light)
-    # Upwards, so that the cuff lies over the skin.
+    # Upwards: the cuff lies over the skin.
     radii = (foot, calf + share * (foot - calf), calf, thigh)
     brush.limb((ankle, cuff, knee, hip), radii, (cloth if share == 1 else skin, cloth, cloth))
 
@@ -134,7 +134,7 @@ def _paint_head(brush: Brush) -> None:
 
 
 def _paint_behind_spine(brush: Brush) -> None:
-    """Long hair and the backpack: behind the torso when the person faces the viewer, in front of it otherwise."""
+    """Paints long hair and the backpack: behind the torso when the person faces the viewer, else in front of it."""
     look = brush.look
     if look.bag == "backpack":
         center, half = brush.seen(0, -0.085 * look.girth), math.hypot(0.095 * brush.facing, 0.055 * brush.sideways)
@@ -164,7 +164,7 @@ def _paint_bag(brush: Brush, x: float, y: float) -> None:
 
 
 def _fold(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    """Multiplies smooth light and shade over the person: folds, and a lamp at one side."""
+    """Returns the person under smooth light and shade: folds, and a lamp at one side."""
     side = np.linspace(-1, 1, 5)[None, :] * random.uniform(-0.15, 0.15)
     light = 0.9 + side + random.normal(0, 0.09, (11, 5))
     small = Image.fromarray(np.uint8(np.clip(light, 0.5, 1.0) * 255))

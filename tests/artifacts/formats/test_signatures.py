@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from keras_reid.artifacts import artifact_of, open_artifact, update_metadata, write_embeddings
-from keras_reid.artifacts.formats.savedmodel import write_version
 from keras_reid.artifacts.formats.search import Gallery, nearest, read_gallery
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 
 SIGNATURES = ["compare", "search", "serve_bytes", "serve_float", "serving_default"]

@@ -1,14 +1,20 @@
 """The table of formats: its names are the choices, each has a module with the three functions, and limits by hand."""
 
+import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from keras_reid.artifacts import artifact_of, describe_embedder
+from keras_reid.artifacts.formats import savedmodel, tflite
 from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, FORMATS, check_formats, module_of
 from keras_reid.artifacts.formats.tflite import KINDS
 from keras_reid.choices import FORMATS as CHOICES
 from keras_reid.errors import ReidError
+from tests.conftest import tiny_embedder
+from tests.losses.test_host_project import only_keras_3, run_python
 
 
 def test_the_formats_are_the_choices_and_their_places_differ():
@@ -45,3 +51,20 @@ def test_the_table_takes_no_tensorflow():
 def test_unknown_formats_are_refused(formats):
     with pytest.raises(ReidError, match="^formats=.*expected one or more of savedmodel, keras"):
         check_formats(formats)
+
+
+@only_keras_3
+@pytest.mark.parametrize(("name", "write"), [("embedder", savedmodel.write), ("embedder.tflite", tflite.write)])
+def test_what_holds_no_keras_opens_while_keras_3_is_active(tmp_path, name, write):
+    embedder, images = tiny_embedder(), np.arange(2 * 9 * 9 * 3, dtype=np.uint8).reshape(2, 9, 9, 3)
+    path = write(embedder, tmp_path / name, describe_embedder(embedder))
+    code = f"""
+import json, keras, numpy as np
+from keras_reid.artifacts import open_artifact
+artifact = open_artifact({str(path)!r})
+images = np.arange(2 * 9 * 9 * 3, dtype=np.uint8).reshape(2, 9, 9, 3)
+print(json.dumps([keras.__version__[0], artifact.embed(images).tolist()]))
+"""
+    version, embeddings = json.loads(run_python(code, TF_USE_LEGACY_KERAS="0"))
+    assert version == "3"
+    np.testing.assert_allclose(embeddings, artifact_of(embedder).embed(images), rtol=1e-4, atol=1e-5)

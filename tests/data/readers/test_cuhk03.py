@@ -301,7 +301,7 @@ def test_wrongly_named_picture_is_refused_by_name(pictures):
 
 
 def test_missing_root_is_named(tmp_path):
-    with pytest.raises(ReidError, match="nowhere' does not exist.*--data_dir"):
+    with pytest.raises(ReidError, match="nowhere' does not exist.*set data_dir"):
         read_cuhk03(tmp_path / "nowhere")
 
 

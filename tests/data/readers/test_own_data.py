@@ -96,7 +96,7 @@ def test_a_bad_csv_is_named(tmp_path, text, error):
 
 
 def test_the_csv_itself_is_named(tmp_path):
-    with pytest.raises(ReidError, match="is a folder: set --data_dir to the .csv file"):
+    with pytest.raises(ReidError, match="is a folder: set data_dir to the .csv file"):
         read_csv_dataset(tmp_path)
     with pytest.raises(ReidError, match="none.csv' does not exist: expected a .csv"):
         read_csv_dataset(tmp_path / "none.csv")
@@ -133,8 +133,8 @@ def test_the_camera_may_be_a_folder_and_any_text(tmp_path):
 @pytest.mark.parametrize(
     ("more", "options", "text"),
     [
-        (["test/bob/c1_1.jpg"], {}, "test' lies beside train, query, gallery"),
-        (["c1_1.jpg"], {}, "c1_1.jpg' lies beside"),
+        (["test/bob/c1_1.jpg"], {}, "test' is in the folder of train, query, gallery"),
+        (["c1_1.jpg"], {}, "c1_1.jpg' is in the folder of"),
         (["train/c1_1.jpg"], {}, "c1_1.jpg' is in no person's folder"),
         (["train/bob/.hidden.jpg"], {}, "bob' holds no image"),
         ([], {"camera_pattern": "k([0-9])"}, r"finds no camera in 'c1_2.jpg'"),

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from keras_reid import choices
 from keras_reid.data import (
     read_dataset,
     read_market1501,
@@ -15,6 +16,7 @@ from keras_reid.data import (
     read_msmt17,
     read_viper,
 )
+from keras_reid.data.readers.by_name import READERS
 from keras_reid.errors import ReidError
 
 
@@ -132,7 +134,7 @@ def test_msmt17_names_what_is_missing(tmp_path):
 def test_two_versions_of_msmt17_are_not_mixed(tmp_path):
     write_msmt17(tmp_path / "MSMT17_V1")
     write_msmt17(tmp_path / "MSMT17_V2", "mask_train_v2", "mask_test_v2")
-    with pytest.raises(ReidError, match="MSMT17_V1 and MSMT17_V2: set --data_dir to one"):
+    with pytest.raises(ReidError, match="MSMT17_V1 and MSMT17_V2: set data_dir to one"):
         read_msmt17(tmp_path)
 
 
@@ -185,7 +187,7 @@ def test_mars_needs_each_file_of_info(tmp_path, name):
         with pytest.raises(ReidError, match=f"{name}' has no "):
             read_mars(tmp_path)
     (folder / name).unlink()
-    with pytest.raises(ReidError, match=f"{name}' does not exist: copy the whole folder info"):
+    with pytest.raises(ReidError, match=f"{name}' does not exist: expected a file of the folder info"):
         read_mars(tmp_path)
 
 
@@ -281,9 +283,13 @@ def test_viper_without_cameras(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dukemtmc", "DukeMTMC-reID"])
-def test_a_withdrawn_data_set_is_said_to_be_withdrawn(name):
+def test_a_withdrawn_dataset_is_said_to_be_withdrawn(name):
     with pytest.raises(ReidError, match="withdrawn by its authors"):
         read_dataset(name, "anywhere")
+
+
+def test_there_is_a_reader_of_every_dataset():
+    assert tuple(READERS) == choices.DATASETS
 
 
 def test_an_unknown_name_lists_the_known():

@@ -118,14 +118,14 @@ def test_refuses_numbers_out_of_range(tmp_path, change, words):
 
 def test_never_overwrites(small):
     before = digests(small)
-    with pytest.raises(ReidError, match="already holds something"):
+    with pytest.raises(ReidError, match="is not empty"):
         write_synthetic(small, **SIZES)
     assert digests(small) == before
 
 
 def test_refuses_a_file_in_the_place_of_the_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ReidError, match="already holds something"):
+    with pytest.raises(ReidError, match="is not empty"):
         write_synthetic(tmp_path / "file", **SIZES)
     with pytest.raises(ReidError, match="could not be written"):
         write_synthetic(tmp_path / "file" / "below", **SIZES)

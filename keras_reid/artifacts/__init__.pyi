@@ -1,0 +1,15 @@
+from .artifact import Artifact as Artifact
+from .artifact import artifact_of as artifact_of
+from .artifact import embed_files as embed_files
+from .artifact import on_devices as on_devices
+from .augmentation import augmented_images as augmented_images
+from .embedding_job import embed_in_parts as embed_in_parts
+from .embedding_job import remove_parts as remove_parts
+from .embeddings_file import SavedEmbeddings as SavedEmbeddings
+from .embeddings_file import read_embeddings as read_embeddings
+from .embeddings_file import write_embeddings as write_embeddings
+from .formats.savedmodel import signature_outputs as signature_outputs
+from .metadata import CALIBRATED as CALIBRATED
+from .metadata import describe_embedder as describe_embedder
+from .opening import open_artifact as open_artifact
+from .opening import update_metadata as update_metadata

@@ -1,0 +1,80 @@
+"""Parquet files of embeddings: a column of lists, by pyarrow, with the metric in the schema's metadata."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.errors import ReidError
+
+NAMES = ("embeddings", "embedding")  # of the embeddings' column, or array, in any format
+_ROWS_AT_ONCE = 4096  # of a list array, whose offsets have 32 bits
+
+
+def import_pyarrow(path: str | os.PathLike):
+    """Returns pyarrow; ReidError, naming the file that needs it, says how to get it."""
+    try:
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError as error:  # not installed, or built for another NumPy
+        raise ReidError(
+            f"{str(path)!r} needs pyarrow, which cannot be imported ({error}). Install it with pip install pyarrow, "
+            "below 26 with NumPy 1, or write .npz."
+        ) from error
+    return pyarrow
+
+
+def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+    """Writes embeddings, a column of lists, with the columns known of their images."""
+    pyarrow = import_pyarrow(path)
+    parts = [embeddings[start : start + _ROWS_AT_ONCE] for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
+    lists = [
+        pyarrow.ListArray.from_arrays(np.arange(0, part.size + 1, part.shape[1], dtype=np.int32), part.ravel())
+        for part in parts
+    ]
+    table = pyarrow.table({"embedding": pyarrow.chunked_array(lists)})
+    if len(frame.columns):  # without any, Arrow forgets how many rows there are
+        table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "metric": metric})
+    pyarrow.parquet.write_table(table, path)
+
+
+def read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
+    """Returns the columns, the embeddings and the metric of a file; ValueError or OSError where it is damaged."""
+    pyarrow = import_pyarrow(path)
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            return _content(pyarrow, file.read())
+    except pyarrow.ArrowException as error:  # a flipped byte shows anywhere
+        raise ValueError(error) from error
+
+
+def _content(pyarrow, table) -> tuple[dict, np.ndarray, str | None]:
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if twice:
+        raise ValueError(f"it has the column {min(twice)!r} twice")
+    name = next((name for name in NAMES if name in table.column_names), None)
+    if name is None:
+        raise ValueError(f"no column embedding, only {', '.join(table.column_names) or 'none at all'}")
+    embeddings = _matrix(pyarrow, table.column(name))
+    # Without pandas' own notes, which a file may or may not have; plain_columns finds the dtypes.
+    rest = table.drop([name]).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+    metric = (table.schema.metadata or {}).get(b"metric")
+    return dict(rest.items()), embeddings, None if metric is None else metric.decode(errors="replace")
+
+
+def _matrix(pyarrow, column) -> np.ndarray:
+    """Returns a column of equally long lists of numbers as an array `[N, D]`."""
+    is_list = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
+    if not len(column) or not any(check(column.type) for check in is_list):
+        raise ValueError(f"its {len(column)} embeddings are of type {column.type}, expected lists of float")
+    widths = pyarrow.compute.list_value_length(column).unique().to_pylist()
+    if len(widths) > 1 or widths == [None]:
+        raise ValueError(f"embeddings are {', '.join(map(str, widths[:5]))} wide, expected one width")
+    numbers = [chunk.flatten() for chunk in column.chunks]
+    if any(part.null_count for part in numbers):
+        raise ValueError("numbers are missing in the embeddings")
+    return np.concatenate([part.to_numpy(zero_copy_only=False) for part in numbers]).reshape(len(column), -1)

@@ -1,0 +1,15 @@
+from .batches import identity_batches as identity_batches
+from .batches import steps_per_epoch as steps_per_epoch
+from .catalog import describe as describe
+from .pipeline import training_dataset as training_dataset
+from .readers.by_name import read_dataset as read_dataset
+from .readers.cuhk03 import read_cuhk03 as read_cuhk03
+from .readers.market1501 import read_market1501 as read_market1501
+from .readers.market1501 import read_market1501_500k as read_market1501_500k
+from .readers.mars import read_mars as read_mars
+from .readers.msmt17 import read_msmt17 as read_msmt17
+from .readers.own_csv import read_csv_dataset as read_csv_dataset
+from .readers.own_folders import read_folder as read_folder
+from .readers.viper import read_viper as read_viper
+from .sampling import IdentityBatches as IdentityBatches
+from .synthetic.dataset import write_synthetic as write_synthetic

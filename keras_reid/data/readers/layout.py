@@ -1,0 +1,49 @@
+"""Layout of a dataset: checks of folders, file names and MATLAB files that the readers share."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+
+import numpy as np
+
+from keras_reid.data.places import is_file, is_folder, read_bytes
+from keras_reid.errors import ReidError
+
+
+def require_folder(root: str, dataset: str) -> None:
+    """Raises ReidError where the folder of a dataset does not exist."""
+    if not is_folder(root):
+        raise ReidError(f"data folder {root!r} does not exist. Expected {dataset}'s folder: set data_dir to it.")
+
+
+def match_name(folder: str, name: str, pattern: re.Pattern, *, dataset: str, example: str) -> re.Match:
+    """Returns the parts of an image's name; ReidError where it is not named like the dataset's images."""
+    match = pattern.fullmatch(name)
+    if match is None:
+        path = os.path.join(folder, name)
+        raise ReidError(f"{path!r} is not named like {dataset}'s images, such as {example}. Rename it or move it away.")
+    return match
+
+
+def read_matlab(path: str, fields: tuple[str, ...], what: str) -> list[np.ndarray]:
+    """Returns fields of a MATLAB file; ReidError where it does not exist, cannot be read or lacks one.
+
+    Args:
+        path: the file.
+        fields: their names.
+        what: the file in words.
+    """
+    from scipy.io import loadmat  # imported here, since few datasets need it
+
+    if not is_file(path):
+        raise ReidError(f"{path!r} does not exist: expected {what}.")
+    try:
+        content = loadmat(io.BytesIO(read_bytes(path)))
+    except Exception as error:  # scipy has no exception of its own for a file that is not MATLAB's
+        raise ReidError(f"{path!r} is not a MATLAB file that can be read: {error}. Copy it again.") from error
+    missing = [name for name in fields if name not in content]
+    if missing:
+        raise ReidError(f"{path!r} has no {', '.join(missing)}: it is not {what}. Copy it again.")
+    return [content[name] for name in fields]

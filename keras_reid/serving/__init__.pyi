@@ -1,0 +1,10 @@
+from ..artifacts.formats.search import Gallery as Gallery
+from ..artifacts.formats.search import read_gallery as read_gallery
+from ..artifacts.formats.table import DEFAULT_FORMATS as DEFAULT_FORMATS
+from ..artifacts.formats.table import FORMATS as FORMATS
+from ..artifacts.formats.table import check_formats as check_formats
+from .parity import scored_images as scored_images
+from .parity import some_people as some_people
+from .shipping import Search as Search
+from .shipping import ShippingOptions as ShippingOptions
+from .shipping import ship as ship

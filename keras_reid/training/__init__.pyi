@@ -1,0 +1,14 @@
+from .augmentation import DeviceAugmentation as DeviceAugmentation
+from .augmentation import build_augmentation as build_augmentation
+from .checkpoints import Checkpoints as Checkpoints
+from .diagnosis import CollapseDoctor as CollapseDoctor
+from .layer_rates import FreezeBackbone as FreezeBackbone
+from .optimizers import build_optimizer as build_optimizer
+from .precision import resolve_precision as resolve_precision
+from .run import Run as Run
+from .schedules import CosineSchedule as CosineSchedule
+from .schedules import StepSchedule as StepSchedule
+from .schedules import TrinetSchedule as TrinetSchedule
+from .schedules import build_schedule as build_schedule
+from .settings import Settings as Settings
+from .trainer import TripletTrainer as TripletTrainer
