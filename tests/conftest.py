@@ -10,6 +10,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from keras_reid.keras2 import keras, tf
 
@@ -24,14 +25,26 @@ def fixed_seeds_and_float32():
     keras.mixed_precision.set_global_policy("float32")
 
 
+def made_once(tmp_path_factory, name: str, make) -> Path:
+    """Returns a folder that all test processes of the session share: the first that wants it makes it.
+
+    Tests read it, and copy it before they change anything.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            make(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def synthetic_dir(tmp_path_factory) -> Path:
     """12 people, 6 of them for training, seen by 2 cameras, 3 images each."""
     from keras_reid.data import write_synthetic
 
-    root = tmp_path_factory.mktemp("data") / "synthetic"
-    write_synthetic(root, identities=12, cameras=2, images_per_camera=3, seed=0)
-    return root
+    sizes = {"identities": 12, "cameras": 2, "images_per_camera": 3, "seed": 0}
+    return made_once(tmp_path_factory, "synthetic", lambda folder: write_synthetic(folder, **sizes))
 
 
 @pytest.fixture(scope="session")
@@ -77,9 +90,10 @@ def finished_run(synthetic_dir, tmp_path_factory) -> Path:
     """A run of two epochs, from the command line to the scored exports."""
     from keras_reid import train
 
-    run_dir = tmp_path_factory.mktemp("runs") / "finished"
-    assert train.main(train_arguments(synthetic_dir, run_dir, "--epochs=2")) == 0
-    return run_dir
+    def make(folder: Path) -> None:
+        assert train.main(train_arguments(synthetic_dir, folder, "--epochs=2")) == 0
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture
