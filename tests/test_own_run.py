@@ -86,7 +86,10 @@ def test_a_set_without_query_and_gallery_is_refused_with_the_way_out(tmp_path, t
     path = write_csv(tmp_path / "train.csv", tiny_catalog, splits=("train",))
     given = ["train", "--dataset=csv", f"--data_dir={path}", f"--run_dir={tmp_path / 'run'}"]
     error = refused(train.main, given)
-    assert "csv: no query and gallery images" in error and "add another --dataset=NAME to score on, with its --data_dir" in error
+    assert (
+        "csv: no query and gallery images" in error
+        and "add another --dataset=NAME to score on, with its --data_dir" in error
+    )
 
 
 def test_training_refuses_missing_cameras_where_it_is_told_to(tmp_path, tiny_catalog, refused):

@@ -1,21 +1,22 @@
-"""Scoring: retrieval metrics on embeddings, artifacts on a catalog, the Keras callback, tables of scores."""
+"""Evaluation: retrieval metrics on embeddings, the score of an artifact on a catalog, the Keras callback, tables."""
 
 from keras_reid._lazy import lazy_attributes
 
 _WHERE = {
     "Embedded": ".embedded",
     "ReferenceModel": ".reference",
+    "Report": ".report",
     "RetrievalEvaluation": ".callback",
     "RetrievalResult": ".results",
     "Score": ".score",
     "VerificationResult": ".verification",
     "confidence_intervals": ".uncertainty",
-    "embed_catalog": ".scoring",
+    "embed_catalog": ".embedding",
     "evaluate_distances": ".ranking",
     "evaluate_retrieval": ".ranking",
     "evaluate_single_gallery_shot": ".single_shot",
     "expand_queries": ".reranking",
-    "mean_color_artifact": ".scoring",
+    "mean_color_artifact": ".embedding",
     "paired_differences": ".uncertainty",
     "pool_embeddings": ".pooling",
     "rerank": ".reranking",

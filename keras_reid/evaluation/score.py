@@ -9,8 +9,8 @@ import pandas as pd
 
 from keras_reid.artifacts import Artifact
 from keras_reid.evaluation.embedded import Embedded
+from keras_reid.evaluation.embedding import embed_catalog
 from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.evaluation.scoring import embed_catalog
 from keras_reid.evaluation.stopwatch import Stopwatch
 from keras_reid.evaluation.verification import VerificationResult
 
