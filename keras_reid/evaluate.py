@@ -39,7 +39,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.metric:
             artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, "metric": flags.metric})
         source, kind = artifact.name, artifact.kind
-        options_ = {"batch_size": flags.batch_size, "views": flags.test_time_augmentation, **pooled}
+        options_ = {**command.given(flags, "batch_size", "test_time_augmentation"), **pooled}
         embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
     else:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
@@ -212,7 +212,8 @@ def calibrate(flags: command.Flags, reports: dict) -> None:
 
     ((name, report),) = reports.items()
     point = report.verification.operating_point(flags.calibrate_fpr)
-    changes = report.verification.calibration(flags.calibrate_fpr, dataset=name, views=flags.test_time_augmentation)
+    augmentation = command.given(flags, "test_time_augmentation")
+    changes = report.verification.calibration(flags.calibrate_fpr, dataset=name, **augmentation)
     update_metadata(flags.artifact, changes)
     report.calibration = {**changes, "true_positive_rate": point.true_positive_rate}
     print(

@@ -106,7 +106,8 @@ def threshold_of(flags: command.Flags, reference, known: dict, scored_on: str) -
     views = known.get("threshold_views") or "none"
     if known.get("threshold") is not None and views != "none":
         print(
-            f"the threshold of {flags.run_dir} is left out: it was calibrated with --views={views}, and what ships "
+            f"the threshold of {flags.run_dir} is left out: it was calibrated with "
+            f"--test_time_augmentation={views}, and what ships "
             "embeds an image as it is. --calibrate_fpr calibrates one for it"
         )
         return {}

@@ -17,7 +17,7 @@ def embed_catalog(
     catalog: pd.DataFrame,
     *,
     batch_size: int = 64,
-    views: str = "none",
+    test_time_augmentation: str = "none",
     multi_query: str | None = None,
     tracklets: str | None = None,
     team=None,
@@ -28,7 +28,7 @@ def embed_catalog(
         artifact: what embeds.
         catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
         batch_size: images at once.
-        views: as in `Artifact.embed`.
+        test_time_augmentation: as in `Artifact.embed`.
         multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
             those of the split "multi_query" where the catalog has it, else those of the split "query".
         tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
@@ -49,7 +49,8 @@ def embed_catalog(
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
         splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
     paths = [path for split in splits.values() for path in split.image_path]
-    embeddings = embed_files(artifact, paths, batch_size=batch_size, test_time_augmentation=views, team=team)
+    options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
+    embeddings = embed_files(artifact, paths, **options)
     ends = np.cumsum([len(split) for split in splits.values()])
     embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}

@@ -73,7 +73,7 @@ def score(
     """
     stopwatch = Stopwatch(artifact)
     batch_size *= max(1, len(team.devices) if team else 1)
-    options = {"batch_size": batch_size, "views": test_time_augmentation, "team": team}
+    options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
     embedded = embed_catalog(stopwatch.artifact, catalog, **options)
     rules = {"ignore": ignore, "missing_cameras": missing_cameras}
     return Score(embedded.evaluate(**rules), embedded, stopwatch.images_per_second, rules)

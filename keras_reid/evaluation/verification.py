@@ -70,10 +70,12 @@ class VerificationResult:
             float(self.true_positive_rate[below]),
         )
 
-    def calibration(self, false_positive_rate: float, *, dataset: str, views: str = "none") -> dict[str, Any]:
+    def calibration(
+        self, false_positive_rate: float, *, dataset: str, test_time_augmentation: str = "none"
+    ) -> dict[str, Any]:
         """Returns what `reid.json` holds of the operating point for a rate: a value for each key of `CALIBRATED`."""
         point = self.operating_point(false_positive_rate)
-        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, views)))
+        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, test_time_augmentation)))
 
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
