@@ -31,7 +31,7 @@ def evaluate(flags: command.Flags) -> None:
 
     # --- Embeddings.
     from keras_reid.artifacts import open_artifact, read_embeddings
-    from keras_reid.evaluation.scoring import embed_catalog, embedded_of_files
+    from keras_reid.evaluation.embedding import embed_catalog, embedded_of_files
 
     pooled = {"multi_query": flags.multi_query, "tracklets": flags.tracklets}
     if flags.artifact:
@@ -39,7 +39,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.metric:
             artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, "metric": flags.metric})
         source, kind = artifact.name, artifact.kind
-        options_ = {"batch_size": flags.batch_size, "views": flags.test_time_augmentation, **pooled}
+        options_ = {**command.given(flags, "batch_size", "test_time_augmentation"), **pooled}
         embedded = {name: embed_catalog(artifact, catalog, **options_) for name, catalog in catalogs.items()}
     else:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
@@ -49,7 +49,7 @@ def evaluate(flags: command.Flags) -> None:
     # --- Scores.
     reports = {}
     for name, one in embedded.items():
-        reports[name] = report(one, flags)
+        reports[name] = report_of(one, flags)
         if flags.save_embeddings:
             folder = re.sub(r"[^\w.-]+", "-", name) if len(embedded) > 1 else ""
             save(one, Path(flags.save_embeddings, folder))
@@ -69,9 +69,9 @@ def evaluate(flags: command.Flags) -> None:
 def write(source: str, reports: dict, flags: command.Flags) -> None:
     """Writes everything as JSON."""
     described = {name: {"dataset": dataset, "data_dir": folder} for name, dataset, folder in named_data_sets(flags)}
-    scores = [{**described.get(name, {}), **scores} for name, scores in reports.items()]
+    scores = [{**described.get(name, {}), **report.to_dict()} for name, report in reports.items()]
     content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
-    write_text(flags.json, json.dumps(without_objects(content), indent=2, allow_nan=False) + "\n")
+    write_text(flags.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
     print(f"written to {flags.json}")
 
 
@@ -116,11 +116,11 @@ def named_data_sets(flags: command.Flags) -> list[tuple[str, str, str]]:
     return [(name, *one) for name, one in zip(names, sets)]
 
 
-def report(embedded, flags: command.Flags) -> dict:
-    """Returns everything asked for about one dataset; keys that begin with an underscore hold objects."""
-    from keras_reid.evaluation import confidence_intervals
+def report_of(embedded, flags: command.Flags):
+    """Returns the `Report` of everything asked for about one dataset."""
+    from keras_reid.evaluation import Report, confidence_intervals
     from keras_reid.evaluation.breakdown import camera_pairs, identities
-    from keras_reid.evaluation.scoring import per_query
+    from keras_reid.evaluation.report import per_query
 
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
     if flags.missing_cameras == "leave_out":
@@ -128,30 +128,30 @@ def report(embedded, flags: command.Flags) -> dict:
     if flags.expand_queries:
         embedded = embedded.with_expanded_queries(flags.expand_queries)
     plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
-    scores, columns = {}, {}
     if flags.rerank:
-        reranking = {"k1": flags.k1, "k2": flags.k2, "lambda_value": flags.lambda_value}
-        result = embedded.evaluate_reranked(**reranking, ranks=flags.ranks, **rules)
-        scores["before_reranking"] = columns["before re-ranking"] = plain.to_dict()
-    if flags.protocol == "single_gallery_shot":
-        drawn = embedded.evaluate_single_gallery_shot(draws=flags.draws, seed=flags.seed, ranks=flags.ranks, **rules)
-        scores["single_gallery_shot"] = columns["single gallery shot"] = drawn.to_dict()
-    verification = pairs_of(embedded, flags, rules)
-    intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed) if flags.bootstrap else {}
-    scores = {**result.to_dict(), **scores, "verification": verification and verification.to_dict()}
+        reranking = command.given(flags, "k1", "k2", "lambda_value", "ranks")
+        result = embedded.evaluate_reranked(**reranking, **rules)
     given = ("multi_query", "tracklets", "expand_queries", "rerank", "k1", "k2", "lambda_value", "seed")
-    scores |= {"rules": {**rules, "views": flags.test_time_augmentation, **command.given(flags, *given)}}
-    queries = per_query(embedded.query, result)
-    scores |= {"intervals": intervals, "per_query": queries}
-    scores["skipped_query_names"] = [queries["query"][row] for row in result.skipped_queries]
+    report = Report(
+        result,
+        per_query(embedded.query, result),
+        {**rules, "views": flags.test_time_augmentation, **command.given(flags, *given)},
+        before_reranking=plain if flags.rerank else None,
+        verification=pairs_of(embedded, flags, rules),
+    )
+    if flags.protocol == "single_gallery_shot":
+        drawing = command.given(flags, "draws", "seed", "ranks")
+        report.single_gallery_shot = embedded.evaluate_single_gallery_shot(**drawing, **rules)
+    if flags.bootstrap:
+        report.intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed)
     if flags.breakdown:
-        scores["camera_pairs"] = camera_pairs(embedded, **rules).to_dict("list")
-        scores["identities"] = identities(embedded, result).to_dict("list")
-    return {**scores, "_columns": columns, "_result": result, "_verification": verification}
+        report.camera_pairs = camera_pairs(embedded, **rules).to_dict("list")
+        report.identities = identities(embedded, result).to_dict("list")
+    return report
 
 
 def pairs_of(embedded, flags: command.Flags, rules: dict):
-    """Returns the verification, or None where it is not asked for, or there are no two people to compare."""
+    """Returns the verification, or None where it is not asked for, or there are no two identities to compare."""
     if not flags.verification:
         return None
     try:
@@ -167,58 +167,58 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
     """Prints the tables, and draws the pictures."""
     from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
 
-    last = "re-ranked" if flags.rerank else kind
+    first, last = next(iter(reports.values())), "re-ranked" if flags.rerank else kind
     if len(reports) > 1:
-        for column in next(iter(reports.values()))["_columns"]:
-            print(f"{column}\n{scores_table({name: one['_columns'][column] for name, one in reports.items()})}\n")
-        print(f"{last}\n{scores_table(reports)}")
+        for column in first.other_scores():
+            print(f"{column}\n{scores_table({name: one.other_scores()[column] for name, one in reports.items()})}\n")
+        print(f"{last}\n{scores_table({name: one.result.to_dict() for name, one in reports.items()})}")
     else:
-        (only,) = reports.values()
-        print(scores_table({**only["_columns"], last: only}, only["intervals"]))
-    verified = {name: one for name, one in reports.items() if one["verification"]}
+        print(scores_table({**first.other_scores(), last: first.result.to_dict()}, first.intervals))
+    verified = {name: one.verification.to_dict() for name, one in reports.items() if one.verification}
     if verified:
-        print(f"\nverification: pairs of one person, and of two\n{verification_table(verified, kind)}")
-    for name, scores in reports.items():
+        print(f"\nverification: genuine and impostor pairs\n{verification_table(verified, kind)}")
+    for name, report in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
-        skipped = scores["skipped_query_names"]
+        skipped = report.skipped
         if skipped:
             names = f"{', '.join(skipped[:3])}{f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''}"
-            print(f"{len(skipped)} of {scores['queries']} queries{of} have no match in the gallery, left out: {names}")
+            queries = report.result.queries
+            print(f"{len(skipped)} of {queries} queries{of} have no match in the gallery, left out: {names}")
         if flags.breakdown:
             before = ", before re-ranking" if flags.rerank else ""
-            print(f"\npairs of cameras{of}, queries down{before}\n{camera_pairs_table(scores['camera_pairs'])}")
-            print(f"\npeople{of} found worst\n{identities_table(scores['identities'])}")
+            print(f"\npairs of cameras{of}, queries down{before}\n{camera_pairs_table(report.camera_pairs)}")
+            print(f"\nidentities{of} found worst\n{identities_table(report.identities)}")
     if flags.pictures:
         from keras_reid.evaluation.pictures import draw
 
-        (only,) = reports.values()
-        for path in draw(flags.pictures, only["_result"], only["_verification"]):
+        for path in draw(flags.pictures, first.result, first.verification):
             print(f"drawn {path}")
 
 
-def show_differences(scores: dict, against: dict, flags: command.Flags) -> None:
-    """Prints how this run differs from another, and adds it to the scores."""
+def show_differences(report, against: dict, flags: command.Flags) -> None:
+    """Prints how this run differs from another, and adds it to the report."""
     from keras_reid.evaluation import paired_differences
     from keras_reid.evaluation.tables import differences_table
 
     draws = flags.bootstrap or options.evaluate_flags()["bootstrap"].default
-    differences = paired_differences(scores["per_query"], against["per_query"], draws=draws, seed=flags.seed)
+    differences = paired_differences(report.per_query, against["per_query"], draws=draws, seed=flags.seed)
     print(f"\nagainst {flags.against}: {against.get('artifact', 'unknown')}\n{differences_table(differences)}")
-    scores["against"] = {"file": flags.against, **{name: vars(one) for name, one in differences.items()}}
+    report.against = {"file": flags.against, **{name: vars(one) for name, one in differences.items()}}
 
 
 def calibrate(flags: command.Flags, reports: dict) -> None:
     """Writes the threshold for a false positive rate into the artifact."""
     from keras_reid.artifacts import open_artifact, signature_outputs, update_metadata
 
-    ((name, scores),) = reports.items()
-    point = scores["_verification"].operating_point(flags.calibrate_fpr)
-    changes = scores["_verification"].calibration(flags.calibrate_fpr, dataset=name, views=flags.test_time_augmentation)
+    ((name, report),) = reports.items()
+    point = report.verification.operating_point(flags.calibrate_fpr)
+    augmentation = command.given(flags, "test_time_augmentation")
+    changes = report.verification.calibration(flags.calibrate_fpr, dataset=name, **augmentation)
     update_metadata(flags.artifact, changes)
-    scores["calibration"] = {**changes, "true_positive_rate": point.true_positive_rate}
+    report.calibration = {**changes, "true_positive_rate": point.true_positive_rate}
     print(
         f"\nthreshold {point.threshold:.6g} written into {flags.artifact}: on {name}, {point.false_positive_rate:.3g} "
-        f"of the pairs of two people and {point.true_positive_rate:.2%} of the pairs of one person lie up to it"
+        f"of the impostor pairs and {point.true_positive_rate:.2%} of the genuine pairs lie up to it"
     )
     artifact = open_artifact(flags.artifact)
     if artifact.kind == "savedmodel" and "same_person" not in signature_outputs(artifact, "compare"):
@@ -257,15 +257,6 @@ def read_scores(path: str) -> dict:
     except ReidError as error:
         raise ReidError(f"--against={path}: {error}") from error
     return scores
-
-
-def without_objects(content: dict) -> dict:
-    """Returns what can be written as JSON: no objects, None for what is not a number."""
-    from keras_reid.evaluation.scoring import plain
-
-    if isinstance(content.get("data_sets"), list):
-        return {**content, "data_sets": [without_objects(one) for one in content["data_sets"]]}
-    return plain({key: value for key, value in content.items() if not key.startswith("_")})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

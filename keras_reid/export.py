@@ -1,7 +1,7 @@
 """python -m keras_reid.export --run_dir=DIR --formats=savedmodel,tflite,...: ships a run and scores what it shipped.
 
 The network of the run's last.keras is written in each format (of the SavedModel the next version), opened as its users
-open it, scored, and compared with the live model: parity.json in the export folder holds the report. When a format
+open it, scored, and compared with the reference model: parity.json in the export folder holds the report. When a format
 falls short (--min_cosine, --max_map_drop) nothing is written.
 """
 
@@ -101,12 +101,13 @@ def threshold_of(flags: command.Flags, reference, known: dict, scored_on: str) -
     if flags.calibrate_fpr is not None:
         found = reference.verify().calibration(flags.calibrate_fpr, dataset=scored_on)
         rate = found["false_positive_rate"]
-        print(f"threshold {found['threshold']:.6g}: {rate:.3g} of the pairs of two people lie up to it")
+        print(f"threshold {found['threshold']:.6g}: {rate:.3g} of the impostor pairs lie up to it")
         return found
     views = known.get("threshold_views") or "none"
     if known.get("threshold") is not None and views != "none":
         print(
-            f"the threshold of {flags.run_dir} is left out: it was calibrated with --views={views}, and what ships "
+            f"the threshold of {flags.run_dir} is left out: it was calibrated with "
+            f"--test_time_augmentation={views}, and what ships "
             "embeds an image as it is. --calibrate_fpr calibrates one for it"
         )
         return {}

@@ -136,7 +136,7 @@ def test_breakdown_and_pictures(run, tmp_path, capsys):
     scores = run("--breakdown", f"--pictures={tmp_path / 'pictures'}")
     assert len(scores["camera_pairs"]["query_camera"]) == 2  # 1 to 2 and 2 to 1
     assert len(scores["identities"]["person_id"]) == 6
-    assert "people found worst" in capsys.readouterr().out
+    assert "identities found worst" in capsys.readouterr().out
     for name in ("cmc.png", "roc.png", "distances.png"):
         image = Image.open(tmp_path / "pictures" / name).convert("RGB")
         assert image.size > (600, 400) and len(image.getcolors(1 << 20)) > 20
@@ -272,7 +272,7 @@ def test_one_person_alone_has_scores_but_no_verification(tmp_path, capsys):
     given = saved(tmp_path, {"person_id": [4], "camera_id": [1]}, {"person_id": [4, 4], "camera_id": [2, 2]})
     assert evaluate.main(["evaluate", *given]) == 0
     output = capsys.readouterr().out
-    assert "mAP %" in output and "no verification: every gallery image shows the person" in output
+    assert "mAP %" in output and "no verification: every gallery image shows the identity" in output
 
 
 def test_no_cameras_no_breakdown_by_cameras(tmp_path, refused):

@@ -1,4 +1,4 @@
-"""Scoring: retrieval metrics on embeddings, artifacts on a catalog, the Keras callback, tables of scores."""
+"""Evaluation: retrieval metrics on embeddings, the score of an artifact on a catalog, the Keras callback, tables."""
 
 from keras_reid._lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""Decides where a score comes from: which pairs of cameras, and which people, are found well or badly."""
+"""Breakdown of a score: the pairs of cameras, and the identities, that are found well or badly."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cam
 
 
 def identities(embedded: Embedded, result: RetrievalResult) -> pd.DataFrame:
-    """Returns the mean scores of each person's queries, the worst first.
+    """Returns the mean scores of each identity's queries, the worst first.
 
     Args:
       embedded: query and gallery.
       result: of their evaluation.
 
     Returns:
-      A row for each person with a scored query: person_id, queries, mean_average_precision, top1.
+      A row for each identity with a scored query: person_id, queries, mean_average_precision, top1.
     """
     grouped = _per_query(result, names_of(embedded.query, "person_id")).dropna().groupby("group")
     frame = pd.DataFrame(

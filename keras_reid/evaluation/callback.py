@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,6 @@ import pandas as pd
 from keras_reid.artifacts import Artifact, open_artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.reference import ReferenceModel
-from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.score import score
 from keras_reid.keras2 import tf
 
@@ -51,47 +50,22 @@ class RetrievalEvaluation(tf.keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise ReidError(f"every={every}, expected at least 1 epoch.")
-        self.score, self.scored_epoch = None, None
+        self.score = None
         self._catalog, self._artifact, self._every = catalog, artifact, every
         self._options = {"ignore": ignore, "missing_cameras": missing_cameras, "batch_size": batch_size}
         self._options["team"] = team if artifact is None else None
         self._reference = ReferenceModel(team.devices if team else ())
 
-    @property
-    def result(self) -> RetrievalResult | None:
-        """The retrieval result of the last score."""
-        return self.score and self.score.result
-
-    def prepare(self) -> None:
-        """Builds the reference model. A strategy's scope, and so `fit`, would spread it over replicas."""
-        self._reference_artifact()
-
-    def is_due(self, epoch: int) -> bool:
-        """Whether the model is scored after this epoch, counted from 0."""
-        return (epoch + 1) % self._every == 0
-
-    def on_epoch_end(self, epoch: int, logs: Mapping | None = None) -> None:
-        if self.is_due(epoch):
-            logs.update(self.evaluate())
-            self.scored_epoch = epoch + 1
-
-    def evaluate(self) -> dict[str, float]:
-        """Scores now, keeps the `Score`, and returns the `val_` logs."""
-        self.score = score(self._open(), self._catalog, **self._options)
-        return self.score.logs()
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if (epoch + 1) % self._every == 0:
+            self.score = score(self._open(), self._catalog, **self._options)
+            logs.update(self.score.logs())
 
     def _open(self) -> Artifact:
+        embedder = getattr(self.model, "embedder", self.model)
         if self._artifact is None:
-            return self._reference_artifact()
+            ships = getattr(self.model, "shipped_embedder", None)  # of a `TripletTrainer`
+            return self._reference.artifact_of(ships() if ships else embedder)
         if isinstance(self._artifact, Artifact):
             return self._artifact
-        return open_artifact(self._artifact(self._embedder()) if callable(self._artifact) else self._artifact)
-
-    def _reference_artifact(self) -> Artifact:
-        ships = getattr(self.model, "shipped_embedder", None)  # of a `TripletTrainer`
-        return self._reference.artifact_of(ships() if ships else self._embedder())
-
-    def _embedder(self) -> tf.keras.Model:
-        if self.model is None:
-            raise ReidError("RetrievalEvaluation has no model: pass it to fit, call set_model, or give artifact=PATH.")
-        return getattr(self.model, "embedder", self.model)
+        return open_artifact(self._artifact(embedder) if callable(self._artifact) else self._artifact)

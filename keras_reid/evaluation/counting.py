@@ -7,25 +7,15 @@ No [Q, G] matrix is stored and no gallery is sorted: blocks of scores are counte
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 
+from keras_reid.data.counted import Matches
 from keras_reid.evaluation.blocks import cores, slices, threads
 from keras_reid.evaluation.products import preparation, with_squares
 
 _MATCHES_AT_ONCE = 512  # rows that stay in the cache
 _IMAGES_AT_ONCE = 1 << 14  # a block of more images has fewer queries, for which the product is slower
-
-
-class Matches(NamedTuple):
-    """Which images count for which query; a "position" is an index into `order`."""
-
-    order: np.ndarray  # int64 [N] indices of the counted gallery images, sorted by identity
-    first: np.ndarray  # int64 [Q]: the positions first to last hold the query's own identity, true matches
-    last: np.ndarray  # int64 [Q] and ignored images, so never wrong ones
-    query: np.ndarray  # int64 [M] ascending: the query of each true match
-    position: np.ndarray  # int64 [M] the position of each true match
 
 
 def match_ranks(

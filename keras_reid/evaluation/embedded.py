@@ -1,4 +1,4 @@
-"""Decides what an evaluation works on: query and gallery of a dataset, embedded, and pooled where a protocol asks."""
+"""Query and gallery of a dataset, embedded: what an evaluation scores, pools, expands and verifies."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Embedded:
         return dataclasses.replace(self, **sides)
 
     def with_multi_query(self, frame: pd.DataFrame, embeddings: np.ndarray, how: str) -> Embedded:
-        """Returns them with each query's embedding replaced by that of several images of its person by its camera.
+        """Returns them with each query's embedding replaced by that of several images of its identity by its camera.
 
         Args:
           frame: person_id and camera_id of those images: Market-1501's `gt_bbox`, or the queries themselves.
@@ -90,11 +90,11 @@ class Embedded:
           how: "mean" or "max".
 
         Raises:
-          ReidError: a query's person was not seen by its camera there.
+          ReidError: a query's identity was not seen by its camera there.
         """
         by = ["person_id", "camera_id"]
         if not frame.duplicated(by).any():
-            raise ReidError("--multi_query finds one image of each person and camera: there is nothing to pool.")
+            raise ReidError("multi_query finds one image of each identity and camera: there is nothing to pool.")
         pooled_frame, pooled = pool_rows(frame, embeddings, by=by, how=how, metric=self.metric)
         positions = {names: row for row, names in enumerate(pooled_frame[by].itertuples(index=False, name=None))}
         rows = [positions.get(names, -1) for names in self.query[by].itertuples(index=False, name=None)]
@@ -102,8 +102,8 @@ class Embedded:
         if missing:
             first = self.query.iloc[rows.index(-1)]
             raise ReidError(
-                f"{missing} of {len(rows)} queries have no multi_query image of their person and camera, the first is "
-                f"person {first.person_id}, camera {first.camera_id}: expected one or more. Check the dataset."
+                f"{missing} of {len(rows)} queries have no multi_query image of their identity and camera, the "
+                f"first is person {first.person_id}, camera {first.camera_id}: expected one or more. Check the dataset."
             )
         return dataclasses.replace(self, query_embeddings=pooled[rows])
 

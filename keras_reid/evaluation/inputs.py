@@ -1,9 +1,9 @@
-"""Decides what an evaluation accepts: two sides of embeddings and ids, checked, or refused by name."""
+"""Inputs of an evaluation: embeddings and ids of query and gallery, checked; what is no good is refused by name."""
 
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from keras_reid.evaluation.blocks import slices
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 _ROWS_AT_ONCE = 4096
-_IGNORE_NOTHING = ', or use --ignore=nothing (ignore="nothing")'
+_IGNORE_NOTHING = ", or use ignore=nothing"
 
 
 def check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -28,40 +28,47 @@ def check_positive(name: str, value: Any) -> None:
         raise ReidError(f"{name}={value!r}: expected an integer of at least 1")
 
 
+class _Ids(NamedTuple):
+    """What the images of one side are labeled with, as it came; None where it was not given."""
+
+    person_ids: Any
+    camera_ids: Any = None
+    tracklet_ids: Any = None
+    files: Any = None
+
+
 def read_people(
-    queries: int,
-    gallery: int,
-    *,
-    query_person_ids: Any,
-    gallery_person_ids: Any,
-    query_camera_ids: Any = None,
-    gallery_camera_ids: Any = None,
-    query_tracklet_ids: Any = None,
-    gallery_tracklet_ids: Any = None,
-    query_files: Any = None,
-    gallery_files: Any = None,
-    ignore: str = "same_camera",
-    missing_cameras: str = "refuse",
+    queries: int, gallery: int, *, ignore: str = "same_camera", missing_cameras: str = "refuse", **ids: Any
 ) -> tuple[People, People]:
-    """Returns who is on how many queries and gallery images; the arguments are those of `evaluate_retrieval`."""
+    """Returns who is on the images of both sides.
+
+    Args:
+      queries: how many queries there are.
+      gallery: how many gallery images.
+      ignore: as in `evaluate_retrieval`.
+      missing_cameras: the same.
+      **ids: `query_person_ids`, `gallery_person_ids`, `query_camera_ids` and so on, as in `evaluate_retrieval`.
+    """
     check_option("ignore", ignore, IGNORE)
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
     lengths = {"query": queries, "gallery": gallery}
-    person_ids = {
-        "query": _read_person_ids("query", query_person_ids, queries),
-        "gallery": _read_person_ids("gallery", gallery_person_ids, gallery),
-    }
+    given = {"query": {}, "gallery": {}}
+    for name, values in ids.items():
+        side, _, what = name.partition("_")
+        given[side][what] = values
+    sides = {side: _Ids(**of_side) for side, of_side in given.items()}
+    person_ids = {side: _read_person_ids(side, sides[side].person_ids, length) for side, length in lengths.items()}
     keys = {"query": None, "gallery": None}
-    known = {name: np.ones(length, bool) for name, length in lengths.items()}
+    known = {side: np.ones(length, bool) for side, length in lengths.items()}
     if ignore == "same_camera":
-        for name, cameras in (("query", query_camera_ids), ("gallery", gallery_camera_ids)):
-            keys[name], known[name] = _read_cameras(name, cameras, lengths[name], missing_cameras)
+        for side, length in lengths.items():
+            keys[side], known[side] = _read_cameras(side, sides[side].camera_ids, length, missing_cameras)
     elif ignore == "same_tracklet":
-        keys = _read_labels("tracklet_ids", {"query": query_tracklet_ids, "gallery": gallery_tracklet_ids}, lengths)
+        keys = _read_labels("tracklet_ids", {side: of_side.tracklet_ids for side, of_side in sides.items()}, lengths)
     elif ignore == "same_file":
-        keys = _read_labels("files", {"query": query_files, "gallery": gallery_files}, lengths)
+        keys = _read_labels("files", {side: of_side.files for side, of_side in sides.items()}, lengths)
     leaves_out = missing_cameras == "leave_out"
-    return tuple(People(person_ids[name], keys[name], known[name] | (not leaves_out)) for name in lengths)
+    return tuple(People(person_ids[side], keys[side], known[side] | (not leaves_out)) for side in lengths)
 
 
 def read_embeddings(query: Any, gallery: Any, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -106,15 +113,15 @@ def _read_person_ids(side: str, ids: Any, length: int) -> np.ndarray:
 def _read_cameras(side: str, ids: Any, length: int, missing_cameras: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns integers `[N]`, and which of them are known; one that is not known differs from all others."""
     name = f"{side}_camera_ids"
-    way_out = '. Give real camera ids, or use --ignore=nothing (ignore="nothing")'
+    way_out = f". Give real camera ids{_IGNORE_NOTHING}"
     if ids is None and missing_cameras != "refuse":
         ids = np.full(length, np.nan)
-    ids = _one_for_each(name, ids, length, f"{way_out}, or --missing_cameras=distinct")
+    ids = _one_for_each(name, ids, length, f"{way_out}, or missing_cameras=distinct")
     known = ~pd.isna(ids)
     if missing_cameras == "refuse" and not known.all():
         raise ReidError(
             f"{name}: row {known.argmin()} is missing, {(~known).sum()} of {length} are{way_out}, or say what a "
-            "missing one means: --missing_cameras=distinct, a camera of its own, or leave_out, an image that does not "
+            "missing one means: missing_cameras=distinct, a camera of its own, or leave_out, an image that does not "
             "count"
         )
     codes = np.zeros(length, np.int64)
@@ -167,7 +174,7 @@ def _check_rows(name: str, rows: np.ndarray, start: int, metric: str) -> None:
         _refuse(
             ~rows.any(axis=1),
             f"{name}_embeddings: row {{}} is the first of length zero: cosine needs a direction. "
-            'Look at that image, or use --metric=euclidean (metric="euclidean")',
+            "Look at that image, or use metric=euclidean",
             start,
         )
 

@@ -1,4 +1,4 @@
-"""Decides which gallery rows are nearest to each query row, exactly, though float32 products do the work.
+"""Nearest neighbors: the gallery rows nearest to each query row, exactly, though float32 products do the work.
 
 A float32 product costs half of a float64 one, and its rounding error has a known bound. So the product says which few
 rows cannot be ruled out, and those alone are compared in float64 and sorted. No [Q, G] matrix is stored.

@@ -1,4 +1,4 @@
-"""Decides how scores look: the CMC curve, the ROC curve, and the distances of genuine and impostor pairs."""
+"""Pictures of scores: the CMC curve, the ROC curve, and the distances of genuine and impostor pairs."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def _paint_roc(axes: Axes, verification: VerificationResult) -> None:
         axes.axvline(rate, color="gray", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_title(f"ROC: equal error rate {verification.equal_error_rate:.2%}")
-    axes.set_xlabel("pairs of two people called the same")
-    axes.set_ylabel("pairs of one person called the same, %")
+    axes.set_xlabel("impostor pairs called the same")
+    axes.set_ylabel("genuine pairs called the same, %")
 
 
 def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
     rates = {
-        "one person": (verification.true_positive_rate, _ONE),
-        "two people": (verification.false_positive_rate, _TWO),
+        "genuine pairs": (verification.true_positive_rate, _ONE),
+        "impostor pairs": (verification.false_positive_rate, _TWO),
     }
     last = max(np.searchsorted(rate, rate[-1]) for rate, _ in rates.values())
     first = min(np.searchsorted(rate, 0.0005) for rate, _ in rates.values())

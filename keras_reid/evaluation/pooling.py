@@ -1,4 +1,4 @@
-"""Decides how several embeddings become one: the frames of a track, the images of a person by a camera."""
+"""Pooling of embeddings: the frames of a track, or the images of an identity by a camera, become one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def pool_rows(
       The first row of each group, and its embedding.
 
     Raises:
-      ReidError: a column is not there or has gaps, or a group holds two people or cameras.
+      ReidError: a column is not there or has gaps, or a group holds two identities or cameras.
     """
     for column in by:
         if column not in frame or frame[column].isna().any():

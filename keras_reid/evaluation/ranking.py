@@ -1,4 +1,4 @@
-"""Decides which gallery images count for a query, and where those of the same person stand among them."""
+"""Retrieval evaluation: where the images of a query's identity stand in its ranked gallery; mAP, CMC and mINP."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from keras_reid.data import counted
 from keras_reid.data.catalog import JUNK_ID
+from keras_reid.data.counted import Matches, People
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.counting import Matches, match_ranks, ranks_in_matrix
-from keras_reid.evaluation.inputs import People, check_positive, read_embeddings, read_people
+from keras_reid.evaluation.counting import match_ranks, ranks_in_matrix
+from keras_reid.evaluation.inputs import check_positive, read_embeddings, read_people
 from keras_reid.evaluation.results import RetrievalResult, score_ranks
 
 BLOCK_BYTES = 64 << 20  # A block that leaves the cache costs little; a smaller one makes the matrix product slower.
@@ -151,7 +152,7 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
         if unknown:
             return (
                 f"{start}{unknown} of {len(gallery.person_ids)} gallery images have no camera id and are left out, "
-                f"{junk} have id -1, junk. Use --missing_cameras=distinct or --ignore=nothing"
+                f"{junk} have id -1, junk. Use missing_cameras=distinct or ignore=nothing"
             )
         of_all = f"all {junk}" if junk == len(gallery.person_ids) else f"{junk} of {len(gallery.person_ids)}"
         return f"{start}{of_all} gallery images have id -1, junk. Check gallery_person_ids"
@@ -161,13 +162,13 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
             "person. Check that both come from the same split and the same coding of names to ids"
         )
     if not query.counted.any():
-        return f"{start}no query has a camera id. Use --missing_cameras=distinct or --ignore=nothing"
+        return f"{start}no query has a camera id. Use missing_cameras=distinct or ignore=nothing"
     key = counted.SHARED_NAME[ignore]
     seen = f" (query cameras {_examples(query.keys)}, gallery cameras {_examples(gallery.keys)})"
     return (
         f"{start}every gallery image of a query's person has the query's {key} too, and such images are ignored. The "
         f"usual cause is one {key} for everything{seen if key == 'camera id' else ''}. Give real {key}s, or use "
-        '--ignore=nothing (ignore="nothing"), or same_file where the gallery holds the queries themselves'
+        "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves"
     )
 
 

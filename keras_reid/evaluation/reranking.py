@@ -1,4 +1,4 @@
-"""Decides distances after the first ranking: by shared neighbors (k-reciprocal re-ranking), or from averaged queries.
+"""K-reciprocal re-ranking: distances by shared neighbors; and average query expansion.
 
 Re-ranking sees N = Q + G images but few neighbors of each, so everything between the embeddings and the result is
 sparse: memory grows with N, and with Q * G only for the result.

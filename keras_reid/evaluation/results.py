@@ -1,4 +1,4 @@
-"""Decides what an evaluation reports: scores from the ranks of the true matches, per query and in the mean."""
+"""Retrieval result: scores from the ranks of the true matches, per query and in the mean."""
 
 from __future__ import annotations
 

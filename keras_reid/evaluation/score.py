@@ -9,8 +9,8 @@ import pandas as pd
 
 from keras_reid.artifacts import Artifact
 from keras_reid.evaluation.embedded import Embedded
+from keras_reid.evaluation.embedding import embed_catalog
 from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.evaluation.scoring import embed_catalog
 from keras_reid.evaluation.stopwatch import Stopwatch
 from keras_reid.evaluation.verification import VerificationResult
 
@@ -73,7 +73,7 @@ def score(
     """
     stopwatch = Stopwatch(artifact)
     batch_size *= max(1, len(team.devices) if team else 1)
-    options = {"batch_size": batch_size, "views": test_time_augmentation, "team": team}
+    options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
     embedded = embed_catalog(stopwatch.artifact, catalog, **options)
     rules = {"ignore": ignore, "missing_cameras": missing_cameras}
     return Score(embedded.evaluate(**rules), embedded, stopwatch.images_per_second, rules)

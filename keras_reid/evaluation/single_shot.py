@@ -1,4 +1,4 @@
-"""Decides the scores of the single-gallery-shot protocol: one gallery image of each person, drawn again and again."""
+"""Single-gallery-shot protocol: one gallery image of each identity, drawn again and again."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.data.counted import Matches
 from keras_reid.evaluation.blocks import slices, squared_lengths
-from keras_reid.evaluation.counting import Matches
 from keras_reid.evaluation.inputs import check_positive, read_embeddings, read_people
 from keras_reid.evaluation.products import preparation
 from keras_reid.evaluation.ranking import find_matches
@@ -21,8 +21,8 @@ class SingleShotResult:
     """Scores over all queries and draws, as fractions.
 
     Attributes:
-      mean_average_precision: mean of 1 / rank, the average precision where one gallery image shows the person.
-      top1: share of queries and draws whose nearest gallery image shows the person.
+      mean_average_precision: mean of 1 / rank, the average precision where one gallery image shows the identity.
+      top1: share of queries and draws whose nearest gallery image shows the identity.
       top5: the same among the first 5.
       top10: the same among the first 10.
       draws: how often a gallery was drawn.
@@ -30,7 +30,7 @@ class SingleShotResult:
       queries: number of queries, skipped ones included.
       metric: how embeddings were compared.
       ignore: which images are not drawn from.
-      cmc: float64 `[ranks]`; `cmc[k - 1]` is the share with the person among the first k.
+      cmc: float64 `[ranks]`; `cmc[k - 1]` is the share with the identity among the first k.
       skipped_queries: int64, indices of the queries without an image to draw.
     """
 
@@ -67,11 +67,11 @@ def evaluate_single_gallery_shot(
     ranks: int = 50,
     **people: Any,
 ) -> SingleShotResult:
-    """Scores a gallery of one image of each person, drawn at random for each query and draw: CUHK03's first protocol.
+    """Scores a gallery of one image of each identity, drawn at random for each query and draw: CUHK03's first protocol.
 
     Li et al., "DeepReID", CVPR 2014. An image that `evaluate_retrieval` ignores for a query is not drawn for it, so
-    that under "same_camera" the person is always seen by another camera. Gallery images with id -1 are never drawn;
-    those with id 0 count as one person. At equal distances the wrong image comes first.
+    that under "same_camera" the identity is always seen by another camera. Gallery images with id -1 are never drawn;
+    those with id 0 count as one identity. At equal distances the wrong image comes first.
 
     Args:
       query_embeddings: `[Q, D]`, as in `evaluate_retrieval`.
@@ -111,7 +111,7 @@ def evaluate_single_gallery_shot(
 
 
 def _people_of(matches: Matches, people: dict) -> np.ndarray:
-    """Returns where the images of each person start in the order of the gallery, and its end, int64 `[P + 1]`."""
+    """Returns where the images of each identity start in the order of the gallery, and its end, int64 `[P + 1]`."""
     person_ids = np.asarray(people["gallery_person_ids"])[matches.order].astype(np.int64)
     return np.append(np.flatnonzero(np.diff(person_ids, prepend=person_ids[0] - 1)), len(person_ids))
 
@@ -119,7 +119,7 @@ def _people_of(matches: Matches, people: dict) -> np.ndarray:
 def _ranks_of_draws(
     query: np.ndarray, gallery: np.ndarray, matches: Matches, starts: np.ndarray, metric: str, draws: int, seed: int
 ) -> np.ndarray:
-    """Returns the rank of the person in each draw, int64 `[scored queries, draws]`, 1 is best."""
+    """Returns the rank of the identity in each draw, int64 `[scored queries, draws]`, 1 is best."""
     prepare = preparation(query, gallery, metric)
     slack = 4 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps  # what a float64 product rounds, on both sides
     random = np.random.default_rng(seed)
@@ -141,5 +141,5 @@ def _ranks_of_draws(
 
 
 def _draw(random: np.random.Generator, starts: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
-    """Returns one position of each person in each draw, int64 `[draws, people]`."""
+    """Returns one position of each identity in each draw, int64 `[draws, identities]`."""
     return starts + (random.random((draws, len(starts))) * counts).astype(np.int64)

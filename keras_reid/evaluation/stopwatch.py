@@ -1,4 +1,4 @@
-"""Decides how the speed of an artifact is measured: while it embeds what is scored, without what is made only once."""
+"""Speed of an artifact, measured while it embeds what is scored, without what is made only once."""
 
 from __future__ import annotations
 

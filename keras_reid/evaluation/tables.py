@@ -1,4 +1,4 @@
-"""Decides how scores stand side by side on the screen."""
+"""Tables of scores for the screen: artifacts or datasets side by side, verification, differences, breakdowns."""
 
 from __future__ import annotations
 
@@ -44,13 +44,12 @@ def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
     """Returns a table of equal error rates and true positive rates, a column for each dataset.
 
     Args:
-        scores: name -> scores with the key "verification", as `VerificationResult.to_dict()` gives it.
+        scores: name -> `VerificationResult.to_dict()`.
         kind: name of the column where there is one dataset.
     """
     columns = {}
-    for name, score in scores.items():
-        found = score["verification"]
-        rows = {"pairs of one person": f"{found['genuine_pairs']:,}", "pairs of two": f"{found['impostor_pairs']:,}"}
+    for name, found in scores.items():
+        rows = {"genuine pairs": f"{found['genuine_pairs']:,}", "impostor pairs": f"{found['impostor_pairs']:,}"}
         rows["equal error rate %"] = f"{100 * found['equal_error_rate']:.2f}"
         for rate, point in found["at_false_positive_rate"].items():
             rows[f"TPR % at FPR {rate}"] = f"{100 * point['true_positive_rate']:.2f}" if point else "no threshold"
@@ -87,13 +86,13 @@ def camera_pairs_table(pairs: Mapping[str, list]) -> str:
     return table.rename_axis(index="mAP %", columns="gallery").to_string(float_format="{:.2f}".format, na_rep="-")
 
 
-def identities_table(identities: Mapping[str, list], people: int = 10) -> str:
-    """Returns the people found worst.
+def identities_table(identities: Mapping[str, list], count: int = 10) -> str:
+    """Returns the identities found worst.
 
     Args:
         identities: columns of what `identities` returns.
-        people: how many.
+        count: how many.
     """
-    frame = pd.DataFrame(identities).head(people)
+    frame = pd.DataFrame(identities).head(count)
     percent = {"mAP %": 100 * frame.mean_average_precision, "top-1 %": 100 * frame.top1}
     return frame[["person_id", "queries"]].assign(**percent).to_string(index=False, float_format="{:.2f}".format)

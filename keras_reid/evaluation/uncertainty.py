@@ -1,4 +1,4 @@
-"""Decides how sure a score is: 95 % intervals by bootstrap over queries, and whether two runs differ beyond chance."""
+"""Uncertainty of scores: 95 % intervals by bootstrap over queries, and a paired test of whether two runs differ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WEIGHTS_AT_ONCE = 1 << 22
 def confidence_intervals(result: RetrievalResult, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple]:
     """Returns the 95 % interval of each mean score: the scored queries are drawn again, with replacement.
 
-    It tells how much the scores would move with other queries of the same kind; queries of one person are taken as
+    It tells how much the scores would move with other queries of the same kind; queries of one identity are taken as
     independent, so that it is rather too narrow than too wide (percentile bootstrap; Efron 1979).
 
     Args:

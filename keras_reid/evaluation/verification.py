@@ -1,4 +1,4 @@
-"""Decides how well one distance tells "same person" from "different people": ROC, equal error rate, thresholds."""
+"""Verification: genuine and impostor pairs along their distances; ROC, equal error rate, thresholds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_reid.artifacts.metadata import CALIBRATED
 from keras_reid.data.catalog import JUNK_ID
+from keras_reid.data.counted import Matches
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, threads
-from keras_reid.evaluation.counting import Matches
 from keras_reid.evaluation.inputs import read_embeddings, read_people
 from keras_reid.evaluation.products import center_of, unit_rows
 from keras_reid.evaluation.ranking import find_matches
@@ -29,8 +29,8 @@ class VerificationResult:
     A pair of a query and a gallery image is called the same person when its distance is at most the threshold.
 
     Attributes:
-      genuine_pairs: number of pairs of one person that count as true matches.
-      impostor_pairs: number of pairs of two people; images with id -1, which may show anyone, are in none.
+      genuine_pairs: number of pairs of one identity that count as true matches.
+      impostor_pairs: number of pairs of two identities; images with id -1, which may show anyone, are in none.
       metric: how embeddings were compared.
       thresholds: float64 `[T]`, ascending: a scale of a million steps, each 0.004 % above the one before.
       true_positive_rate: float64 `[T]`, share of the genuine pairs up to each threshold.
@@ -55,13 +55,13 @@ class VerificationResult:
             raise ReidError(f"a false positive rate of {false_positive_rate} is wanted, expected one between 0 and 1.")
         if self.impostor_pairs * false_positive_rate < 1:
             raise ReidError(
-                f"a false positive rate of {false_positive_rate} is wanted, but {self.impostor_pairs} pairs of two "
-                f"people cannot show less than {1 / self.impostor_pairs:.1e}: use more images or a larger rate."
+                f"a false positive rate of {false_positive_rate} is wanted, but {self.impostor_pairs} impostor pairs "
+                f"cannot show less than {1 / self.impostor_pairs:.1e}: use more images or a larger rate."
             )
         below = int(np.searchsorted(self.false_positive_rate, false_positive_rate, side="right")) - 1
         if below < 0:
             raise ReidError(
-                f"{self.false_positive_rate[0]:.2%} of the pairs of two people have distance 0: no threshold has a "
+                f"{self.false_positive_rate[0]:.2%} of the impostor pairs have distance 0: no threshold has a "
                 f"false positive rate of {false_positive_rate}. The model has collapsed, or images are listed twice."
             )
         return OperatingPoint(
@@ -70,10 +70,12 @@ class VerificationResult:
             float(self.true_positive_rate[below]),
         )
 
-    def calibration(self, false_positive_rate: float, *, dataset: str, views: str = "none") -> dict[str, Any]:
+    def calibration(
+        self, false_positive_rate: float, *, dataset: str, test_time_augmentation: str = "none"
+    ) -> dict[str, Any]:
         """Returns what `reid.json` holds of the operating point for a rate: a value for each key of `CALIBRATED`."""
         point = self.operating_point(false_positive_rate)
-        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, views)))
+        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, test_time_augmentation)))
 
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
@@ -137,16 +139,16 @@ def verify(
     Args:
       query_embeddings: `[Q, D]`, as in `evaluate_retrieval`.
       gallery_embeddings: `[G, D]`.
-      metric: "euclidean", or "cosine" for 1 - cosine similarity.
+      metric: "euclidean", or "cosine" for the cosine distance, 1 - cosine similarity.
       ignore: as in `evaluate_retrieval`: a gallery image that it ignores for a query is in no pair with it.
       **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as there.
 
     Returns:
-      A `VerificationResult`; distances are float64, memory is bounded. A distance of two people that is within the
-      rounding error of a float64 product, about 1e-7 of the embeddings' distances from their mean, counts as 0.
+      A `VerificationResult`; distances are float64, memory is bounded. The distance of an impostor pair that is within
+      the rounding error of a float64 product, about 1e-7 of the embeddings' distances from their mean, counts as 0.
 
     Raises:
-      ReidError: as `evaluate_retrieval`, or there is no pair of two people.
+      ReidError: as `evaluate_retrieval`, or there is no impostor pair.
     """
     query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
     of_query, of_gallery = read_people(len(query), len(gallery), ignore=ignore, **people)
@@ -155,7 +157,7 @@ def verify(
     pairs = _Pairs(query, gallery, matches, known, metric)
     genuine, impostor = pairs.count_genuine(), pairs.count_impostor()
     if not impostor.any():
-        raise ReidError("every gallery image shows the person of every query: no pair of two people to compare.")
+        raise ReidError("every gallery image shows the identity of every query: there is no impostor pair to compare.")
     return VerificationResult(
         int(genuine.sum()),
         int(impostor.sum()),
@@ -181,7 +183,7 @@ class _Pairs:
         self.thresholds = self._largest * np.exp(np.linspace(-_OCTAVES * np.log(2), 0, _STEPS))
 
     def count_genuine(self) -> np.ndarray:
-        """Returns how many pairs of one person lie in each step, by explicit differences, int64 `[T]`."""
+        """Returns how many genuine pairs lie in each step, by explicit differences, int64 `[T]`."""
         counts = np.zeros(_STEPS + 1, np.int64)
         for part in slices(len(self._matches.query), _ROWS_AT_ONCE):
             anchors = self._prepare(self._query[self._matches.query[part]])
@@ -190,12 +192,12 @@ class _Pairs:
         return counts[:-1]
 
     def count_impostor(self) -> np.ndarray:
-        """Returns how many pairs of two people lie in each step, int64 `[T]`."""
+        """Returns how many impostor pairs lie in each step, int64 `[T]`."""
         with threads() as pool:
             return sum(pool.map(self._count_block, slices(len(self._matches.order), _ROWS_AT_ONCE)))[:-1]
 
     def _count_block(self, part: slice) -> np.ndarray:
-        """Counts the pairs of two people with some of the gallery images."""
+        """Counts the impostor pairs with some of the gallery images."""
         counts = np.zeros(_STEPS + 1, np.int64)
         rounding = 2 * (self._gallery.shape[1] + 6) * np.finfo(np.float64).eps
         images = self._prepare(self._gallery[self._matches.order[part]])

@@ -1,4 +1,4 @@
-"""Decides whether what was exported answers as the live model does: cosines and scores, side by side."""
+"""Parity of an export with the reference model: cosine similarities and scores, side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_reid.evaluation import Score, confidence_intervals
 from keras_reid.files import write_text
 
 REPORT = "parity.json"
-_ROUNDING = 1e-5  # of float32, where --min_cosine is 1
+_ROUNDING = 1e-5  # of float32, where min_cosine is 1
 MINIMUM_IMAGES = 1000  # that a report is made over, or all there are
 
 
@@ -57,7 +57,10 @@ def parity_of(reference: Score, shipped: Score) -> dict:
 
 
 def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns the cosine of each row of two arrays `[N, D]`: 1 of two rows of zeros, -1 of what is not finite."""
+    """Returns the cosine similarity of two arrays row by row, `[N]` for `[N, D]`.
+
+    It is 1 for two rows of zeros, and -1 for a row that is not finite.
+    """
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.where(lengths > 0, lengths, 1)
     cosines = np.where(lengths > 0, cosines, np.where((first == second).all(axis=1), 1.0, 0.0))
@@ -65,7 +68,7 @@ def row_cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_drop: float) -> str | None:
-    """Returns in what a format falls short of the live model; None when it does not.
+    """Returns how a format falls short of the reference model; None where it does not.
 
     Where embeddings are compared by Euclidean distance their lengths count, too: a threshold lies on their scale. They
     may differ by as much as two of one length and the least cosine do, sqrt(2 - 2 cosine) of it.
@@ -80,16 +83,16 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
     percentile = FORMATS[name].judged_by_first_percentile
     key = "first_percentile_cosine" if percentile else "worst_cosine"
     if parity[key] < limit:
-        return f"the {key.replace('_', ' ')} to the live model is {parity[key]:.6f}, below --min_cosine={limit:g}"
+        return f"the {key.replace('_', ' ')} to the reference model is {parity[key]:.6f}, below min_cosine={limit:g}"
     difference = parity[f"{'last_percentile' if percentile else 'worst'}_relative_difference"]
     if parity["scores"]["metric"] == "euclidean" and difference > math.sqrt(2 - 2 * limit) + _ROUNDING:
         return (
-            f"embeddings differ from the live model's by {difference:.2%} of their length, more than "
-            f"{math.sqrt(2 - 2 * limit):.2%}, which --min_cosine={limit:g} stands for"
+            f"embeddings differ from the reference model's by {difference:.2%} of their length, more than "
+            f"{math.sqrt(2 - 2 * limit):.2%}, which min_cosine={limit:g} stands for"
         )
     drop = -100 * parity["mean_average_precision_change"]
     if drop > max_map_drop:
-        return f"mAP falls by {drop:.2f} points, more than --max_map_drop={max_map_drop:g}"
+        return f"mAP falls by {drop:.2f} points, more than max_map_drop={max_map_drop:g}"
     return None
 
 
@@ -134,18 +137,18 @@ def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
 
 
 def some_people(catalog: pd.DataFrame, images: int, *, seed: int = 0) -> pd.DataFrame:
-    """Returns a catalog whose queries and gallery show fewer people, each with all images: at least so many in all.
+    """Returns a catalog whose query and gallery hold fewer identities, each with all of its images.
 
     Args:
         catalog: with the splits "query" and "gallery"; other splits stay as they are.
-        images: how many are wanted; distractors and junk are left out.
-        seed: of the choice of people.
+        images: the least number of images that stay; distractors and junk are left out.
+        seed: of the choice of identities.
 
     Raises:
         ReidError: fewer than `MINIMUM_IMAGES` are wanted.
     """
     if images < MINIMUM_IMAGES:
-        raise ReidError(f"--parity_images={images}, expected at least {MINIMUM_IMAGES}, or 0 for all images.")
+        raise ReidError(f"parity_images={images}, expected at least {MINIMUM_IMAGES}, or 0 for all images.")
     scored = catalog.split.isin(["query", "gallery"])
     counts = catalog[scored & (catalog.person_id > DISTRACTOR_ID)].person_id.value_counts(sort=False)
     counts = counts.sort_index().sample(frac=1, random_state=seed)

@@ -1,4 +1,4 @@
-"""Decides what counts as shipped: written, opened again as its users open it, scored, and as good as the live model."""
+"""Shipping of an embedder: written in each format, opened as its users open it, scored, and compared, or not at all."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _check_places(formats: Sequence[str], directory: Path) -> None:
 
 @contextlib.contextmanager
 def _staged(formats: Sequence[str], directory: Path) -> Iterator[dict[str, Path]]:
-    """Yields a path to write each format to, beside its place; they are gone afterwards, and folders made in vain."""
+    """Yields a path next to the place of each format; afterwards removes what was not moved, and its empty folders."""
     folders = [directory, *(directory / FORMATS[name].place for name in formats if name == "savedmodel")]
     made = [folder for folder in [*reversed(directory.parents), *folders] if not folder.exists()]
     for folder in folders:

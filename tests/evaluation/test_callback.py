@@ -1,4 +1,4 @@
-"""The callback: what it scores, when, and that live model and exported artifact go one way."""
+"""Score, reference model and callback: what is scored, when, and that model and exported artifact go one way."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import RetrievalEvaluation, mean_color_artifact, scores_table
+from keras_reid.evaluation import ReferenceModel, RetrievalEvaluation, mean_color_artifact, scores_table
 from keras_reid.evaluation.score import score
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
@@ -33,13 +33,12 @@ class Seen(keras.callbacks.Callback):
         self.logs.append(dict(logs))
 
 
-def test_live_scores_reach_the_callbacks_after_it_every_n_epochs(tiny_catalog):
+def test_scores_reach_the_callbacks_after_it_every_n_epochs(tiny_catalog):
     trainer, seen = compiled_trainer(), Seen()
     evaluation = RetrievalEvaluation(tiny_catalog, every=2)
     history = trainer.fit(one_batch(), steps_per_epoch=1, epochs=4, verbose=0, callbacks=[evaluation, seen]).history
     assert ["val_top1" in logs for logs in seen.logs] == [False, True, False, True]
     assert len(history["val_mean_average_precision"]) == 2
-    assert evaluation.scored_epoch == 4
     by_hand = score(artifact_of(trainer.embedder), tiny_catalog).result
     assert seen.logs[3]["val_mean_average_precision"] == pytest.approx(by_hand.mean_average_precision)
     assert seen.logs[3]["val_top5"] == by_hand.cmc[4]
@@ -47,25 +46,42 @@ def test_live_scores_reach_the_callbacks_after_it_every_n_epochs(tiny_catalog):
 
 def test_a_mixed_precision_model_is_scored_as_it_ships_in_float32(tiny_catalog):
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    trainer = compiled_trainer()
-    evaluation = RetrievalEvaluation(tiny_catalog)
-    evaluation.set_model(trainer)
-    evaluation.evaluate()
+    trainer, evaluation = compiled_trainer(), RetrievalEvaluation(tiny_catalog)
+    trainer.fit(one_batch(), steps_per_epoch=1, epochs=2, verbose=0, callbacks=[evaluation])
     shipped = score(artifact_of(rebuild_in_float32(trainer.embedder)), tiny_catalog).result
-    np.testing.assert_array_equal(evaluation.result.average_precision, shipped.average_precision)
+    np.testing.assert_array_equal(evaluation.score.result.average_precision, shipped.average_precision)
 
 
-def test_the_live_copy_follows_the_weights_also_when_layers_are_frozen(tiny_catalog):
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_reference_model_follows_the_weights_also_when_layers_are_frozen(policy):
     """Freezing a layer changes the order of `model.weights`, not which layer a weight belongs to."""
-    trainer = compiled_trainer()
-    evaluation = RetrievalEvaluation(tiny_catalog)
-    evaluation.set_model(trainer)
-    evaluation.evaluate()
-    trainer.embedder.layers[2].trainable = False
-    trainer.embedder.set_weights([weights + 0.1 for weights in trainer.embedder.get_weights()])
-    evaluation.evaluate()
-    expected = score(artifact_of(trainer.embedder), tiny_catalog).result
-    np.testing.assert_array_equal(evaluation.result.average_precision, expected.average_precision)
+    keras.mixed_precision.set_global_policy(policy)
+    embedder, reference = tiny_embedder(), ReferenceModel()
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 16, 3), np.uint8)
+    artifact = reference.artifact_of(embedder)
+    before = artifact.embed(images)
+    embedder.layers[2].trainable = False
+    embedder.set_weights([weights + 0.1 for weights in embedder.get_weights()])
+    assert reference.artifact_of(embedder) is artifact  # traced once
+    np.testing.assert_array_equal(artifact.embed(images), artifact_of(rebuild_in_float32(embedder)).embed(images))
+    assert np.abs(artifact.embed(images) - before).max() > 0.01
+
+
+def test_the_reference_model_of_another_embedder_is_another():
+    reference, images = ReferenceModel(), np.zeros((1, 32, 16, 3), np.uint8)
+    for embedder in (tiny_embedder(), tiny_embedder()):
+        expected = artifact_of(embedder).embed(images)
+        np.testing.assert_array_equal(reference.artifact_of(embedder).embed(images), expected)
+
+
+def test_a_reference_model_on_two_devices_gives_the_same_embeddings():
+    """Both names are of one device here; the parts and their order are what is tested, and that copies follow."""
+    embedder, reference = tiny_embedder(), ReferenceModel(["CPU:0", "CPU:0"])
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 16, 3), np.uint8)
+    for _ in range(2):
+        expected = artifact_of(embedder).embed(images)
+        np.testing.assert_allclose(reference.artifact_of(embedder).embed(images), expected, rtol=1e-5, atol=1e-6)
+        embedder.set_weights([weights + 0.1 for weights in embedder.get_weights()])
 
 
 def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_path):
@@ -76,10 +92,11 @@ def test_an_exporting_function_is_scored_through_its_artifact(tiny_catalog, tmp_
         paths.append(write_version(embedder, tmp_path, {"format_version": 1, "embedding_size": 8}))
         return paths[-1]
 
-    exported, live = RetrievalEvaluation(tiny_catalog, artifact=export), RetrievalEvaluation(tiny_catalog)
-    trainer.fit(one_batch(), steps_per_epoch=1, epochs=2, verbose=0, callbacks=[exported, live])
+    exported, reference = RetrievalEvaluation(tiny_catalog, artifact=export), RetrievalEvaluation(tiny_catalog)
+    trainer.fit(one_batch(), steps_per_epoch=1, epochs=2, verbose=0, callbacks=[exported, reference])
     assert [path.name for path in paths] == ["1", "2"]
-    assert exported.result.mean_average_precision == pytest.approx(live.result.mean_average_precision, abs=1e-6)
+    expected = reference.score.result.mean_average_precision
+    assert exported.score.result.mean_average_precision == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
@@ -89,13 +106,13 @@ def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
     for seed in range(2):
         tf.random.set_seed(seed)
         write_version(tiny_embedder(), tmp_path, metadata)
-        scores.append(evaluation.evaluate()["val_mean_average_precision"])
+        logs = {}
+        evaluation.on_epoch_end(seed, logs)
+        scores.append(logs["val_mean_average_precision"])
     assert scores[0] != scores[1]
 
 
-def test_without_a_model_it_says_what_to_do(tiny_catalog):
-    with pytest.raises(ReidError, match="has no model"):
-        RetrievalEvaluation(tiny_catalog).evaluate()
+def test_every_is_at_least_one_epoch(tiny_catalog):
     with pytest.raises(ReidError, match="every=0, expected at least 1"):
         RetrievalEvaluation(tiny_catalog, every=0)
 

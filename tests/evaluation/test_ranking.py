@@ -440,13 +440,13 @@ THREE = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
         ({"query_person_ids": ["a", "b", "c"]}, "query_person_ids is <U1: expected integers"),
         (
             {"query_camera_ids": np.array([1, 1, None])},
-            "query_camera_ids: row 2 is missing, 1 of 3 are.*--ignore=nothing.*--missing_cameras=distinct",
+            "query_camera_ids: row 2 is missing, 1 of 3 are.*ignore=nothing.*missing_cameras=distinct",
         ),
         ({"query_camera_ids": [1, 1.5, np.nan], "missing_cameras": "distinct"}, "query_camera_ids is float64"),
         ({"missing_cameras": "other"}, "missing_cameras='other' is unknown: expected one of refuse, distinct, leave"),
-        ({"ignore": "same_tracklet"}, "query_tracklet_ids is None.*--ignore=nothing"),
+        ({"ignore": "same_tracklet"}, "query_tracklet_ids is None.*ignore=nothing"),
         ({"ignore": "same_file", "query_files": ["a", None, "b"], "gallery_files": list("abc")}, "query_files: row 1"),
-        ({"query_camera_ids": None}, "query_camera_ids is None.*--ignore=nothing"),
+        ({"query_camera_ids": None}, "query_camera_ids is None.*ignore=nothing"),
         ({"metric": "manhattan"}, "metric='manhattan' is unknown: expected one of euclidean, cosine"),
         (
             {"ignore": "same_person"},
@@ -459,7 +459,7 @@ THREE = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
         ),
         (
             {"gallery_camera_ids": [1, 1, 1]},
-            "none of the 3 queries .* one camera id .*real camera ids.*--ignore=nothing",
+            "none of the 3 queries .* one camera id .*real camera ids.*ignore=nothing",
         ),
         ({"gallery_person_ids": [4, 5, 6]}, "query ids 1, 2, 3 and gallery ids 4, 5, 6 share no person"),
         ({"gallery_person_ids": [-1, -1, -1]}, "all 3 gallery images have id -1"),

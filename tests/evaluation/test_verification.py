@@ -357,7 +357,7 @@ def test_too_few_impostor_pairs_to_tell():
     """Five pairs show shares of a fifth: 0.2 can be had, less cannot."""
     result = verify_line()
     assert result.operating_point(0.2).false_positive_rate == pytest.approx(0.2)
-    with pytest.raises(ReidError, match=r"0\.19 is wanted, but 5 pairs of two people cannot show less than 2\.0e-01"):
+    with pytest.raises(ReidError, match=r"0\.19 is wanted, but 5 impostor pairs cannot show less than 2\.0e-01"):
         result.operating_point(0.19)
 
 
@@ -372,7 +372,7 @@ def test_collapsed_embeddings_have_no_operating_point(width, images, metric):
     result = verify(np.tile(row, (14, 1)), np.tile(row, (images, 1)), metric=metric, ignore="nothing", **people)
     assert result.false_positive_rate[0] == result.true_positive_rate[0] == 1
     assert result.equal_error_rate == 0.5
-    with pytest.raises(ReidError, match=r"100\.00% of the pairs of two people have distance 0.*collapsed"):
+    with pytest.raises(ReidError, match=r"100\.00% of the impostor pairs have distance 0.*collapsed"):
         result.operating_point(0.01)
     summary = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert set(summary["at_false_positive_rate"].values()) == {None}
@@ -392,14 +392,14 @@ def test_some_copies_leave_larger_rates():
     people = {"query_person_ids": [1] * 10, "gallery_person_ids": [1, 2, 3, 4, 5], "ignore": "nothing"}
     result = verify([[0.0]] * 10, [[1.0], [0.0], [2.0], [3.0], [4.0]], **people)
     assert result.operating_point(0.25).true_positive_rate == 1
-    with pytest.raises(ReidError, match=r"25\.00% of the pairs of two people have distance 0.*images are listed twice"):
+    with pytest.raises(ReidError, match=r"25\.00% of the impostor pairs have distance 0.*images are listed twice"):
         result.operating_point(0.1)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gallery_person_ids": [1] * 11}, "every gallery image shows the person of every query"),
+        ({"gallery_person_ids": [1] * 11}, "every gallery image shows the identity of every query"),
         ({"query_person_ids": [-1]}, "query ids -1 and gallery ids"),
         ({"query_person_ids": [9]}, "none of the 1 queries has a true match"),
         ({"gallery_camera_ids": [1] * 11}, "none of the 1 queries has a true match.*camera"),

@@ -1,4 +1,4 @@
-"""What ships: each format against the live model, in a process of its own, and written whole or not at all."""
+"""What ships: each format against the reference model, in a process of its own, and written whole or not at all."""
 
 import json
 import subprocess

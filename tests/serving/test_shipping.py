@@ -1,4 +1,4 @@
-"""What counts as shipped: each format beside the live model, and nothing at all when one falls short."""
+"""What counts as shipped: each format compared with the reference model, and nothing at all when one falls short."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def test_when_one_format_falls_short_nothing_is_left_behind(tiny_catalog, tmp_pa
         folder.mkdir(parents=True)
         (folder / "notes.txt").write_text("of a user")
     monkeypatch.setattr(tflite, "write", lambda _, *a, **options: right(_other_network(), *a, **options))
-    with pytest.raises(ReidError, match=r"nothing was written: tflite: the worst cosine .* below --min_cosine=0.999"):
+    with pytest.raises(ReidError, match=r"nothing was written: tflite: the worst cosine .* below min_cosine=0.999"):
         ship_scored(tiny_embedder(), folder, ["savedmodel", "tflite"], tiny_catalog)
     assert "worst cosine" in capsys.readouterr().out
     left = [path.name for path in tmp_path.rglob("*")]
@@ -226,20 +226,20 @@ def parity(metric: str = "euclidean", **changed) -> dict:
     ("name", "found", "min_cosine", "text"),
     [
         ("tflite", {"worst_cosine": 0.9991}, None, None),
-        ("tflite", {"worst_cosine": 0.9989}, None, "below --min_cosine=0.999"),
-        ("savedmodel", {"worst_cosine": 0.9989}, None, "below --min_cosine=0.999"),
+        ("tflite", {"worst_cosine": 0.9989}, None, "below min_cosine=0.999"),
+        ("savedmodel", {"worst_cosine": 0.9989}, None, "below min_cosine=0.999"),
         ("tflite", {"worst_cosine": 0.9989}, 0.9, None),
         ("tflite_int8", {"worst_cosine": 0.5, "first_percentile_cosine": 0.981}, None, None),
-        ("tflite_int8", {"first_percentile_cosine": 0.979}, None, "first percentile cosine .* below --min_cosine=0.98"),
-        ("tflite_int8", {"first_percentile_cosine": 0.99}, 0.999, "below --min_cosine=0.999"),
-        ("tflite_int16", {"worst_cosine": 0.979, "first_percentile_cosine": 1.0}, None, "below --min_cosine=0.98"),
+        ("tflite_int8", {"first_percentile_cosine": 0.979}, None, "first percentile cosine .* below min_cosine=0.98"),
+        ("tflite_int8", {"first_percentile_cosine": 0.99}, 0.999, "below min_cosine=0.999"),
+        ("tflite_int16", {"worst_cosine": 0.979, "first_percentile_cosine": 1.0}, None, "below min_cosine=0.98"),
         ("tflite_dynamic_range", {"worst_cosine": 0.985}, None, None),
         ("onnx", {"mean_average_precision_change": -0.0099}, None, None),
         (
             "onnx",
             {"mean_average_precision_change": -0.0101},
             None,
-            "mAP falls by 1.01 points, more than --max_map_drop=1",
+            "mAP falls by 1.01 points, more than max_map_drop=1",
         ),
         ("onnx", {"mean_average_precision_change": 0.5}, None, None),
         # Twice as long: the same cosine, another distance. sqrt(2 - 2 * 0.999) is 4.47 %, of 0.98 it is 20 %.
@@ -247,7 +247,7 @@ def parity(metric: str = "euclidean", **changed) -> dict:
             "onnx",
             {"worst_relative_difference": 1.0},
             None,
-            r"differ from the live model's by 100.00% .* more than 4.47%",
+            r"differ from the reference model's by 100.00% .* more than 4.47%",
         ),
         ("onnx", {"worst_relative_difference": 1.0, "metric": "cosine"}, None, None),
         ("onnx", {"worst_relative_difference": 0.0446}, None, None),
@@ -311,5 +311,5 @@ def test_some_people_keep_all_their_images():
     assert (fewer.split == "train").sum() == (catalog.split == "train").sum()
     everyone = some_people(catalog, 10**6)
     assert everyone[everyone.split != "train"].person_id.nunique() == 149
-    with pytest.raises(ReidError, match="--parity_images=999, expected at least 1000"):
+    with pytest.raises(ReidError, match="parity_images=999, expected at least 1000"):
         some_people(catalog, 999)

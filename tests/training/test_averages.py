@@ -69,10 +69,10 @@ def test_it_does_not_change_what_is_learned():
 def test_the_average_is_what_is_scored(tiny_catalog):
     trainer = trainer_of(0.9)
     trainer.fit(one_batch(), steps_per_epoch=3, verbose=0)
-    live = RetrievalEvaluation(tiny_catalog)
-    live.set_model(trainer)
-    live.evaluate()
-    averaged = live.score.embedded.query_embeddings
+    evaluation = RetrievalEvaluation(tiny_catalog)
+    evaluation.set_model(trainer)
+    evaluation.on_epoch_end(0, {})
+    averaged = evaluation.score.embedded.query_embeddings
     first = trainer.shipped_embedder()
     assert first is trainer.shipped_embedder()  # one copy, however often it is asked for
     by_hand = score(_artifact(first), tiny_catalog)

@@ -1,9 +1,6 @@
-"""Decides how an artifact is scored on a catalog: embed query and gallery, rank; and how saved embeddings are."""
+"""Embedding of a dataset: query and gallery, from the images of a catalog or from saved embeddings."""
 
 from __future__ import annotations
-
-import os
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +9,7 @@ from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.embedded import Embedded, names_of
-from keras_reid.evaluation.results import RetrievalResult
+from keras_reid.evaluation.embedded import Embedded
 
 
 def embed_catalog(
@@ -21,7 +17,7 @@ def embed_catalog(
     catalog: pd.DataFrame,
     *,
     batch_size: int = 64,
-    views: str = "none",
+    test_time_augmentation: str = "none",
     multi_query: str | None = None,
     tracklets: str | None = None,
     team=None,
@@ -32,7 +28,7 @@ def embed_catalog(
         artifact: what embeds.
         catalog: with the splits "query" and "gallery"; junk (id -1) is never embedded.
         batch_size: images at once.
-        views: as in `Artifact.embed`.
+        test_time_augmentation: as in `Artifact.embed`.
         multi_query: None, or how the images of a query's person by its camera become its embedding, "mean" or "max":
             those of the split "multi_query" where the catalog has it, else those of the split "query".
         tracklets: None, or how the frames of a track become one embedding, "mean" or "max".
@@ -53,7 +49,8 @@ def embed_catalog(
         asked = splits["query"][["person_id", "camera_id"]].drop_duplicates()
         splits["multi_query"] = more.merge(asked, on=["person_id", "camera_id"])
     paths = [path for split in splits.values() for path in split.image_path]
-    embeddings = embed_files(artifact, paths, batch_size=batch_size, test_time_augmentation=views, team=team)
+    options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
+    embeddings = embed_files(artifact, paths, **options)
     ends = np.cumsum([len(split) for split in splits.values()])
     embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
     sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}
@@ -67,7 +64,9 @@ def _pooled(
     embedded: Embedded, frame: pd.DataFrame, embeddings: np.ndarray, multi_query: str | None, tracklets: str | None
 ) -> Embedded:
     if multi_query and tracklets:
-        raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
+        raise ReidError(
+            f"multi_query={multi_query} and tracklets={tracklets} exclude each other: a track is one query already."
+        )
     if tracklets:
         return embedded.with_tracklets(tracklets)
     return embedded.with_multi_query(frame, embeddings, multi_query) if multi_query else embedded
@@ -102,7 +101,7 @@ def embedded_of_files(
     named = {saved.metric for saved in (query, gallery) if saved.metric}
     if not metric and len(named) != 1:
         raise ReidError(
-            f"the embeddings name {'two metrics' if named else 'no metric'}: set --metric=euclidean or --metric=cosine."
+            f"the embeddings name {'two metrics' if named else 'no metric'}: set metric=euclidean or metric=cosine."
         )
     frames = [query.frame.reset_index(drop=True), gallery.frame.reset_index(drop=True)]
     coded = _coded(frames, "person_id")
@@ -132,37 +131,3 @@ def mean_color_artifact() -> Artifact:
     """Returns the baseline that every network must beat: an image's mean red, green and blue as its embedding."""
     metadata = {"metric": "euclidean", "embedding_size": 3}
     return Artifact("mean colour", "mean colour", metadata, lambda images: images.mean(axis=(1, 2)))
-
-
-def per_query(frame: pd.DataFrame, result: RetrievalResult) -> dict[str, list]:
-    """Returns the scores of each query, and what names it: its file, without the folders, or its number.
-
-    Args:
-        frame: a row for each query.
-        result: of their evaluation.
-    """
-    rows = {"query": query_names(frame), "person_id": names_of(frame, "person_id")}
-    if "camera_id" in frame:
-        rows["camera_id"] = names_of(frame, "camera_id")
-    rows |= {"average_precision": result.average_precision, "first_match_rank": result.first_match_rank}
-    return {name: plain(values) for name, values in rows.items()}
-
-
-def query_names(frame: pd.DataFrame) -> list[str]:
-    """Returns what names each query in every run: its file, without the folders where that is enough, or its row."""
-    if "image_path" not in frame or frame.image_path.isna().any():
-        return [str(row) for row in range(len(frame))]
-    paths = [str(path) for path in frame.image_path]
-    files = [os.path.basename(path) for path in paths]
-    return files if len(set(files)) == len(files) else paths
-
-
-def plain(value: Any) -> Any:
-    """Returns numbers of NumPy and pandas, gaps included, as what `json.dump` accepts: None for a gap."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray, pd.Series)):
-        return [plain(item) for item in value]
-    if value is None or value is pd.NA or (isinstance(value, (float, np.floating)) and np.isnan(value)):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
