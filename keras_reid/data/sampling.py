@@ -9,8 +9,6 @@ import pandas as pd
 
 from keras_reid.choices import SAMPLERS
 from keras_reid.data.batches import identity_batches, steps_per_epoch
-from keras_reid.data.camera_batches import camera_batches
-from keras_reid.data.dataset_batches import dataset_batches
 from keras_reid.errors import ReidError
 
 
@@ -39,32 +37,26 @@ class IdentityBatches:
 
         Args:
             images: N rows of a catalog with the columns `image_path` and `person_id` (integers); the sampler "camera"
-                also reads `camera_id`, the sampler "dataset" `dataset_id`.
+                also reads `camera_id`, the sampler "dataset" `dataset_id`, as `identity_batches` does.
             identities_per_batch: P.
             images_per_identity: K.
             seed: at least 0.
-            sampler: "identity", "camera" or "dataset": by which of `identity_batches`, `camera_batches` and
-                `dataset_batches` they are drawn.
+            sampler: "identity", "camera" or "dataset".
 
         Raises:
             ReidError: P or K does not fit the images, the sampler is unknown or lacks its column, or a person id is no
                 integer of 32 bits.
         """
+        if sampler not in SAMPLERS:
+            raise ReidError(f"sampler={sampler}, expected {', '.join(SAMPLERS)}.")
         self.images, self.seed, self.person_ids = images, seed, _as_int32(images.person_id)
         self.identities_per_batch, self.images_per_identity = identities_per_batch, images_per_identity
         sizes = {"identities_per_batch": identities_per_batch, "images_per_identity": images_per_identity}
-        dataset_ids = None
-        if sampler == "identity":
-            draw = functools.partial(identity_batches, self.person_ids)
-        elif sampler == "camera":
-            draw = functools.partial(camera_batches, self.person_ids, _known_cameras(images))
-        elif sampler == "dataset":
-            dataset_ids = _several_datasets(images)
-            draw = functools.partial(dataset_batches, self.person_ids, dataset_ids)
-        else:
-            raise ReidError(f"sampler={sampler}, expected {', '.join(SAMPLERS)}.")
+        camera_ids = _known_cameras(images) if sampler == "camera" else None
+        dataset_ids = _several_datasets(images) if sampler == "dataset" else None
         self.steps_per_epoch = steps_per_epoch(self.person_ids, **sizes, dataset_ids=dataset_ids)
-        self._draw = functools.partial(draw, **sizes, seed=seed)
+        ids = {"camera_ids": camera_ids, "dataset_ids": dataset_ids}
+        self._draw = functools.partial(identity_batches, self.person_ids, **sizes, seed=seed, **ids)
 
     def of_epoch(self, epoch: int) -> np.ndarray:
         """Returns the batches of an epoch, counted from 0: int32 `[steps_per_epoch, P * K]`, positions in `images`."""
