@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.data.places import is_file, is_folder, read_lines, refuse_missing
-from keras_reid.data.readers.layout import read_matlab, require_folder
+from keras_reid.data.readers.layout import COLUMNS, folder_in, read_matlab, require_folder
 from keras_reid.errors import ReidError
 
 FOLDERS = {"train": "bbox_train", "test": "bbox_test"}
 _INFO = ("info", os.path.join("MARS-evaluation", "info"), os.path.join("MARS-evaluation-master", "info"))
 _NAME = r"(?P<person>00-1|\d{4})C(?P<camera>\d)T\d{4}F\d{3,4}\.(?:jpe?g|png|bmp)"
 _FILE_OF_INFO = "a file of the folder info of MARS-evaluation, copied whole"
-_COLUMNS = ["image_path", "person_id", "camera_id", "split", "tracklet_id"]
 
 
 def read_mars(root: str | os.PathLike) -> pd.DataFrame:
@@ -28,9 +27,6 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
 
     As in their code the gallery is *every* test track, a query's own one too: it does not count, since it is of the
     query's camera. (Without the tracks of the queries some people would be in no gallery.)
-
-    Args:
-        root: the folder.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor, both in the gallery
@@ -63,7 +59,7 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
     query = test[test.tracklet_id.isin(queries + len(tracks))]
     frame = pd.concat(
         [train.assign(split="train"), query.assign(split="query"), test.assign(split="gallery")], ignore_index=True
-    )[_COLUMNS]
+    )[[*COLUMNS, "tracklet_id"]]
     _check(frame, info)
     refuse_missing(frame.image_path, f"{info!r}", "Unpack the dataset again.")
     return frame
@@ -91,10 +87,7 @@ def _frames(root: str, info: str, part: str, *, first_track: int) -> tuple[pd.Da
     names = names.iloc[rows].reset_index(drop=True)
     people, cameras = tracks[of_track, 2], tracks[of_track, 3]
     _compare(names, people, cameras, path)
-    folder = os.path.join(root, FOLDERS[part])
-    if not is_folder(folder):
-        raise ReidError(f"{folder!r} does not exist: {root!r} is not in MARS's layout. Check data_dir.")
-    paths = folder + os.sep + names.str[:4] + os.sep + names
+    paths = folder_in(root, FOLDERS[part], "MARS") + os.sep + names.str[:4] + os.sep + names
     columns = {"image_path": paths, "person_id": people, "camera_id": cameras, "tracklet_id": first_track + of_track}
     return pd.DataFrame(columns), tracks
 
