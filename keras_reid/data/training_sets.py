@@ -9,6 +9,7 @@ import pandas as pd
 
 from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.data.readers.by_name import read_dataset
+from keras_reid.data.tables import whole_numbers
 from keras_reid.errors import ReidError
 
 _SCORED = ("query", "gallery")
@@ -76,8 +77,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         cameras = max(cameras, 0 if frame.camera_id.isna().all() else int(frame.camera_id.max()))
         parts.append(frame)
     joined = pd.concat(parts, ignore_index=True)
-    cameras = joined.camera_id.astype("Int64")
-    return joined.assign(camera_id=cameras if cameras.isna().any() else cameras.astype("int64"))
+    return joined.assign(camera_id=whole_numbers(joined.camera_id))
 
 
 def scored_name(catalog: pd.DataFrame, names: Sequence[str]) -> str:
