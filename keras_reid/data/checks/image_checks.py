@@ -79,29 +79,19 @@ def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[
     Args:
         catalog: as `read_dataset` returns it.
         ignore: rule of the evaluation, which tells whether a copy of a query in the gallery counts.
-
-    Returns:
-        The findings, in no order.
     """
     images = catalog.drop_duplicates("image_path").reset_index(drop=True)
-    image_paths = images.image_path.tolist()
-    looks, troubles = look_at_images(image_paths)
+    looks, troubles = look_at_images(images.image_path.tolist())
     compared = images.iloc[looks.positions]
     compared = (compared.split != "multi_query") & (compared.person_id != JUNK_ID)
     compared = compared.to_numpy() & (looks.deviations >= _BLANK_DEVIATION)
     rows = images.iloc[looks.positions[compared]]
     copies = find_copies(rows, looks.fingerprints[compared], looks.thumbnails[compared], ignore=ignore)
-    return check_files(images, looks, troubles) + copies
+    return _check_files(images, looks, troubles) + copies
 
 
-def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
-    """Returns what is wrong with single files.
-
-    Args:
-        images: `[N]` rows of a catalog, each file once.
-        looks: from `look_at_images`.
-        troubles: from `look_at_images`.
-    """
+def _check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
+    """Returns what is wrong with single files; looks and troubles from `look_at_images`."""
     findings = []
     for kind, paths in troubles.items():
         message, way_out = _UNREADABLE[kind]
