@@ -16,20 +16,8 @@ _SCORED = ("query", "gallery")
 
 
 def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
-    """Reads datasets to train on, one or several at once.
-
-    Args:
-        sets: (name, folder) of each, as for `read_dataset`.
-        camera_pattern: as for `read_dataset`.
-
-    Returns:
-        One catalog, as `join_catalogs` makes it.
-
-    Raises:
-        ReidError: a reader refuses its folder, there is nothing to train on, or nothing to score on.
-    """
-    catalogs = [(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets]
-    return join_catalogs(catalogs)
+    """Reads datasets to train on, (name, folder) each as for `read_dataset`, and joins them by `join_catalogs`."""
+    return join_catalogs([(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets])
 
 
 def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -92,9 +80,8 @@ def describe_sets(catalog: pd.DataFrame) -> str:
     train, scored = catalog[catalog.split == "train"], catalog.dataset_id[catalog.split == "query"].iloc[0]
     lines = []
     for number, name in catalog[["dataset_id", "dataset"]].drop_duplicates().itertuples(index=False):
-        rows = train[train.dataset_id == number]
-        line = f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities"
-        lines.append(f"{line}; scored" if number == scored else line)
+        rows, end = train[train.dataset_id == number], "; scored" if number == scored else ""
+        lines.append(f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities{end}")
     return "\n".join(lines)
 
 

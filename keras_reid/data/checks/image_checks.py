@@ -102,8 +102,9 @@ def _check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[st
         message = f"files {message} ({len(paths)} of {len(images)})"
         findings.append(Finding(kind, "error", message, way_out, paths, share))
     seen = images.iloc[looks.positions]
+    is_odd = _oddities(seen.image_path, looks)
     for kind, (level, message, way_out) in _ODD.items():
-        odd = seen[_is_odd(kind, seen.image_path, looks)]
+        odd = seen[is_odd[kind]]
         if len(odd):
             if (odd.person_id <= DISTRACTOR_ID).all():  # nobody learns from them or searches for them
                 level, message = "note", f"{message}, all of them distractors or junk"
@@ -118,19 +119,17 @@ def unreadable_files(findings: Sequence[Finding]) -> set[str]:
     return {name for finding in findings if finding.kind in _UNREADABLE for name in finding.names}
 
 
-def _is_odd(kind: str, image_paths: Sequence[str], looks: Looks) -> np.ndarray:
-    """Returns bool `[N]`: the images that are odd in one way of `_ODD`."""
+def _oddities(image_paths: Sequence[str], looks: Looks) -> dict[str, np.ndarray]:
+    """Returns bool `[N]` for each kind of `_ODD`: the images that are odd in this way."""
     height, width = looks.sizes.T.astype(np.int64)
-    if kind == "tiny":
-        return (height < _TINY[0]) | (width < _TINY[1])
-    if kind == "huge":
-        return height * width > _HUGE_PIXELS
-    if kind == "odd_aspect":
-        return (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width)
-    if kind == "blank":
-        return looks.deviations < _BLANK_DEVIATION
-    if kind == "gray":
-        return (looks.spreads <= _GRAY_SPREAD) & (looks.deviations >= _BLANK_DEVIATION)
     suffixes = [os.path.splitext(path)[1].lower() for path in image_paths]
     fits = [suffix in SUFFIXES.get(file_format(head), ()) for suffix, head in zip(suffixes, looks.heads)]
-    return ~np.array(fits, bool)
+    blank = looks.deviations < _BLANK_DEVIATION
+    return {
+        "tiny": (height < _TINY[0]) | (width < _TINY[1]),
+        "huge": height * width > _HUGE_PIXELS,
+        "odd_aspect": (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width),
+        "blank": blank,
+        "gray": (looks.spreads <= _GRAY_SPREAD) & ~blank,
+        "wrong_suffix": ~np.array(fits, bool),
+    }

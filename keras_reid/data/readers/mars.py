@@ -80,10 +80,8 @@ def _frames(root: str, info: str, part: str, *, first_track: int) -> tuple[pd.Da
             f"tracks_{part}_info.mat in {info!r} names frames {first.min()} to {last.max()}, {path!r} has "
             f"{len(names)} lines: expected frames from 1 to their number. Copy both files again."
         )
-    lengths = last - first + 1
-    of_track = np.repeat(np.arange(len(tracks)), lengths)
-    # The first frame of the track, plus the position in the track.
-    rows = np.repeat(first - 1, lengths) + np.arange(len(of_track)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    of_track = np.repeat(np.arange(len(tracks)), last - first + 1)
+    rows = np.concatenate([np.arange(start - 1, end) for start, end in zip(first, last)])
     names = names.iloc[rows].reset_index(drop=True)
     people, cameras = tracks[of_track, 2], tracks[of_track, 3]
     _compare(names, people, cameras, path)
