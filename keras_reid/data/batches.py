@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from keras_reid.data.camera_batches import camera_codes, spread_cameras
 from keras_reid.errors import ReidError
 
 
@@ -116,8 +116,8 @@ def identity_batches(
     if camera_ids is None:
         dealt = [images[np.arange(count * K) % len(images)] for images, count in zip(images_of, slots)]
     else:
-        cameras = camera_codes(camera_ids)
-        dealt = [spread_cameras(images, cameras[images], n, K, random).ravel() for images, n in zip(images_of, slots)]
+        cameras = _camera_codes(camera_ids)
+        dealt = [_spread_cameras(images, cameras[images], n, K, random).ravel() for images, n in zip(images_of, slots)]
     batches = np.empty((steps * P, K), np.int32)
     batches[np.argsort(members.ravel(), kind="stable")] = np.concatenate(dealt).reshape(-1, K)
     return batches.reshape(steps, P * K)
@@ -208,3 +208,37 @@ def _place_identities(slots: np.ndarray, places: np.ndarray, random: np.random.G
         members[chosen, filled[chosen]] = identity
         filled[chosen] += 1
     return members
+
+
+def _camera_codes(camera_ids: Sequence) -> np.ndarray:
+    """Returns cameras as integers `[N]`, a missing one as a camera of its own."""
+    codes, _ = pd.factorize(pd.Series(camera_ids))
+    missing = codes < 0
+    codes[missing] = len(codes) + np.arange(missing.sum())
+    return codes
+
+
+def _spread_cameras(
+    images: np.ndarray, cameras: np.ndarray, slots: int, K: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns an identity's slots `[slots, K]`: the images in turn, dealt to them camera by camera."""
+    _, cameras = np.unique(cameras, return_inverse=True)
+    draws = np.arange(slots * K) % len(images)
+    # The cameras come in random order, otherwise the last ones would always be dealt to the same slots.
+    order = random.permutation(cameras.max() + 1)[cameras]
+    dealt = draws[np.lexsort((draws, order[draws]))].reshape(K, slots).T[random.permutation(slots)]
+    if cameras.max() > 0:
+        _mix_single_cameras(dealt, cameras)
+    return images[dealt]
+
+
+def _mix_single_cameras(dealt: np.ndarray, cameras: np.ndarray) -> None:
+    """Replaces, in each slot of a single camera, the image seen most by the least seen image of another camera."""
+    seen = np.bincount(dealt.ravel(), minlength=len(cameras))
+    for n in np.flatnonzero((cameras[dealt] == cameras[dealt[:, :1]]).all(axis=1)):
+        slot = dealt[n]
+        place = np.argmax(seen[slot])
+        other = np.argmin(np.where(cameras == cameras[slot[0]], np.inf, seen))
+        seen[slot[place]] -= 1
+        seen[other] += 1
+        slot[place] = other

@@ -53,7 +53,7 @@ def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
 
 
 def changed_splits(before: Mapping, now: Mapping, *, only: Sequence[str] | None = None) -> list[str]:
-    """Returns what differs between two fingerprints, a text for each split, or each of `only`; empty if nothing does."""
+    """Returns what differs between two fingerprints, a text for each split, or each of `only`."""
     names = sorted(before["splits"].keys() | now["splits"].keys())
     changes = []
     for name in names if only is None else [name for name in names if name in only]:

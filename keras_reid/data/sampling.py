@@ -15,13 +15,7 @@ from keras_reid.errors import ReidError
 class IdentityBatches:
     """The batches of a run, P identities x K images each: a pure function of images, sampler, seed and epoch.
 
-    Attributes:
-        images: the training images, as they were given.
-        person_ids: int32 `[N]`, the identity of each.
-        identities_per_batch: P.
-        images_per_identity: K.
-        seed: of the run.
-        steps_per_epoch: the number of batches in an epoch.
+    Its arguments are attributes too, with `person_ids`, int32 `[N]`, the identity of each image, and `steps_per_epoch`.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         datasets before it, since nobody is in two of them; -1 and 0 stay junk and distractors.
 
     Raises:
-        ReidError: no dataset can be scored, none has training images, or one that is not scored has none.
+        ReidError: no dataset can be scored, or one that is not scored, or the only one, has no training images.
     """
     scored = next((n for n, (_, frame) in enumerate(catalogs) if set(_SCORED) <= set(frame.split)), None)
     if scored is None:
@@ -48,8 +48,6 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             raise ReidError(f"{name} has no training images: expected the split train. Leave it out or correct it.")
     if len(catalogs) == 1:
         return catalogs[0][1]
-    if not any((frame.split == "train").any() for _, frame in catalogs):
-        raise ReidError("no dataset has training images: expected the split train in one of them.")
     parts, people, cameras = [], 0, 0
     columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
     for number, (name, frame) in enumerate(catalogs):

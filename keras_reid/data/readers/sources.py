@@ -29,9 +29,9 @@ _MARKET = Source(
     counts={"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750), "multi_query": (25259, 1501)},
 )
 _CUHK03 = Source(
-    where="http://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html (by a request form); the pictures in the folders of "
-    "the new split, CUHK03-NP, by way of https://github.com/zhunzhong07/person-re-ranking. cuhk03_release.zip itself is "
-    "one MATLAB file: its pictures must be written to images_detected and images_labeled first",
+    where="http://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html (by a request form); the pictures in the folders "
+    "of the new split, CUHK03-NP, by way of https://github.com/zhunzhong07/person-re-ranking. cuhk03_release.zip "
+    "itself is one MATLAB file: its pictures must be written to images_detected and images_labeled first",
     terms="for academic research, by the form of its page.",
     license="Trained on CUHK03, which is for research only: ask its authors before any other use.",
     counts={"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
