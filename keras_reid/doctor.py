@@ -74,12 +74,8 @@ def doctor(flags: command.Flags) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    health = []
-
-    def run(flags: command.Flags) -> None:
-        health.append(doctor(flags))
-
-    return command.run_command(run, options.doctor_flags(), argv) or max(health, default=0)
+    health = [0]
+    return command.run_command(lambda flags: health.append(doctor(flags)), options.doctor_flags(), argv) or health[-1]
 
 
 if __name__ == "__main__":

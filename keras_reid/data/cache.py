@@ -38,12 +38,7 @@ def memory_limit() -> int | None:
 
 
 def keeps_in_memory(cache: str, *, images: int, image_size: tuple[int, int]) -> bool:
-    """Returns whether to keep this many images: "auto" does so where half the free memory holds them.
-
-    Args:
-        cache: "auto", "memory" or "none".
-        images: their number.
-        image_size: (height, width).
+    """Returns whether to keep images of a size (height, width): "auto" does where half the free memory holds them.
 
     Raises:
         ReidError: the cache is unknown.

@@ -44,14 +44,9 @@ def list_folder(folder: str) -> list[str]:
 
 
 def list_files(folder: str) -> list[str]:
-    """Returns the paths of all files below a folder, sorted; names that begin with a dot are left out.
+    """Returns the paths of all files below a folder, sorted; names that begin with a dot are left out."""
 
-    Raises:
-        ReidError: TensorFlow cannot list a remote folder.
-        OSError: a local folder may not be read, which os.walk would pass over in silence.
-    """
-
-    def stop(error: OSError):
+    def stop(error: OSError):  # a folder that may not be read, which os.walk would pass over in silence
         raise error
 
     found, visible, remote = [], lambda name: not name.startswith("."), is_remote(folder)

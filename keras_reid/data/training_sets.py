@@ -51,7 +51,11 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     parts, people, cameras = [], 0, 0
     columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
     for number, (name, frame) in enumerate(catalogs):
-        frame = _with_names(frame, columns).drop(columns="tracklet_id", errors="ignore")
+        for column in ("person_id", "camera_id"):  # where another catalog has names, the names are the ids as they are
+            names = f"{column}{NAME_SUFFIX}"
+            if names in columns and names not in frame:
+                frame = frame.assign(**{names: frame[column].astype("string")})
+        frame = frame.drop(columns="tracklet_id", errors="ignore")
         frame = frame.assign(dataset=name, dataset_id=number + 1)
         frame = frame if number == scored else frame[frame.split == "train"]
         if number:
@@ -81,15 +85,6 @@ def describe_sets(catalog: pd.DataFrame) -> str:
         rows, end = train[train.dataset_id == number], "; scored" if number == scored else ""
         lines.append(f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities{end}")
     return "\n".join(lines)
-
-
-def _with_names(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
-    """Returns a catalog with columns of names where another catalog has them; the names are the ids as they are."""
-    for column in ("person_id", "camera_id"):
-        name = f"{column}{NAME_SUFFIX}"
-        if name in columns and name not in frame:
-            frame = frame.assign(**{name: frame[column].astype("string")})
-    return frame
 
 
 def _following(ids: pd.Series, last: int, which: pd.Series) -> pd.Series:
@@ -129,18 +124,15 @@ def take_part(catalog: pd.DataFrame, *, identities: int = 0, images: int = 0, se
 def _two_of_each_first(people: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Returns the positions in `people`, those that are kept first in front."""
     order = random.permutation(len(people))
-    table = pd.DataFrame({"position": order, "person": people[order]})
-    table["rank"] = table.groupby("person").cumcount()
-    table["single"] = table.groupby("person").person.transform("size") == 1
+    people = pd.Series(people[order])
+    rank = people.groupby(people).cumcount().to_numpy()
+    single = people.groupby(people).transform("size").to_numpy() == 1
     turns = random.permutation(np.unique(people))
-    table["turn"] = table.person.map(pd.Series(np.arange(len(turns)), index=turns))
-    table["draw"] = random.random(len(table))  # drawn anew, since third images come late in `order`
-    later = table["rank"] >= 2
-    table.loc[later, "turn"] = 0  # after the first two the draw alone decides
-    order = ["later", "single", "turn", "rank", "draw"]
-    # By rank, later images would be sorted by how many their person has.
-    table = table.assign(later=later, rank=table["rank"].where(~later, 0)).sort_values(order)
-    return table.position.to_numpy()
+    turn = people.map(pd.Series(np.arange(len(turns)), index=turns)).to_numpy()
+    draw = random.random(len(people))  # drawn anew, since third images come late in `order`
+    # After the first two the draw alone decides: by rank, they would be sorted by how many their person has.
+    later = rank >= 2
+    return order[np.lexsort([draw, np.where(later, 0, rank), np.where(later, 0, turn), single, later])]
 
 
 def _check(name: str, value: int, least: int, most: int, what: str) -> None:

@@ -36,16 +36,10 @@ _DAMAGED += (NotImplementedError, UnicodeDecodeError, ValueError)  # of a compre
 
 
 def unpack(archive: str | os.PathLike, folder: Path) -> int:
-    """Unpacks a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz; on an error the caller removes the folder.
+    """Unpacks a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz and returns the number of files.
 
-    What macOS adds (__MACOSX, names that begin with ._) is left out. Rights, owners and times are not taken over.
-
-    Args:
-        archive: the file.
-        folder: where to; it exists, and holds nothing but what was unpacked in the same way.
-
-    Returns:
-        How many files were written.
+    What macOS adds (__MACOSX, names that begin with ._) is left out. Rights, owners and times are not taken over. The
+    folder exists, and holds nothing but what was unpacked in the same way; on an error the caller removes it.
 
     Raises:
         ReidError: it is no such archive, is damaged or encrypted, or holds what is refused.

@@ -34,10 +34,10 @@ def draw_contact_sheets(
     seed: int,
     augmentation: Augmentation,
 ) -> list[Path]:
-    """Draws training_batch.png, where at least two identities train, and across_cameras.png.
+    """Draws training_batch.png, where at least two identities train, and across_cameras.png into a folder.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: made if it is not there.
         catalog: of images that can be read.
         image_size: (height, width) that training resizes to.
         identities_per_batch: P; fewer where fewer identities train.

@@ -94,7 +94,8 @@ class _Pairs:
         other = (self._person[a] != self._person[b]) & ~(leak & (self._person[b] == DISTRACTOR_ID))
         ignored = False if self._keys is None else self._keys[a] == self._keys[b]
         counted = (self._split[a] == "query") & (self._split[b] == "gallery") & np.logical_not(ignored)
-        return np.select([other, leak, counted], list(_KINDS)[:3], "within_split")
+        names = ["several_people", "train_and_test", "query_and_gallery"]
+        return np.select([other, leak, counted], names, "within_split")
 
     def findings(self, prefix: str, what: str, a: np.ndarray, b: np.ndarray) -> list[Finding]:
         kinds, paths, found = self.kinds(a, b), self._images.image_path.to_numpy(), []

@@ -39,8 +39,7 @@ class Finding:
 
     def to_dict(self) -> dict:
         """Returns the finding for JSON, with all names."""
-        names = [list(name) if isinstance(name, tuple) else name for name in self.names]
-        return {**dataclasses.asdict(self), "count": len(names), "names": names}
+        return {**dataclasses.asdict(self), "count": len(self.names)}
 
     def to_line(self) -> str:
         """Returns the finding as one line, with its first names."""

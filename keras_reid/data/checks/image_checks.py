@@ -14,19 +14,12 @@ from keras_reid.data.checks.duplicates import find_copies
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.checks.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
 
-# Height and width below which people can hardly be told apart.
-_TINY = (32, 16)
-# More than a person fills in a 4K picture: rather a whole scene, or a scan. It slows every epoch down.
-_HUGE_PIXELS = 4_000_000
-# Height by width: people stand, walk or ride a bicycle.
-_USUAL_ASPECT = (1.0, 5.0)
-# An image is called gray when the colors of each pixel differ by at most so many levels of 255.
-_GRAY_SPREAD = 3
-# A thumbnail with a smaller standard deviation, in levels of 255, is called blank.
-_BLANK_DEVIATION = 2.0
-
-# In the ranking of findings an odd picture hurts less than one with a wrong label.
-_ODD_HURTS = 0.1
+_TINY = (32, 16)  # height and width below which people can hardly be told apart
+_HUGE_PIXELS = 4_000_000  # more than a person fills in a 4K picture: rather a whole scene, or a scan
+_USUAL_ASPECT = (1.0, 5.0)  # height by width: people stand, walk or ride a bicycle
+_GRAY_SPREAD = 3  # levels of 255: an image is called gray when the colors of each pixel differ by at most so many
+_BLANK_DEVIATION = 2.0  # levels of 255: a thumbnail with a smaller standard deviation is called blank
+_ODD_HURTS = 0.1  # in the ranking of findings an odd picture hurts less than one with a wrong label
 
 # Kind -> what is wrong, and what to do. Training and evaluation stop at each of them.
 _UNREADABLE = {

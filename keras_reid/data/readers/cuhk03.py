@@ -64,8 +64,7 @@ def read_cuhk03(
     if split == "classic":
         rows = _classic_rows(root, images, testset)
     else:
-        folder = _np_folder(root, images)
-        rows = _np_rows(folder) if folder else _new_rows(root, images)
+        rows = _np_rows(root, images) or _new_rows(root, images)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     empty = [split for split in MARKET1501_FOLDERS if not (frame.split == split).any()]
     if empty:
@@ -78,19 +77,14 @@ def read_cuhk03(
 # --- CUHK03-NP ---
 
 
-def _np_folder(root: str, images: str) -> str | None:
-    """Returns the folder that holds the three splits, None where there is none."""
-    train = MARKET1501_FOLDERS["train"]
+def _np_rows(root: str, images: str) -> list[tuple]:
+    """Returns the rows of the three splits' folders; none where there are no such folders."""
     places = (os.path.join(root, images), root)
-    folder = next((place for place in places if is_folder(os.path.join(place, train))), None)
+    folder = next((place for place in places if is_folder(os.path.join(place, MARKET1501_FOLDERS["train"]))), None)
     if folder is None:
-        return None
+        return []
     if os.path.basename(os.path.abspath(folder)) in set(KINDS) - {images}:
         raise ReidError(f"images={images!r} is wanted, but {folder!r} holds the others. Set data_dir one folder up.")
-    return folder
-
-
-def _np_rows(folder: str) -> list[tuple]:
     naming = {"dataset": "CUHK03-NP", "example": "0003_c1_21.png (person, camera, number)"}
     splits = MARKET1501_FOLDERS.items()
     return [row for split, name in splits for row in read_split(folder, name, split, _FOLDER_NAME, **naming)]

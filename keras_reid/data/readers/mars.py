@@ -60,7 +60,14 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
     frame = pd.concat(
         [train.assign(split="train"), query.assign(split="query"), test.assign(split="gallery")], ignore_index=True
     )[[*COLUMNS, "tracklet_id"]]
-    _check(frame, info)
+    unknown = frame[(frame.split != "gallery") & (frame.person_id < 1)]
+    if len(unknown):
+        raise ReidError(f"{info!r} puts junk or distractors into the {unknown.split.iloc[0]} split. Copy it again.")
+    both = np.intersect1d(train.person_id, test.person_id)
+    if len(both):
+        raise ReidError(
+            f"{info!r}: {len(both)} people are in training and test, the first is {both[0]}. Copy it again."
+        )
     refuse_missing(frame.image_path, f"{info!r}", "Unpack the dataset again.")
     return frame
 
@@ -110,15 +117,3 @@ def _compare(names: pd.Series, people: np.ndarray, cameras: np.ndarray, path: st
 
 def _read_matrix(path: str, field: str) -> np.ndarray:
     return read_matlab(path, (field,), _FILE_OF_INFO)[0].astype(np.int64)
-
-
-def _check(frame: pd.DataFrame, info: str) -> None:
-    unknown = frame[(frame.split != "gallery") & (frame.person_id < 1)]
-    if len(unknown):
-        raise ReidError(f"{info!r} puts junk or distractors into the {unknown.split.iloc[0]} split. Copy it again.")
-    test = set(frame.person_id[frame.split != "train"])
-    both = sorted(set(frame.person_id[frame.split == "train"]) & test)
-    if both:
-        raise ReidError(
-            f"{info!r}: {len(both)} people are in training and test, the first is {both[0]}. Copy it again."
-        )

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFilter
 from keras_reid.data.synthetic.brush import Placement
 
 _STREET_SIZE = (320, 720)  # larger than a picture: each picture shows another piece of it
-_OCCLUDERS = ("pole", "bush", "wall", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +48,7 @@ def draw_camera(random: np.random.Generator) -> Camera:
         tilt=random.normal(0, 0.035),
         stretch=random.uniform(1.15, 1.35),
         heading=random.uniform(0, 2 * math.pi),
-        occluder=str(random.choice(_OCCLUDERS)),
+        occluder=str(random.choice(("pole", "bush", "wall", "none"))),
         street=_draw_street(random),
     )
 
