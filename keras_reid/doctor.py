@@ -18,7 +18,7 @@ from keras_reid import command, options
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.counts import counts_numbers, counts_tables
-from keras_reid.data.checks.findings import Finding, exit_code, findings_text, rank
+from keras_reid.data.checks.findings import exit_code, findings_text, rank
 from keras_reid.files import write_text
 
 
@@ -40,7 +40,9 @@ def doctor(flags: command.Flags) -> int:
 
     augmentation = Augmentation(flags.random_flip, flags.random_crop_padding, flags.random_erasing)
     findings = rank([*findings, *check_images(catalog, ignore=flags.ignore)])
-    findings = [with_flags(finding, flags) for finding in findings]
+    for n, finding in enumerate(findings):
+        message, way_out = (command.name_flags(text, flags) for text in (finding.message, finding.way_out))
+        findings[n] = dataclasses.replace(finding, message=message, way_out=way_out)
     print(f"read {catalog.image_path.nunique()} images in {time.monotonic() - start:.0f} s\n")
     print(findings_text(findings, below=flags.data_dir))
 
@@ -71,19 +73,9 @@ def doctor(flags: command.Flags) -> int:
     return exit_code(findings)
 
 
-def with_flags(finding: Finding, flags: command.Flags) -> Finding:
-    """Returns a finding whose sentences name the flags of this command."""
-    message, way_out = (command.name_flags(text, flags) for text in (finding.message, finding.way_out))
-    return dataclasses.replace(finding, message=message, way_out=way_out)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    health = []
-
-    def run(flags: command.Flags) -> None:
-        health.append(doctor(flags))
-
-    return command.run_command(run, options.doctor_flags(), argv) or max(health, default=0)
+    health = [0]
+    return command.run_command(lambda flags: health.append(doctor(flags)), options.doctor_flags(), argv) or health[-1]
 
 
 if __name__ == "__main__":

@@ -94,13 +94,13 @@ def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]])
     """Returns a line that compares the numbers of images and identities with the official ones."""
     differences = []
     for split, (images, identities) in official.items():
-        rows = catalog[catalog.split == split]
-        found = len(rows), rows.person_id[rows.person_id > 0].nunique()
-        if split == "multi_query" and not len(rows):
+        people = catalog.person_id[catalog.split == split]
+        found = people[people > 0].nunique()
+        if split == "multi_query" and not len(people):
             continue  # not every copy of Market-1501 has it
-        if found[0] != images or identities not in (None, found[1]):
+        if len(people) != images or identities not in (None, found):
             there = f"{images:,} images" + ("" if identities is None else f" of {identities:,} identities")
-            differences.append(f"{split} has {found[0]:,} images of {found[1]:,} identities, officially {there}")
+            differences.append(f"{split} has {len(people):,} images of {found:,} identities, officially {there}")
     if differences:
         return f"NOT the official counts: {'; '.join(differences)}"
     return "these are the official counts" if official else "no official counts are known"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from keras_reid.choices import CACHES
@@ -10,47 +11,34 @@ from keras_reid.keras2 import tf
 
 # The share of the free memory that images may take under cache="auto": the rest is for the network and the user.
 COMFORTABLE_SHARE = 0.5
-# Limit and use of the whole container, where there is one: control groups of version 2 and 1.
+# Limit, use and statistics of the whole container, where there is one: control groups of version 2 and 1.
+_V2, _V1 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory/memory"
 _CGROUP_FILES = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        "/sys/fs/cgroup/memory/memory.stat",
-    ),
+    (f"{_V2}.max", f"{_V2}.current", f"{_V2}.stat"),
+    (f"{_V1}.limit_in_bytes", f"{_V1}.usage_in_bytes", f"{_V1}.stat"),
 )
 
 
 def free_memory() -> int | None:
     """Returns the bytes that this process could still take, within its container's limit; None where unknown."""
-    free = []
-    meminfo = _read("/proc/meminfo")
-    if "MemAvailable:" in meminfo:
-        free.append(int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024)
+    free = _of_machine("MemAvailable")
     for limit, used, stat in (tuple(map(_read, files)) for files in _CGROUP_FILES):
         if limit.strip().isdigit() and used.strip().isdigit():
             # The page cache counts as used, but gives way to whoever needs memory.
-            fields = dict(line.split() for line in stat.splitlines() if len(line.split()) == 2)
-            reclaimable = int(fields.get("inactive_file", 0))
-            free.append(max(0, int(limit) - int(used) + reclaimable))
+            reclaimable = re.search(r"^inactive_file (\d+)$", stat, re.MULTILINE)
+            free.append(max(0, int(limit) - int(used) + int(reclaimable[1] if reclaimable else 0)))
     return min(free) if free else None
 
 
 def memory_limit() -> int | None:
     """Returns the bytes of memory that this machine, or this process's container, has; None where unknown."""
-    meminfo = _read("/proc/meminfo")
-    limits = [int(meminfo.split("MemTotal:")[1].split()[0]) * 1024] if "MemTotal:" in meminfo else []
+    limits = _of_machine("MemTotal")
     limits += [int(limit) for limit in (_read(files[0]).strip() for files in _CGROUP_FILES) if limit.isdigit()]
     return min(limits) if limits else None
 
 
 def keeps_in_memory(cache: str, *, images: int, image_size: tuple[int, int]) -> bool:
-    """Returns whether to keep this many images: "auto" does so where half the free memory holds them.
-
-    Args:
-        cache: "auto", "memory" or "none".
-        images: their number.
-        image_size: (height, width).
+    """Returns whether to keep images of a size (height, width): "auto" does where half the free memory holds them.
 
     Raises:
         ReidError: the cache is unknown.
@@ -85,6 +73,11 @@ class ImageCache:
     def look_up(self, indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the images of these indices `[n]`, uint8 `[n, height, width, 3]`, and the indices."""
         return tf.gather(self._images, indices), indices
+
+
+def _of_machine(field: str) -> list[int]:
+    """Returns the bytes of a field of /proc/meminfo, as a list; empty where there is no such field."""
+    return [1024 * int(found) for found in re.findall(rf"{field}:\s+(\d+)", _read("/proc/meminfo"))]
 
 
 def _read(path: str) -> str:

@@ -4,11 +4,9 @@ An image of id -1 is junk and counts for nobody. An image of the query's own ide
 query what `ignore` names: its camera (Market-1501's rule), its tracklet, its file, or nothing. All others count: of the
 query's identity as true matches, of another one as wrong answers.
 
-Where cameras tell what is ignored, `missing_cameras` says what a missing camera id means: "refuse" is an error,
-"distinct" makes it a camera of its own, and "leave_out" leaves the image out. Every default follows from one rule:
-missing cameras make scores too good, so a command whose result is the score refuses them, and a command with other work
-goes on and says so. The default of evaluate and doctor is "refuse", that of train "distinct"; export and reproduce
-score as the run's training did.
+Missing camera ids (`missing_cameras`) are an error ("refuse"), a camera of their own each ("distinct"), or leave the
+image out ("leave_out"). They make scores too good: a command whose result is the score (evaluate, doctor) refuses them
+by default, and one with other work (train: "distinct") goes on and says so.
 """
 
 from __future__ import annotations
@@ -109,12 +107,7 @@ def has_match(
 
 
 def missing_cameras_line(catalog: pd.DataFrame, missing_cameras: str, *, ignore: str = "same_camera") -> str:
-    """Returns a line on what scoring makes of missing camera ids; empty where none is missing, or none is read.
-
-    Args:
-        catalog: its splits query and gallery are looked at.
-        missing_cameras: "refuse", "distinct" or "leave_out".
-        ignore: the rule of the evaluation; cameras matter under "same_camera" alone.
+    """Returns a line on what scoring makes of missing camera ids of query and gallery; empty where none matters.
 
     Raises:
         ReidError: some are missing and `missing_cameras` is "refuse", or it is unknown.

@@ -33,7 +33,7 @@ def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
         OSError: a file cannot be read.
     """
     remote = any(is_remote(folder) for _, folder in sets)
-    roots = [_folder_of(name, folder) for name, folder in sets]
+    roots = [(os.path.dirname(folder) if name == "csv" else folder).rstrip("/") for name, folder in sets]
     numbers = catalog.dataset_id - 1 if "dataset_id" in catalog else pd.Series(0, index=catalog.index)
     paths = catalog.image_path.astype(str)
     rows = pd.DataFrame(
@@ -53,13 +53,7 @@ def fingerprint(catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> dict:
 
 
 def changed_splits(before: Mapping, now: Mapping, *, only: Sequence[str] | None = None) -> list[str]:
-    """Returns what differs between two fingerprints, a text for each split; empty where the images are the same.
-
-    Args:
-        before: a result of `fingerprint`.
-        now: another one.
-        only: the splits that are compared; None for all.
-    """
+    """Returns what differs between two fingerprints, a text for each split, or each of `only`."""
     names = sorted(before["splits"].keys() | now["splits"].keys())
     changes = []
     for name in names if only is None else [name for name in names if name in only]:
@@ -87,10 +81,6 @@ def _of_split(rows: pd.DataFrame, remote: bool) -> dict:
         "bytes": None if remote else int(rows.bytes.sum()),
         "sha256": digest.hexdigest(),
     }
-
-
-def _folder_of(name: str, folder: str) -> str:
-    return (os.path.dirname(folder) if name == "csv" else folder).rstrip("/")
 
 
 def _below(folder: str, path: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
+
+from keras_reid.data.tables import whole_numbers
 
 NAME_SUFFIX = "_name"  # of the column that keeps the text
 
@@ -13,9 +14,7 @@ def code_people(names: pd.Series) -> dict[str, pd.Series]:
 
     Every name is a person, "0" and "-1" too. Ids count the sorted names from 1: the order of the rows does not matter.
     """
-    _, codes = np.unique(names.to_numpy(str), return_inverse=True)
-    people = pd.Series(codes.astype(np.int64) + 1, index=names.index)
-    return {"person_id": people, f"person_id{NAME_SUFFIX}": names.astype("string")}
+    return {"person_id": _counted(names), f"person_id{NAME_SUFFIX}": names.astype("string")}
 
 
 def code_cameras(names: pd.Series) -> dict[str, pd.Series]:
@@ -25,14 +24,11 @@ def code_cameras(names: pd.Series) -> dict[str, pd.Series]:
     keeps the names. The dtype is int64, or Int64 where some are missing.
     """
     text = names.astype("string")
-    known = text.dropna()
-    if known.str.fullmatch(r"\d{1,9}").all():
-        numbers = text.astype("Int64")
-        return {"camera_id": numbers if numbers.isna().any() else numbers.astype("int64")}
-    numbers = pd.Series(pd.NA, index=text.index, dtype="Int64")
-    _, codes = np.unique(known.to_numpy(str), return_inverse=True)
-    numbers[known.index] = codes.astype(np.int64) + 1
-    return {
-        "camera_id": numbers if numbers.isna().any() else numbers.astype("int64"),
-        f"camera_id{NAME_SUFFIX}": text,
-    }
+    if text.dropna().str.fullmatch(r"\d{1,9}").all():
+        return {"camera_id": whole_numbers(text)}
+    return {"camera_id": _counted(text), f"camera_id{NAME_SUFFIX}": text}
+
+
+def _counted(names: pd.Series) -> pd.Series:
+    codes = pd.Series(pd.factorize(names.astype(object), sort=True)[0], index=names.index)
+    return whole_numbers((codes + 1).where(codes >= 0))

@@ -51,15 +51,10 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
 
 
 def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a CSV with a line for each image, relative paths from its folder.
-
-    Args:
-        path: the file.
-        required: columns without gaps, image_path among them.
-        as_text: as in `read_csv`.
+    """Reads a CSV with a line for each image, relative paths from its folder; `as_text` as in `read_csv`.
 
     Raises:
-        ReidError: it cannot be read, names no image, or lacks a required column or cell.
+        ReidError: it cannot be read, names no image, or lacks a required column, image_path among them, or its cell.
     """
     frame = read_csv(path, as_text=as_text)
     absent = [name for name in required if name not in frame]

@@ -139,10 +139,9 @@ def image_batches(
     if batch_size < 1:
         raise ReidError(f"batch_size={batch_size}, expected at least 1.")
     image_paths = [os.fspath(path) for path in image_paths]
+    batches_of = _decodable_batches if skip_undecodable else _batches
     for start in range(0, len(image_paths), _CHUNK):
-        chunk = image_paths[start : start + _CHUNK]
-        batches_of = _decodable_batches if skip_undecodable else _batches
-        for positions, images in batches_of(chunk, batch_size):
+        for positions, images in batches_of(image_paths[start : start + _CHUNK], batch_size):
             yield start + positions, images
 
 

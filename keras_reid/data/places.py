@@ -9,7 +9,7 @@ import functools
 import glob
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from keras_reid.errors import ReidError
 
@@ -27,11 +27,11 @@ def absolute(path: str) -> str:
 
 
 def is_folder(path: str) -> bool:
-    return _remote_is(path, folder=True) if is_remote(path) else os.path.isdir(path)
+    return _is_remote_folder(path) is True if is_remote(path) else os.path.isdir(path)
 
 
 def is_file(path: str) -> bool:
-    return _remote_is(path, folder=False) if is_remote(path) else os.path.isfile(path)
+    return _is_remote_folder(path) is False if is_remote(path) else os.path.isfile(path)
 
 
 def list_folder(folder: str) -> list[str]:
@@ -39,25 +39,20 @@ def list_folder(folder: str) -> list[str]:
     if not is_folder(folder):
         return []
     # Buckets list a folder with a slash at the end of its name.
-    names = [name.rstrip("/") for name in _gfile("listdir", folder)] if is_remote(folder) else os.listdir(folder)
-    return sorted(names)
+    names = _remote(folder, lambda gfile: gfile.listdir(folder)) if is_remote(folder) else os.listdir(folder)
+    return sorted(name.rstrip("/") for name in names)
 
 
 def list_files(folder: str) -> list[str]:
-    """Returns the paths of all files below a folder, sorted; names that begin with a dot are left out.
+    """Returns the paths of all files below a folder, sorted; names that begin with a dot are left out."""
 
-    Raises:
-        ReidError: TensorFlow cannot list a remote folder.
-        OSError: a local folder may not be read, which os.walk would pass over in silence.
-    """
-
-    def stop(error: OSError):
+    def stop(error: OSError):  # a folder that may not be read, which os.walk would pass over in silence
         raise error
 
-    found, visible = [], lambda name: not name.startswith(".")
-    walk = _gfile("walk", folder) if is_remote(folder) else os.walk(folder, onerror=stop)
+    found, visible, remote = [], lambda name: not name.startswith("."), is_remote(folder)
+    walk = _remote(folder, lambda gfile: list(gfile.walk(folder))) if remote else os.walk(folder, onerror=stop)
     for place, folders, names in walk:
-        if is_remote(folder):  # gfile.walk enters hidden folders, whatever is removed from `folders`
+        if remote:  # gfile.walk enters hidden folders, whatever is removed from `folders`
             if any(not visible(part) for part in place[len(folder) :].strip("/").split("/")):
                 continue
         else:
@@ -69,21 +64,19 @@ def list_files(folder: str) -> list[str]:
 
 def find_files(pattern: str) -> list[str]:
     """Returns the paths that match a pattern; `**` stands for any number of folders in a local one."""
-    return _gfile("glob", pattern) if is_remote(pattern) else glob.glob(pattern, recursive=True)
+    return (
+        _remote(pattern, lambda gfile: gfile.glob(pattern))
+        if is_remote(pattern)
+        else glob.glob(pattern, recursive=True)
+    )
 
 
 def read_bytes(path: str) -> bytes:
     """Returns a file's content. Raises ReidError, or OSError of a local file, where it cannot be read."""
-    if not is_remote(path):
-        with open(path, "rb") as file:
-            return file.read()
-    from keras_reid.keras2 import tf
-
-    try:
-        with tf.io.gfile.GFile(path, "rb") as file:
-            return file.read()
-    except tf.errors.OpError as error:
-        raise ReidError(f"{path!r} cannot be read: {error.message}. Check the path and the rights.") from error
+    if is_remote(path):
+        return _remote(path, lambda gfile: gfile.GFile(path, "rb").read())
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def read_lines(path: str) -> list[str]:
@@ -111,23 +104,21 @@ def refuse_missing(paths: Iterable[str], named_by: str, advice: str) -> None:
         )
 
 
-def _remote_is(path: str, *, folder: bool) -> bool:
+def _is_remote_folder(path: str) -> bool | None:
+    """Returns whether a remote path is a folder; None where there is nothing."""
+    return _remote(path, lambda gfile: bool(gfile.stat(path).is_directory), missing_ok=True)
+
+
+def _remote(path: str, action: Callable, *, missing_ok: bool = False):
+    """Returns what `action(tf.io.gfile)` gives; None where nothing is at the path and this is fine."""
     from keras_reid.keras2 import tf
 
     try:
-        return bool(tf.io.gfile.stat(path).is_directory) == folder
-    except tf.errors.NotFoundError:
-        return False
+        return action(tf.io.gfile)
     except tf.errors.OpError as error:  # a scheme that is unknown, no rights, no network
+        if missing_ok and isinstance(error, tf.errors.NotFoundError):
+            return None
         raise ReidError(
-            f"TensorFlow cannot open {path!r}: {error.message}. Copy the data to a local folder."
+            f"TensorFlow cannot open {path!r}: {error.message}. Check the path and the rights, or copy the data to a "
+            "local folder."
         ) from error
-
-
-def _gfile(action: str, path: str) -> list:
-    from keras_reid.keras2 import tf
-
-    try:
-        return list(getattr(tf.io.gfile, action)(path))
-    except tf.errors.OpError as error:
-        raise ReidError(f"TensorFlow cannot list {path!r}: {error.message}. Check the path and the rights.") from error

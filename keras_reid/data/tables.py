@@ -73,6 +73,12 @@ def _plain(name: str, values: pd.Series, keep_other: bool) -> pd.Series:
     return plain
 
 
+def whole_numbers(values: pd.Series) -> pd.Series:
+    """Returns whole numbers as int64, or as Int64 where some are missing."""
+    numbers = values.astype("Int64")
+    return numbers if numbers.isna().any() else numbers.astype("int64")
+
+
 def read_csv(
     path: str | os.PathLike, *, is_number: Callable[[str], bool] = lambda name: False, as_text: Container[str] = ()
 ) -> pd.DataFrame:
@@ -95,11 +101,12 @@ def read_csv(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than there are columns
-            source = io.BytesIO(read_bytes(os.fspath(path))) if is_remote(path) else path
-            names = pd.read_csv(source, nrows=0, **options).columns
+            content = read_bytes(os.fspath(path)) if is_remote(path) else None
+            names = pd.read_csv(path if content is None else io.BytesIO(content), nrows=0, **options).columns
             dtypes = {name: "float64" if is_number(name) else str for name in names}
-            source = io.BytesIO(source.getvalue()) if is_remote(path) else path
-            frame = pd.read_csv(source, dtype=dtypes, float_precision="round_trip", **options)
+            frame = pd.read_csv(
+                path if content is None else io.BytesIO(content), dtype=dtypes, float_precision="round_trip", **options
+            )
     except (OSError, ValueError, pd.errors.ParserWarning) as error:
         raise ReidError(
             f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
@@ -116,6 +123,5 @@ def read_csv(
 def _from_text(cells: pd.Series) -> pd.Series:
     written = cells.dropna().astype("string")
     if written.str.fullmatch(_WHOLE_NUMBER).all():
-        cells = cells.astype("string").astype("Int64")
-        return cells if cells.isna().any() else cells.astype("int64")
+        return whole_numbers(cells.astype("string"))
     return cells.astype("float64" if written.str.fullmatch(_NUMBER).all() else "string")

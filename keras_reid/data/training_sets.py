@@ -9,26 +9,15 @@ import pandas as pd
 
 from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.data.readers.by_name import read_dataset
+from keras_reid.data.tables import whole_numbers
 from keras_reid.errors import ReidError
 
 _SCORED = ("query", "gallery")
 
 
 def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
-    """Reads datasets to train on, one or several at once.
-
-    Args:
-        sets: (name, folder) of each, as for `read_dataset`.
-        camera_pattern: as for `read_dataset`.
-
-    Returns:
-        One catalog, as `join_catalogs` makes it.
-
-    Raises:
-        ReidError: a reader refuses its folder, there is nothing to train on, or nothing to score on.
-    """
-    catalogs = [(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets]
-    return join_catalogs(catalogs)
+    """Reads datasets to train on, (name, folder) each as for `read_dataset`, and joins them by `join_catalogs`."""
+    return join_catalogs([(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets])
 
 
 def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -46,7 +35,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         datasets before it, since nobody is in two of them; -1 and 0 stay junk and distractors.
 
     Raises:
-        ReidError: no dataset can be scored, none has training images, or one that is not scored has none.
+        ReidError: no dataset can be scored, or one that is not scored, or the only one, has no training images.
     """
     scored = next((n for n, (_, frame) in enumerate(catalogs) if set(_SCORED) <= set(frame.split)), None)
     if scored is None:
@@ -59,12 +48,14 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
             raise ReidError(f"{name} has no training images: expected the split train. Leave it out or correct it.")
     if len(catalogs) == 1:
         return catalogs[0][1]
-    if not any((frame.split == "train").any() for _, frame in catalogs):
-        raise ReidError("no dataset has training images: expected the split train in one of them.")
     parts, people, cameras = [], 0, 0
     columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
     for number, (name, frame) in enumerate(catalogs):
-        frame = _with_names(frame, columns).drop(columns="tracklet_id", errors="ignore")
+        for column in ("person_id", "camera_id"):  # where another catalog has names, the names are the ids as they are
+            names = f"{column}{NAME_SUFFIX}"
+            if names in columns and names not in frame:
+                frame = frame.assign(**{names: frame[column].astype("string")})
+        frame = frame.drop(columns="tracklet_id", errors="ignore")
         frame = frame.assign(dataset=name, dataset_id=number + 1)
         frame = frame if number == scored else frame[frame.split == "train"]
         if number:
@@ -76,8 +67,7 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         cameras = max(cameras, 0 if frame.camera_id.isna().all() else int(frame.camera_id.max()))
         parts.append(frame)
     joined = pd.concat(parts, ignore_index=True)
-    cameras = joined.camera_id.astype("Int64")
-    return joined.assign(camera_id=cameras if cameras.isna().any() else cameras.astype("int64"))
+    return joined.assign(camera_id=whole_numbers(joined.camera_id))
 
 
 def scored_name(catalog: pd.DataFrame, names: Sequence[str]) -> str:
@@ -92,19 +82,9 @@ def describe_sets(catalog: pd.DataFrame) -> str:
     train, scored = catalog[catalog.split == "train"], catalog.dataset_id[catalog.split == "query"].iloc[0]
     lines = []
     for number, name in catalog[["dataset_id", "dataset"]].drop_duplicates().itertuples(index=False):
-        rows = train[train.dataset_id == number]
-        line = f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities"
-        lines.append(f"{line}; scored" if number == scored else line)
+        rows, end = train[train.dataset_id == number], "; scored" if number == scored else ""
+        lines.append(f"{number}. {name}: {len(rows):,} training images of {rows.person_id.nunique():,} identities{end}")
     return "\n".join(lines)
-
-
-def _with_names(frame: pd.DataFrame, columns: set[str]) -> pd.DataFrame:
-    """Returns a catalog with columns of names where another catalog has them; the names are the ids as they are."""
-    for column in ("person_id", "camera_id"):
-        name = f"{column}{NAME_SUFFIX}"
-        if name in columns and name not in frame:
-            frame = frame.assign(**{name: frame[column].astype("string")})
-    return frame
 
 
 def _following(ids: pd.Series, last: int, which: pd.Series) -> pd.Series:
@@ -144,18 +124,15 @@ def take_part(catalog: pd.DataFrame, *, identities: int = 0, images: int = 0, se
 def _two_of_each_first(people: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Returns the positions in `people`, those that are kept first in front."""
     order = random.permutation(len(people))
-    table = pd.DataFrame({"position": order, "person": people[order]})
-    table["rank"] = table.groupby("person").cumcount()
-    table["single"] = table.groupby("person").person.transform("size") == 1
+    people = pd.Series(people[order])
+    rank = people.groupby(people).cumcount().to_numpy()
+    single = people.groupby(people).transform("size").to_numpy() == 1
     turns = random.permutation(np.unique(people))
-    table["turn"] = table.person.map(pd.Series(np.arange(len(turns)), index=turns))
-    table["draw"] = random.random(len(table))  # drawn anew, since third images come late in `order`
-    later = table["rank"] >= 2
-    table.loc[later, "turn"] = 0  # after the first two the draw alone decides
-    order = ["later", "single", "turn", "rank", "draw"]
-    # By rank, later images would be sorted by how many their person has.
-    table = table.assign(later=later, rank=table["rank"].where(~later, 0)).sort_values(order)
-    return table.position.to_numpy()
+    turn = people.map(pd.Series(np.arange(len(turns)), index=turns)).to_numpy()
+    draw = random.random(len(people))  # drawn anew, since third images come late in `order`
+    # After the first two the draw alone decides: by rank, they would be sorted by how many their person has.
+    later = rank >= 2
+    return order[np.lexsort([draw, np.where(later, 0, rank), np.where(later, 0, turn), single, later])]
 
 
 def _check(name: str, value: int, least: int, most: int, what: str) -> None:

@@ -30,21 +30,16 @@ _ALWAYS_ALLOWED = 100_000_000  # bytes, whatever the ratio
 _KEEP_FREE = 500_000_000  # bytes of the disk
 _MAX_HEADER = 16 << 20
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_NO_FILE = "a link, a device or a sparse file, where files and folders are expected"
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError)
 _DAMAGED += (NotImplementedError, UnicodeDecodeError, ValueError)  # of a compression or a header that is not known
 
 
 def unpack(archive: str | os.PathLike, folder: Path) -> int:
-    """Unpacks a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz; on an error the caller removes the folder.
+    """Unpacks a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz and returns the number of files.
 
-    What macOS adds (__MACOSX, names that begin with ._) is left out. Rights, owners and times are not taken over.
-
-    Args:
-        archive: the file.
-        folder: where to; it exists, and holds nothing but what was unpacked in the same way.
-
-    Returns:
-        How many files were written.
+    What macOS adds (__MACOSX, names that begin with ._) is left out. Rights, owners and times are not taken over. The
+    folder exists, and holds nothing but what was unpacked in the same way; on an error the caller removes it.
 
     Raises:
         ReidError: it is no such archive, is damaged or encrypted, or holds what is refused.
@@ -75,7 +70,7 @@ def _unpack_zip(archive: str, folder: Path) -> int:
         _refuse_too_much(archive, folder, files=len(members), size=size, free=_free(folder))
         for info in members:
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise _refused_kind(archive, info.filename)
+                raise _refusal(archive, info.filename, _NO_FILE)
             if info.flag_bits & 1:
                 raise ReidError(
                     f"{archive!r} is encrypted: unpack it yourself with the password of its authors, and set data_dir "
@@ -102,7 +97,7 @@ def _unpack_tar(archive: str, folder: Path) -> int:
             while (info := file.next()) is not None:
                 file.members.clear()  # else a million of them stay in memory
                 if info.issparse() or not (info.isreg() or info.isdir()):
-                    raise _refused_kind(archive, info.name)
+                    raise _refusal(archive, info.name, _NO_FILE)
                 count, size = count + 1, size + info.size
                 _refuse_too_much(archive, folder, files=count, size=size, free=free)
                 info.name = _safe_name(archive, info.name) + "/" * info.isdir()
@@ -161,10 +156,7 @@ def _safe_name(archive: str, name: str) -> str:
     parts = [part for part in plain.split("/") if part not in ("", ".")]
     outside = plain.startswith("/") or ".." in parts or re.match("[a-zA-Z]:", plain)
     if outside or any(ord(letter) < 32 for letter in plain) or any(len(os.fsencode(part)) > 255 for part in parts):
-        raise ReidError(
-            f"{archive!r} holds {name[:200]!r}, which is no name of a file inside the folder: refused, and nothing is "
-            "unpacked. Get it from the authors' page."
-        )
+        raise _refusal(archive, name, "which is no name of a file inside the folder")
     return "/".join(parts)
 
 
@@ -180,8 +172,6 @@ def _progress(archive: str) -> tqdm:
     return tqdm(total=os.path.getsize(archive), unit="B", unit_scale=True, desc="unpacking", disable=None, leave=False)
 
 
-def _refused_kind(archive: str, name: str) -> ReidError:
-    return ReidError(
-        f"{archive!r} holds {name[:200]!r}, a link, a device or a sparse file: expected files and folders. Refused, "
-        "and nothing is unpacked. Get it from the authors' page."
-    )
+def _refusal(archive: str, name: str, what: str) -> ReidError:
+    why = f"{archive!r} holds {name[:200]!r}, {what}: refused, and nothing is unpacked."
+    return ReidError(f"{why} Get it from the authors' page.")

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from keras_reid.data.batches import identity_batches
-from keras_reid.data.camera_batches import camera_batches
 from keras_reid.errors import ReidError
 
 real_data = pytest.mark.skipif("MARKET1501_DIR" not in os.environ, reason="MARKET1501_DIR names no dataset")
@@ -23,7 +22,7 @@ def seen_by(*cameras_of_each):
 
 def draw(ids, cameras, P, K, epoch=0, seed=0):
     sizes = {"identities_per_batch": P, "images_per_identity": K}
-    return camera_batches(ids, cameras, **sizes, seed=seed, epoch=epoch).reshape(-1, P, K)
+    return identity_batches(ids, camera_ids=cameras, **sizes, seed=seed, epoch=epoch).reshape(-1, P, K)
 
 
 SWEEP = {

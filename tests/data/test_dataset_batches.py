@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from keras_reid.data.batches import identity_batches, steps_per_epoch
-from keras_reid.data.dataset_batches import dataset_batches
 from keras_reid.errors import ReidError
 
 
@@ -19,7 +18,7 @@ def sets_of(*images_of_each):
 
 def draw(ids, sets, P, K, epoch=0, seed=0):
     sizes = {"identities_per_batch": P, "images_per_identity": K}
-    return dataset_batches(ids, sets, **sizes, seed=seed, epoch=epoch).reshape(-1, P, K)
+    return identity_batches(ids, dataset_ids=sets, **sizes, seed=seed, epoch=epoch).reshape(-1, P, K)
 
 
 # Sets, P, K, and the parts of the sets that each batch may hold.

@@ -7,8 +7,6 @@ import pytest
 from keras_reid.choices import SAMPLERS
 from keras_reid.data import IdentityBatches
 from keras_reid.data.batches import identity_batches, steps_per_epoch
-from keras_reid.data.camera_batches import camera_batches
-from keras_reid.data.dataset_batches import dataset_batches
 from keras_reid.errors import ReidError
 
 IDS = np.repeat([1, 2, 3, 4], 8)
@@ -23,8 +21,8 @@ ARGUMENTS = {**SIZES, "seed": 3, "epoch": 1}
     "sampler,expected",
     [
         ("identity", identity_batches(IDS, **ARGUMENTS)),
-        ("camera", camera_batches(IDS, CAMERAS, **ARGUMENTS)),
-        ("dataset", dataset_batches(IDS, SETS, **ARGUMENTS)),
+        ("camera", identity_batches(IDS, camera_ids=CAMERAS, **ARGUMENTS)),
+        ("dataset", identity_batches(IDS, dataset_ids=SETS, **ARGUMENTS)),
     ],
 )
 def test_the_name_chooses_the_sampler(sampler, expected):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from keras_reid.data.catalog import DISTRACTOR_ID
@@ -21,16 +23,13 @@ def check_catalog(
     ignore: str = "same_camera",
     missing_cameras: str = "refuse",
 ) -> list[Finding]:
-    """Returns what is wrong with a catalog. It opens no file, and takes time in proportion to the images.
+    """Returns what is wrong with a catalog, in no order. It opens no file.
 
     Args:
         catalog: as `read_dataset` returns it: `image_path`, `person_id`, `camera_id`, `split`, maybe `tracklet_id`.
         images_per_identity: K of the training batches.
         ignore: which gallery images of a query's identity the evaluation ignores, see `keras_reid.data.counted`.
         missing_cameras: what a missing camera id means in the evaluation, see there.
-
-    Returns:
-        The findings in no order; `keras_reid.data.checks.findings.rank` sorts them.
 
     Raises:
         ReidError: the evaluation ignores by tracklet, and the catalog has none.
@@ -51,119 +50,95 @@ def check_catalog(
     return findings
 
 
-def _empty_splits(catalog: pd.DataFrame) -> list[Finding]:
+def _empty_splits(catalog: pd.DataFrame) -> Iterator[Finding]:
     missing = [split for split in ("train", *_TEST) if not (catalog.split == split).any()]
-    if not missing:
-        return []
-    message = f"no image is in the split {' or '.join(missing)}"
-    way_out = "Training needs the split train, and its evaluation query and gallery: put images into each."
-    return [Finding("empty_split", "error", message, way_out)]
+    if missing:
+        message = f"no image is in the split {' or '.join(missing)}"
+        way_out = "Training needs the split train, and its evaluation query and gallery: put images into each."
+        yield Finding("empty_split", "error", message, way_out)
 
 
-def _images_of_identities(train: pd.DataFrame, K: int) -> list[Finding]:
+def _images_of_identities(train: pd.DataFrame, K: int) -> Iterator[Finding]:
     images = train.groupby("person_id").size()
-    if not len(images):
-        return []
-    if len(images) < 2:
+    single, few = images.index[images < 2], images.index[(images >= 2) & (images < K)]
+    if len(images) == 1:
         way_out = "The loss compares identities: train on at least 2."
-        return [Finding("one_identity", "error", "all training images show one identity", way_out, _ids(images.index))]
-    findings, single, few = [], images.index[images < 2], images.index[(images >= 2) & (images < K)]
+        yield Finding("one_identity", "error", "all training images show one identity", way_out, _ids(images.index))
+        return
     if len(single):
-        all_are = len(single) == len(images)
-        findings.append(
-            Finding(
-                "single_image",
-                "error" if all_are else "warning",
-                f"{len(single)} of {len(images)} training identities have a single image, and no other as a positive",
-                "Add images of these identities, or take them out of the training split.",
-                _ids(single),
-                len(single) / len(images),
-            )
-        )
+        share = len(single) / len(images)
+        message = f"{len(single)} of {len(images)} training identities have a single image, and no other as a positive"
+        way_out = "Add images of these identities, or take them out of the training split."
+        yield Finding("single_image", "error" if share == 1 else "warning", message, way_out, _ids(single), share)
     if len(few):
         share = len(few) / len(images)
-        findings.append(
-            Finding(
-                "few_images",
-                "warning" if share >= _MANY else "note",
-                f"{len(few)} of {len(images)} training identities have fewer than {K} images, which batches repeat",
-                f"Add images, or lower images_per_identity={K}.",
-                _ids(few),
-                share,
-            )
-        )
-    return findings
+        message = f"{len(few)} of {len(images)} training identities have fewer than {K} images, which batches repeat"
+        way_out = f"Add images, or lower images_per_identity={K}."
+        yield Finding("few_images", "warning" if share >= _MANY else "note", message, way_out, _ids(few), share)
 
 
-def _identities_in_train_and_test(known: pd.DataFrame) -> list[Finding]:
+def _identities_in_train_and_test(known: pd.DataFrame) -> Iterator[Finding]:
     train, test = (set(known.person_id[known.split.isin(splits)]) for splits in (["train"], _TEST))
-    shared = sorted(train & test)
-    if not shared:
-        return []
-    message = f"{len(shared)} of {len(test)} test identities are in the training split too: scores would be too good"
-    way_out = "Take them out of one split; or, if an id means different people in the two splits, give them other ids."
-    return [Finding("shared_identities", "warning", message, way_out, _ids(shared), len(shared) / len(test))]
+    shared = train & test
+    if shared:
+        message = f"{len(shared)} of {len(test)} test identities are in the training split too: scores will be too good"
+        way_out = "Take them out of one split; or, if an id means other people there, give them other ids."
+        yield Finding("shared_identities", "warning", message, way_out, _ids(shared), len(shared) / len(test))
 
 
-def _listed_twice(catalog: pd.DataFrame) -> list[Finding]:
+def _listed_twice(catalog: pd.DataFrame) -> Iterator[Finding]:
     again = catalog.image_path[catalog.image_path.duplicated()].unique().tolist()
-    if not again:
-        return []
-    message = f"files listed more than once ({len(again)} of {catalog.image_path.nunique()})"
-    way_out = "Keep one line for each file: the one with the right person and split."
-    return [Finding("listed_twice", "warning", message, way_out, again, len(again) / len(catalog))]
+    if again:
+        message = f"files listed more than once ({len(again)} of {catalog.image_path.nunique()})"
+        way_out = "Keep one line for each file: the one with the right person and split."
+        yield Finding("listed_twice", "warning", message, way_out, again, len(again) / len(catalog))
 
 
-def _junk_outside_the_gallery(catalog: pd.DataFrame) -> list[Finding]:
-    nobody = catalog[(catalog.split != "gallery") & (catalog.person_id <= DISTRACTOR_ID)]
-    if not len(nobody):
-        return []
-    message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is nobody ({len(nobody)})"
-    way_out = "Move them into the gallery or away, or give each person an id from 1 on."
-    names, share = nobody.image_path.tolist(), len(nobody) / len(catalog)
-    return [Finding("junk_outside_gallery", "warning", message, way_out, names, share)]
+def _junk_outside_the_gallery(catalog: pd.DataFrame) -> Iterator[Finding]:
+    nobody = catalog.image_path[(catalog.split != "gallery") & (catalog.person_id <= DISTRACTOR_ID)].tolist()
+    if nobody:
+        message = f"images outside the gallery with the id -1 (junk) or 0 (distractor), which is nobody ({len(nobody)})"
+        way_out = "Move them into the gallery or away, or give each person an id from 1 on."
+        yield Finding("junk_outside_gallery", "warning", message, way_out, nobody, len(nobody) / len(catalog))
 
 
-def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> list[Finding]:
+def _missing_cameras(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> Iterator[Finding]:
     missing = catalog[catalog.camera_id.isna()]
     if not len(missing):
-        return []
-    in_test = missing.split.isin(_TEST).any()
-    refused = in_test and ignore == "same_camera" and missing_cameras == "refuse"
-    message = f"images without a camera id ({len(missing)} of {len(catalog)})"
-    if refused:
+        return
+    level, message = "note", f"images without a camera id ({len(missing)} of {len(catalog)})"
+    way_out = "Give camera ids where they are known: without them batches cannot combine different cameras."
+    if missing.split.isin(_TEST).any() and ignore == "same_camera" and missing_cameras == "refuse":
+        level = "error"
         message += ": the evaluation has to know which images of a query's person its own camera took"
         way_out = f"{MISSING_CAMERAS_WAYS_OUT.capitalize()}; or let every camera count: ignore=nothing."
-    else:
-        way_out = "Give camera ids where they are known: without them batches cannot combine different cameras."
-    names, share = missing.image_path.tolist(), len(missing) / len(catalog)
-    return [Finding("missing_cameras", "error" if refused else "note", message, way_out, names, share)]
+    share = len(missing) / len(catalog)
+    yield Finding("missing_cameras", level, message, way_out, missing.image_path.tolist(), share)
 
 
-def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> list[Finding]:
+def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: str) -> Iterator[Finding]:
     query, gallery = (catalog[catalog.split == split] for split in _TEST)
     matched = has_match(query, gallery, ignore=ignore, missing_cameras=missing_cameras)
     if matched.all():
-        return []
+        return
     cameras = pd.concat([query, gallery]).camera_id.unique()
     if ignore == "same_camera" and len(cameras) == 1 and query.person_id.isin(gallery.person_id).any():
         message = f"one camera id for everything: all {len(query)} queries and {len(gallery)} gallery images have "
         message += f"{cameras[0]}, and since images of a query's own camera do not count, no query has a match"
-        way_out = (
-            "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
-            "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves."
-        )
-        return [Finding("one_camera", "error", message, way_out)]
+        way_out = "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
+        way_out += "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves."
+        yield Finding("one_camera", "error", message, way_out)
+        return
     other = f" with another {SHARED_NAME[ignore]}" if SHARED_NAME[ignore] else ""
     people = query.person_id[~matched].unique()
-    message = f"{len(people)} of {query.person_id.nunique()} identities have queries ({(~matched).sum()} of "
-    message += f"{len(query)}) without a match in the gallery{other}"
-    if matched.any():
-        way_out = "Add such images to the gallery, or take the queries out: evaluation leaves them out and says so."
-        return [Finding("no_match", "warning", message, way_out, _ids(people), 1 - matched.mean())]
-    way_out = "Nothing could be scored: check that a person has the same id in query and gallery, and the camera ids."
-    way_out += " Where cameras are not known, score with ignore=nothing." if ignore == "same_camera" else ""
-    return [Finding("no_match", "error", message, way_out, _ids(people))]
+    level, message = "warning", f"{len(people)} of {query.person_id.nunique()} identities have queries "
+    message += f"({(~matched).sum()} of {len(query)}) without a match in the gallery{other}"
+    way_out = "Add such images to the gallery, or take the queries out: evaluation leaves them out and says so."
+    if not matched.any():
+        level = "error"
+        way_out = "Nothing could be scored: check the camera ids, and that a person has one id in query and gallery."
+        way_out += " Where cameras are not known, score with ignore=nothing." if ignore == "same_camera" else ""
+    yield Finding("no_match", level, message, way_out, _ids(people), 1 - matched.mean())
 
 
 def _ids(person_ids) -> list[str]:

@@ -34,10 +34,10 @@ def draw_contact_sheets(
     seed: int,
     augmentation: Augmentation,
 ) -> list[Path]:
-    """Draws training_batch.png, where at least two identities train, and across_cameras.png.
+    """Draws training_batch.png, where at least two identities train, and across_cameras.png into a folder.
 
     Args:
-        folder: where to; made if it is not there.
+        folder: made if it is not there.
         catalog: of images that can be read.
         image_size: (height, width) that training resizes to.
         identities_per_batch: P; fewer where fewer identities train.
@@ -61,14 +61,7 @@ def draw_contact_sheets(
 def draw_training_batch(
     path: str | os.PathLike, batches: IdentityBatches, *, image_size: tuple[int, int], augmentation: Augmentation
 ) -> None:
-    """Draws the first batch of a run, augmented, K images of an identity side by side under its id.
-
-    Args:
-        path: PNG file.
-        batches: of the run; each of its images can be read.
-        image_size: (height, width) that training resizes to.
-        augmentation: of the run.
-    """
+    """Draws the first batch of a run into a PNG file, K augmented images of an identity side by side under its id."""
     dataset = training_dataset(batches, image_size=image_size, epochs=1, augmentation=augmentation)
     images, person_ids = next(iter(dataset.take(1).as_numpy_iterator()))
     P, K = batches.identities_per_batch, batches.images_per_identity
@@ -88,16 +81,10 @@ def draw_training_batch(
 def draw_across_cameras(
     path: str | os.PathLike, images: pd.DataFrame, *, most_people: int = 10, most_cameras: int = 12
 ) -> None:
-    """Draws people in rows and cameras in columns, the first image of each pair.
+    """Draws people in rows and cameras in columns of a PNG file, the first image of each pair.
 
     The people seen by most cameras are drawn, those of training and of the test in turn. Images without a camera id
     stand in a column "unknown".
-
-    Args:
-        path: PNG file.
-        images: rows of a catalog; each can be read.
-        most_people: rows at most.
-        most_cameras: columns at most.
     """
     people, cameras, paths, total = _choose(images, most_people, most_cameras)
     title = f"people across cameras: {len(people)} of {total} people"
@@ -108,7 +95,7 @@ def draw_across_cameras(
         row[0].set_ylabel(f"person {person}\n{part}", fontsize=8, rotation="horizontal", ha="right", va="center")
         for place, camera in zip(row, cameras):
             if (part, person, camera) in paths:
-                place.imshow(_read(paths[part, person, camera]))
+                place.imshow(decode_image(tf.io.read_file(paths[part, person, camera])).numpy())
     _save(figure, path)
 
 
@@ -144,10 +131,6 @@ def _choose(images: pd.DataFrame, most_people: int, most_cameras: int) -> tuple[
     people = sorted(turn.index[:most_people])
     paths = first.set_index(["part", "person_id", "camera"]).image_path
     return people, cameras, paths, known.person_id.nunique()
-
-
-def _read(path: str) -> np.ndarray:
-    return decode_image(tf.io.read_file(path)).numpy()
 
 
 def _save(figure: Figure, path: str | os.PathLike) -> None:

@@ -53,14 +53,13 @@ def find_copies(
 ) -> list[Finding]:
     """Finds the same picture under several names: byte for byte, and as a near copy across splits or identities.
 
+    An image with several near copies is named with the most similar one.
+
     Args:
         images: `[N]` rows of a catalog of the splits train, query and gallery, without junk.
         fingerprints: int64 `[N]`, of the files' bytes.
         thumbnails: uint8 `[N, h, w, 3]`, none of them blank.
         ignore: rule of the evaluation, which tells whether a copy of a query in the gallery counts.
-
-    Returns:
-        The findings; an image with several near copies is named with the most similar one.
     """
     order = np.argsort(images.split.map(_SPLITS.index).to_numpy(), kind="stable")  # the pairs go from train to gallery
     images, fingerprints = images.iloc[order].reset_index(drop=True), fingerprints[order]
@@ -70,8 +69,10 @@ def find_copies(
     findings = pairs.findings("copies", "a copy", first[group[copies]], copies)
 
     vectors = _unit_vectors(thumbnails[order])
-    found = [np.empty((2, 0), np.int64)]
-    for left, right in _sides(images, np.sort(first)):
+    found, rows = [np.empty((2, 0), np.int64)], np.sort(first)
+    train, query, gallery = (rows[images.split.to_numpy()[rows] == name] for name in _SPLITS)
+    # No test split is compared with itself: the gallery may hold half a million distractors.
+    for left, right in ((train, np.concatenate([query, gallery])), (query, gallery), (train, train)):
         for rows, columns, similarity in _near(vectors, left, right):
             kept = pairs.kinds(rows, columns) != "within_split"
             found.append(_nearest(rows[kept], columns[kept], similarity[kept]))
@@ -102,18 +103,9 @@ class _Pairs:
             of_kind = np.flatnonzero(kinds == kind)
             if len(of_kind):
                 names = [(str(paths[a[pair]]), str(paths[b[pair]])) for pair in of_kind]
-                message = f"{message.format(what=what)} ({len(names)} of {len(self._images)})"
-                share = len(names) / len(self._images)
-                found.append(Finding(f"{prefix}_{kind}", level, message, way_out, names, share))
+                message = f"{message.format(what=what)} ({len(names)} of {len(paths)})"
+                found.append(Finding(f"{prefix}_{kind}", level, message, way_out, names, len(names) / len(paths)))
         return found
-
-
-def _sides(images: pd.DataFrame, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Returns the pairs of sides that are compared: training with the test, queries with the gallery, and training with
-    itself. No test split is compared with itself: the gallery may hold half a million distractors."""
-    split = images.split.to_numpy()[rows]
-    train, query, gallery = (rows[split == name] for name in _SPLITS)
-    return [(train, np.concatenate([query, gallery])), (query, gallery), (train, train)]
 
 
 def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
@@ -124,9 +116,7 @@ def _unit_vectors(thumbnails: np.ndarray) -> np.ndarray:
     return vectors
 
 
-def _near(
-    vectors: np.ndarray, left: np.ndarray, right: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _near(vectors: np.ndarray, left: np.ndarray, right: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields the similar pairs of left and right rows, without missing one: left rows, right rows, correlations.
 
     Vectors of length 1 with a correlation of at least c have a squared distance of at most 2 - 2 c, and a projection

@@ -39,8 +39,7 @@ class Finding:
 
     def to_dict(self) -> dict:
         """Returns the finding for JSON, with all names."""
-        names = [list(name) if isinstance(name, tuple) else name for name in self.names]
-        return {**dataclasses.asdict(self), "count": len(names), "names": names}
+        return {**dataclasses.asdict(self), "count": len(self.names)}
 
     def to_line(self) -> str:
         """Returns the finding as one line, with its first names."""
@@ -59,11 +58,9 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 def findings_text(findings: Sequence[Finding], *, below: str = "") -> str:
-    """Returns the findings as text for the screen, in their order, below a line that counts them by level.
+    """Returns ranked findings as text for the screen, below a line that counts them by level.
 
-    Args:
-        findings: of `rank`.
-        below: a folder; the names of files in it are shortened by it.
+    The names of files in the folder `below` are shortened by it.
     """
     if not findings:
         return "nothing is wrong with it"
@@ -92,13 +89,7 @@ def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
 
 
 def join_names(names: Sequence[Name], most: int, below: str = "") -> str:
-    """Returns the first names and the number of the others: "a, b, c and 9 more"; a tuple of files as "a = b".
-
-    Args:
-        names: of a finding.
-        most: how many are written out.
-        below: a folder; the names of files in it are shortened by it.
-    """
+    """Returns the first names and the number of the others: "a, b, c and 9 more"; a tuple of files as "a = b"."""
 
     def short(name: str) -> str:
         return name[len(below) :].lstrip("/\\") if below and name.startswith(below) else name

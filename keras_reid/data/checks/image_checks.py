@@ -14,19 +14,12 @@ from keras_reid.data.checks.duplicates import find_copies
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.checks.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
 
-# Height and width below which people can hardly be told apart.
-_TINY = (32, 16)
-# More than a person fills in a 4K picture: rather a whole scene, or a scan. It slows every epoch down.
-_HUGE_PIXELS = 4_000_000
-# Height by width: people stand, walk or ride a bicycle.
-_USUAL_ASPECT = (1.0, 5.0)
-# An image is called gray when the colors of each pixel differ by at most so many levels of 255.
-_GRAY_SPREAD = 3
-# A thumbnail with a smaller standard deviation, in levels of 255, is called blank.
-_BLANK_DEVIATION = 2.0
-
-# In the ranking of findings an odd picture hurts less than one with a wrong label.
-_ODD_HURTS = 0.1
+_TINY = (32, 16)  # height and width below which people can hardly be told apart
+_HUGE_PIXELS = 4_000_000  # more than a person fills in a 4K picture: rather a whole scene, or a scan
+_USUAL_ASPECT = (1.0, 5.0)  # height by width: people stand, walk or ride a bicycle
+_GRAY_SPREAD = 3  # levels of 255: an image is called gray when the colors of each pixel differ by at most so many
+_BLANK_DEVIATION = 2.0  # levels of 255: a thumbnail with a smaller standard deviation is called blank
+_ODD_HURTS = 0.1  # in the ranking of findings an odd picture hurts less than one with a wrong label
 
 # Kind -> what is wrong, and what to do. Training and evaluation stop at each of them.
 _UNREADABLE = {
@@ -79,29 +72,19 @@ def check_images(catalog: pd.DataFrame, *, ignore: str = "same_camera") -> list[
     Args:
         catalog: as `read_dataset` returns it.
         ignore: rule of the evaluation, which tells whether a copy of a query in the gallery counts.
-
-    Returns:
-        The findings, in no order.
     """
     images = catalog.drop_duplicates("image_path").reset_index(drop=True)
-    image_paths = images.image_path.tolist()
-    looks, troubles = look_at_images(image_paths)
+    looks, troubles = look_at_images(images.image_path.tolist())
     compared = images.iloc[looks.positions]
     compared = (compared.split != "multi_query") & (compared.person_id != JUNK_ID)
     compared = compared.to_numpy() & (looks.deviations >= _BLANK_DEVIATION)
     rows = images.iloc[looks.positions[compared]]
     copies = find_copies(rows, looks.fingerprints[compared], looks.thumbnails[compared], ignore=ignore)
-    return check_files(images, looks, troubles) + copies
+    return _check_files(images, looks, troubles) + copies
 
 
-def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
-    """Returns what is wrong with single files.
-
-    Args:
-        images: `[N]` rows of a catalog, each file once.
-        looks: from `look_at_images`.
-        troubles: from `look_at_images`.
-    """
+def _check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str]]) -> list[Finding]:
+    """Returns what is wrong with single files; looks and troubles from `look_at_images`."""
     findings = []
     for kind, paths in troubles.items():
         message, way_out = _UNREADABLE[kind]
@@ -112,8 +95,9 @@ def check_files(images: pd.DataFrame, looks: Looks, troubles: dict[str, list[str
         message = f"files {message} ({len(paths)} of {len(images)})"
         findings.append(Finding(kind, "error", message, way_out, paths, share))
     seen = images.iloc[looks.positions]
+    is_odd = _oddities(seen.image_path, looks)
     for kind, (level, message, way_out) in _ODD.items():
-        odd = seen[_is_odd(kind, seen.image_path, looks)]
+        odd = seen[is_odd[kind]]
         if len(odd):
             if (odd.person_id <= DISTRACTOR_ID).all():  # nobody learns from them or searches for them
                 level, message = "note", f"{message}, all of them distractors or junk"
@@ -128,19 +112,17 @@ def unreadable_files(findings: Sequence[Finding]) -> set[str]:
     return {name for finding in findings if finding.kind in _UNREADABLE for name in finding.names}
 
 
-def _is_odd(kind: str, image_paths: Sequence[str], looks: Looks) -> np.ndarray:
-    """Returns bool `[N]`: the images that are odd in one way of `_ODD`."""
+def _oddities(image_paths: Sequence[str], looks: Looks) -> dict[str, np.ndarray]:
+    """Returns bool `[N]` for each kind of `_ODD`: the images that are odd in this way."""
     height, width = looks.sizes.T.astype(np.int64)
-    if kind == "tiny":
-        return (height < _TINY[0]) | (width < _TINY[1])
-    if kind == "huge":
-        return height * width > _HUGE_PIXELS
-    if kind == "odd_aspect":
-        return (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width)
-    if kind == "blank":
-        return looks.deviations < _BLANK_DEVIATION
-    if kind == "gray":
-        return (looks.spreads <= _GRAY_SPREAD) & (looks.deviations >= _BLANK_DEVIATION)
     suffixes = [os.path.splitext(path)[1].lower() for path in image_paths]
     fits = [suffix in SUFFIXES.get(file_format(head), ()) for suffix, head in zip(suffixes, looks.heads)]
-    return ~np.array(fits, bool)
+    blank = looks.deviations < _BLANK_DEVIATION
+    return {
+        "tiny": (height < _TINY[0]) | (width < _TINY[1]),
+        "huge": height * width > _HUGE_PIXELS,
+        "odd_aspect": (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width),
+        "blank": blank,
+        "gray": (looks.spreads <= _GRAY_SPREAD) & ~blank,
+        "wrong_suffix": ~np.array(fits, bool),
+    }

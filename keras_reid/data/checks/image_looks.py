@@ -48,16 +48,12 @@ class Looks(NamedTuple):
 def look_at_images(image_paths: Sequence[str]) -> tuple[Looks, dict[str, list[str]]]:
     """Reads every image once, in parallel.
 
-    Args:
-        image_paths: `[N]` different files.
-
-    Returns:
-        The looks of those that can be read; and the others by what is wrong: missing, unreadable, empty, damaged or
-        not_an_image.
+    Returns the looks of those that can be read; and the others by what is wrong: missing, unreadable, empty, damaged or
+    not_an_image.
     """
     seen, came = [], np.zeros(len(image_paths), bool)
-    progress = tqdm(total=len(image_paths), desc="reading images", unit="image", disable=None, delay=3, leave=False)
-    with progress:
+    bar = {"desc": "reading images", "unit": "image", "disable": None, "delay": 3, "leave": False}
+    with tqdm(total=len(image_paths), **bar) as progress:
         for batch in _parallel(image_paths):
             seen.append(batch)
             came[batch.positions] = True

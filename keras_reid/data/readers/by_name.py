@@ -48,9 +48,7 @@ def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | No
         ReidError: the name is unknown, or the reader refuses the folder.
     """
     check_name(name)
-    if camera_pattern is not None and name == "folder":
-        return read_folder(root, camera_pattern=camera_pattern)
-    return READERS[name](root)
+    return READERS[name](root, **({"camera_pattern": camera_pattern} if name == "folder" else {}))
 
 
 def check_name(name: str) -> None:

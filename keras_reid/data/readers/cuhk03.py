@@ -11,7 +11,7 @@ import pandas as pd
 
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_file, is_folder, is_remote, read_bytes
-from keras_reid.data.readers.layout import match_name, read_matlab, require_folder
+from keras_reid.data.readers.layout import COLUMNS, match_name, read_matlab, read_split, require_folder
 from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
 from keras_reid.errors import ReidError
 
@@ -20,8 +20,6 @@ KINDS = ("detected", "labeled")  # who drew the boxes: a detector, or a human
 _FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.(png|jpe?g|bmp)", re.IGNORECASE)
 _PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.(png|jpe?g|bmp)", re.IGNORECASE)
 _CLASSIC_PAIRS = 3  # of the five camera pairs of the release: they hold the 1,360 identities of the first protocol
-_COLUMNS = ["image_path", "person_id", "camera_id", "split"]
-_CUHK03 = {"dataset": "CUHK03"}
 _PROTOCOL = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
 
 
@@ -59,51 +57,37 @@ def read_cuhk03(
     k-reciprocal Encoding", CVPR 2017.
     """
     root = os.fspath(root)
-    _check_option("split", split, SPLITS)
-    _check_option("images", images, KINDS)
+    for name, value, known in (("split", split, SPLITS), ("images", images, KINDS)):
+        if value not in known:
+            raise ReidError(f"{name}={value!r} is unknown: expected one of {', '.join(known)}.")
     require_folder(root, "CUHK03")
     if split == "classic":
         rows = _classic_rows(root, images, testset)
     else:
-        folder = _np_folder(root, images)
-        rows = _np_rows(folder) if folder else _new_rows(root, images)
-    frame = pd.DataFrame(rows, columns=_COLUMNS)
-    _refuse_empty(frame, root)
+        rows = _np_rows(root, images) or _new_rows(root, images)
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    empty = [split for split in MARKET1501_FOLDERS if not (frame.split == split).any()]
+    if empty:
+        raise ReidError(f"the {empty[0]} split is empty: no image of it below {root!r}. Unpack the dataset again.")
     names = frame.image_path.map(os.path.basename)
     order = np.lexsort([names, frame.split.map(list(MARKET1501_FOLDERS).index)])
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ReidError(f"{name}={value!r} is unknown: expected one of {', '.join(known)}.")
-
-
 # --- CUHK03-NP ---
 
 
-def _np_folder(root: str, images: str) -> str | None:
-    """Returns the folder that holds the three splits, None where there is none."""
-    train = MARKET1501_FOLDERS["train"]
+def _np_rows(root: str, images: str) -> list[tuple]:
+    """Returns the rows of the three splits' folders; none where there are no such folders."""
     places = (os.path.join(root, images), root)
-    folder = next((place for place in places if is_folder(os.path.join(place, train))), None)
+    folder = next((place for place in places if is_folder(os.path.join(place, MARKET1501_FOLDERS["train"]))), None)
     if folder is None:
-        return None
+        return []
     if os.path.basename(os.path.abspath(folder)) in set(KINDS) - {images}:
         raise ReidError(f"images={images!r} is wanted, but {folder!r} holds the others. Set data_dir one folder up.")
-    return folder
-
-
-def _np_rows(folder: str) -> list[tuple]:
-    rows = []
-    for split, name_of_split in MARKET1501_FOLDERS.items():
-        place = os.path.join(folder, name_of_split)
-        if not is_folder(place):
-            raise ReidError(f"{place!r} does not exist: {folder!r} is not in CUHK03-NP's layout. Check data_dir.")
-        for name in image_names(place):
-            match = match_name(place, name, _FOLDER_NAME, example="0003_c1_21.png (person, camera, number)", **_CUHK03)
-            rows.append((os.path.join(place, name), int(match["person"]), int(match["camera"]), split))
-    return rows
+    naming = {"dataset": "CUHK03-NP", "example": "0003_c1_21.png (person, camera, number)"}
+    splits = MARKET1501_FOLDERS.items()
+    return [row for split, name in splits for row in read_split(folder, name, split, _FOLDER_NAME, **naming)]
 
 
 # --- The pictures of cuhk-03.mat ---
@@ -147,7 +131,7 @@ def _classic_rows(root: str, images: str, testset: int) -> list[tuple]:
     rows, seen = [], set()
     for name in present:
         example = "1_001_2_07.png (camera pair, person, camera, number)"
-        match = match_name(folder, name, _PICTURE_NAME, example=example, **_CUHK03)
+        match = match_name(folder, name, _PICTURE_NAME, dataset="CUHK03", example=example)
         pair, person, camera = (int(match[group]) for group in ("pair", "person", "camera"))
         seen.add((pair, person))
         split = {1: "query", 2: "gallery"}[camera] if (pair, person) in test else "train"
@@ -190,12 +174,6 @@ def _pictures(root: str, images: str) -> tuple[str, list[str]]:
             f"new split only) or images_{images} (the pictures of cuhk-03.mat). Check data_dir and images={images!r}."
         )
     return folder, image_names(folder)
-
-
-def _refuse_empty(frame: pd.DataFrame, root: str) -> None:
-    for split in MARKET1501_FOLDERS:
-        if not (frame.split == split).any():
-            raise ReidError(f"the {split} split is empty: no image of it below {root!r}. Unpack the dataset again.")
 
 
 def _examples(names: list[str]) -> str:

@@ -7,16 +7,17 @@ import re
 
 import pandas as pd
 
-from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
-from keras_reid.data.readers.layout import match_name, require_folder
+from keras_reid.data.readers.layout import COLUMNS, read_split, require_folder
 from keras_reid.errors import ReidError
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the dataset has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
 _NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.(jpe?g|png|bmp))+", re.IGNORECASE)
+_EXAMPLE = "0002_c1s1_000451_03.jpg"
 _DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d).*")
 
 
@@ -39,11 +40,18 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
     """
     root = os.fspath(root)
     require_folder(root, "Market-1501")
-    rows = [row for split, folder in FOLDERS.items() for row in _read_split(root, folder, split)]
+    folders = dict(FOLDERS)
     if image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
-        rows += _read_split(root, _MULTI_QUERY_FOLDER, "multi_query")
-    frame = pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
-    _refuse_unknown_identities(frame)
+        folders["multi_query"] = _MULTI_QUERY_FOLDER
+    naming = {"dataset": "Market-1501", "example": f"{_EXAMPLE} (person, camera, sequence, frame, detection)"}
+    rows = [row for split, folder in folders.items() for row in read_split(root, folder, split, _NAME, **naming)]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    unknown = frame[(frame.split != "gallery") & (frame.person_id <= DISTRACTOR_ID)]
+    if len(unknown):
+        raise ReidError(
+            f"{len(unknown)} images of the {unknown.split.iloc[0]} split have the id -1 (junk) or 0 (distractor), "
+            f"which only the gallery may hold, the first is {unknown.image_path.iloc[0]!r}. Move them away."
+        )
     return frame
 
 
@@ -65,46 +73,15 @@ def read_market1501_500k(root: str | os.PathLike) -> pd.DataFrame:
     inside = os.path.join(root, "Market-1501-v15.09.15")
     market = inside if is_folder(inside) else root
     frame = read_market1501(market)
-    folder = next(
-        (place for place in (os.path.join(root, "images"), os.path.join(market, "images")) if is_folder(place)), None
-    )
-    names = image_names(folder) if folder else []
-    if not names:
+    places = [place for place in (root, market) if is_folder(os.path.join(place, "images"))]
+    if not places:
         raise ReidError(
             f"{os.path.join(market, 'images')!r} holds no image: expected the 500,000 distractors of "
             "distractors_500k.zip. Unpack it there, or set dataset=market1501."
         )
-    rows = [(os.path.join(folder, name), *_parse_distractor(folder, name), "gallery") for name in names]
-    distractors = pd.DataFrame(rows, columns=list(frame))
+    naming = {"dataset": "Market-1501", "example": _EXAMPLE}
+    rows = read_split(places[0], "images", "gallery", _DISTRACTOR_NAME, **naming)
+    distractors = pd.DataFrame(rows, columns=COLUMNS)
+    distractors.person_id = distractors.person_id.clip(upper=DISTRACTOR_ID)
     more = frame.split == "multi_query"
     return pd.concat([frame[~more], distractors, frame[more]], ignore_index=True)
-
-
-def _parse_distractor(folder: str, name: str) -> tuple[int, int]:
-    match = match_name(folder, name, _DISTRACTOR_NAME, dataset="Market-1501", example="0000_c1s1_000451_03.jpg")
-    return (JUNK_ID if match["person"] == str(JUNK_ID) else DISTRACTOR_ID), int(match["camera"])
-
-
-def _read_split(root: str, folder: str, split: str) -> list[tuple]:
-    path = os.path.join(root, folder)
-    if not is_folder(path):
-        raise ReidError(f"{path!r} does not exist: {root!r} is not in Market-1501's layout. Check data_dir.")
-    names = image_names(path)
-    if not names:
-        raise ReidError(f"the {split} split is empty: no image in {path!r}. Unpack the dataset again.")
-    return [(os.path.join(path, name), *_parse_name(path, name), split) for name in names]
-
-
-def _parse_name(path: str, name: str) -> tuple[int, int]:
-    example = "0002_c1s1_000451_03.jpg (person, camera, sequence, frame, detection)"
-    match = match_name(path, name, _NAME, dataset="Market-1501", example=example)
-    return int(match["person"]), int(match["camera"])
-
-
-def _refuse_unknown_identities(frame: pd.DataFrame) -> None:
-    unknown = frame[(frame.split != "gallery") & (frame.person_id <= DISTRACTOR_ID)]
-    if len(unknown):
-        raise ReidError(
-            f"{len(unknown)} images of the {unknown.split.iloc[0]} split have the id -1 (junk) or 0 (distractor), "
-            f"which only the gallery may hold, the first is {unknown.image_path.iloc[0]!r}. Move them away."
-        )

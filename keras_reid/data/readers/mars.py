@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.data.places import is_file, is_folder, read_lines, refuse_missing
-from keras_reid.data.readers.layout import read_matlab, require_folder
+from keras_reid.data.readers.layout import COLUMNS, folder_in, read_matlab, require_folder
 from keras_reid.errors import ReidError
 
 FOLDERS = {"train": "bbox_train", "test": "bbox_test"}
 _INFO = ("info", os.path.join("MARS-evaluation", "info"), os.path.join("MARS-evaluation-master", "info"))
 _NAME = r"(?P<person>00-1|\d{4})C(?P<camera>\d)T\d{4}F\d{3,4}\.(?:jpe?g|png|bmp)"
 _FILE_OF_INFO = "a file of the folder info of MARS-evaluation, copied whole"
-_COLUMNS = ["image_path", "person_id", "camera_id", "split", "tracklet_id"]
 
 
 def read_mars(root: str | os.PathLike) -> pd.DataFrame:
@@ -28,9 +27,6 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
 
     As in their code the gallery is *every* test track, a query's own one too: it does not count, since it is of the
     query's camera. (Without the tracks of the queries some people would be in no gallery.)
-
-    Args:
-        root: the folder.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor, both in the gallery
@@ -63,8 +59,15 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
     query = test[test.tracklet_id.isin(queries + len(tracks))]
     frame = pd.concat(
         [train.assign(split="train"), query.assign(split="query"), test.assign(split="gallery")], ignore_index=True
-    )[_COLUMNS]
-    _check(frame, info)
+    )[[*COLUMNS, "tracklet_id"]]
+    unknown = frame[(frame.split != "gallery") & (frame.person_id < 1)]
+    if len(unknown):
+        raise ReidError(f"{info!r} puts junk or distractors into the {unknown.split.iloc[0]} split. Copy it again.")
+    both = np.intersect1d(train.person_id, test.person_id)
+    if len(both):
+        raise ReidError(
+            f"{info!r}: {len(both)} people are in training and test, the first is {both[0]}. Copy it again."
+        )
     refuse_missing(frame.image_path, f"{info!r}", "Unpack the dataset again.")
     return frame
 
@@ -84,17 +87,12 @@ def _frames(root: str, info: str, part: str, *, first_track: int) -> tuple[pd.Da
             f"tracks_{part}_info.mat in {info!r} names frames {first.min()} to {last.max()}, {path!r} has "
             f"{len(names)} lines: expected frames from 1 to their number. Copy both files again."
         )
-    lengths = last - first + 1
-    of_track = np.repeat(np.arange(len(tracks)), lengths)
-    # The first frame of the track, plus the position in the track.
-    rows = np.repeat(first - 1, lengths) + np.arange(len(of_track)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    of_track = np.repeat(np.arange(len(tracks)), last - first + 1)
+    rows = np.concatenate([np.arange(start - 1, end) for start, end in zip(first, last)])
     names = names.iloc[rows].reset_index(drop=True)
     people, cameras = tracks[of_track, 2], tracks[of_track, 3]
     _compare(names, people, cameras, path)
-    folder = os.path.join(root, FOLDERS[part])
-    if not is_folder(folder):
-        raise ReidError(f"{folder!r} does not exist: {root!r} is not in MARS's layout. Check data_dir.")
-    paths = folder + os.sep + names.str[:4] + os.sep + names
+    paths = folder_in(root, FOLDERS[part], "MARS") + os.sep + names.str[:4] + os.sep + names
     columns = {"image_path": paths, "person_id": people, "camera_id": cameras, "tracklet_id": first_track + of_track}
     return pd.DataFrame(columns), tracks
 
@@ -119,15 +117,3 @@ def _compare(names: pd.Series, people: np.ndarray, cameras: np.ndarray, path: st
 
 def _read_matrix(path: str, field: str) -> np.ndarray:
     return read_matlab(path, (field,), _FILE_OF_INFO)[0].astype(np.int64)
-
-
-def _check(frame: pd.DataFrame, info: str) -> None:
-    unknown = frame[(frame.split != "gallery") & (frame.person_id < 1)]
-    if len(unknown):
-        raise ReidError(f"{info!r} puts junk or distractors into the {unknown.split.iloc[0]} split. Copy it again.")
-    test = set(frame.person_id[frame.split != "train"])
-    both = sorted(set(frame.person_id[frame.split == "train"]) & test)
-    if both:
-        raise ReidError(
-            f"{info!r}: {len(both)} people are in training and test, the first is {both[0]}. Copy it again."
-        )

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from keras_reid.data.places import is_file, is_folder, list_folder, read_lines, refuse_missing
-from keras_reid.data.readers.layout import require_folder
+from keras_reid.data.readers.layout import COLUMNS, require_folder
 from keras_reid.errors import ReidError
 
 LISTS = {"train": ("list_train.txt", "list_val.txt"), "query": ("list_query.txt",), "gallery": ("list_gallery.txt",)}
@@ -28,9 +28,6 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
 
     Training takes list_train and list_val together: these are the 32,621 images of the paper's training set. Some code
     bases train on list_train alone, 30,248 images of the same 1,041 people.
-
-    Args:
-        root: the folder.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int: the list's number + 1 in training, and + 10001 in
@@ -53,7 +50,7 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
                 f"the {split} split is empty: no line in {' or '.join(names)} of {root!r}. Unpack it again."
             )
         rows += [(os.path.join(folder, path), first + person, camera, split) for path, person, camera in found]
-    frame = pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
+    frame = pd.DataFrame(rows, columns=COLUMNS)
     refuse_missing(frame.image_path, f"a list of {root!r}", "Unpack the dataset again.")
     return frame
 

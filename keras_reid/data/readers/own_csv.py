@@ -47,14 +47,10 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
             f"{path!r} has {unknown.sum()} rows of an unknown split, the first is row {row + 1}, {table.split[row]!r}: "
             "expected train, query or gallery (or multi_query), in lower case."
         )
-    columns = {
-        "image_path": table.image_path.astype(object),
-        **code_people(table.person_id),
-        **code_cameras(table.get("camera_id", pd.Series(pd.NA, index=table.index, dtype="string"))),
-        "split": table.split.astype(object),
-    }
+    cameras = table.get("camera_id", pd.Series(pd.NA, index=table.index, dtype="string"))
+    columns = {"image_path": table.image_path.astype(object), **code_people(table.person_id), **code_cameras(cameras)}
+    frame = pd.DataFrame({**columns, "split": table.split.astype(object)})
     if "tracklet_id" in table:
-        columns["tracklet_id"] = table.tracklet_id
-    frame = pd.DataFrame(columns)
+        frame["tracklet_id"] = table.tracklet_id
     refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
     return frame

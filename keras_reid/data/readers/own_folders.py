@@ -43,8 +43,13 @@ def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, s
             f"data folder {root!r} does not exist. Expected folders train, query and gallery, or of people."
         )
     present = [name for name in SPLITS if is_folder(os.path.join(root, name))]
-    if present:
-        _refuse_strangers(root, present)
+    for name in list_folder(root) if present else []:  # what is in no split would be left out in silence
+        is_image = name.lower().endswith(IMAGE_SUFFIXES)
+        if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
+            raise ReidError(
+                f"{os.path.join(root, name)!r} is in the folder of {', '.join(present)}: expected nothing but "
+                "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
+            )
     places = {name: os.path.join(root, name) for name in present} or {split: root}
     rows = [row for name, place in places.items() for row in _read_split(place, name, pattern)]
     table = pd.DataFrame(rows, columns=["image_path", "person", "camera", "split"])
@@ -64,22 +69,12 @@ def _compiled(camera_pattern: str | None) -> re.Pattern | None:
     return pattern
 
 
-def _refuse_strangers(root: str, present: list[str]) -> None:
-    """Raises ReidError where an image or a folder would be left out in silence, since it is in no split."""
-    for name in list_folder(root):
-        is_image = name.lower().endswith(IMAGE_SUFFIXES)
-        if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
-            raise ReidError(
-                f"{os.path.join(root, name)!r} is in the folder of {', '.join(present)}: expected nothing but "
-                "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
-            )
-
-
 def _read_split(place: str, split: str, pattern: re.Pattern | None) -> list[tuple]:
-    people = [name for name in list_folder(place) if not name.startswith(".")]
     rows = []
-    for person in people:
+    for person in list_folder(place):
         folder = os.path.join(place, person)
+        if person.startswith("."):
+            continue
         if not is_folder(folder):
             if person.lower().endswith(IMAGE_SUFFIXES):
                 raise ReidError(

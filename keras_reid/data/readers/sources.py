@@ -22,29 +22,26 @@ class Source:
     counts: dict[str, tuple[int, int | None]]
 
 
-_MARKET_PAGE = "https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html"
-_MARKET_TERMS = 'its readme.txt: "research only. Please DO NOT distribute or use it for commercial purpose."'
-_CUHK_PAGE = "http://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html"
+_MARKET = Source(
+    where="https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html (Market-1501-v15.09.15.zip)",
+    terms='its readme.txt: "research only. Please DO NOT distribute or use it for commercial purpose."',
+    license="Trained on Market-1501, which is for research only: ask its authors before any other use.",
+    counts={"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750), "multi_query": (25259, 1501)},
+)
 _CUHK03 = Source(
-    where=f"{_CUHK_PAGE} (by a request form); the pictures in the folders of the new split, CUHK03-NP, by way of "
-    "https://github.com/zhunzhong07/person-re-ranking. cuhk03_release.zip itself is one MATLAB file: its pictures must "
-    "be written to images_detected and images_labeled first",
+    where="http://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html (by a request form); the pictures in the folders "
+    "of the new split, CUHK03-NP, by way of https://github.com/zhunzhong07/person-re-ranking. cuhk03_release.zip "
+    "itself is one MATLAB file: its pictures must be written to images_detected and images_labeled first",
     terms="for academic research, by the form of its page.",
     license="Trained on CUHK03, which is for research only: ask its authors before any other use.",
     counts={"train": (7365, 767), "query": (1400, 700), "gallery": (5332, 700)},
 )
 
 SOURCES = {
-    "market1501": Source(
-        where=f"{_MARKET_PAGE} (Market-1501-v15.09.15.zip)",
-        terms=_MARKET_TERMS,
-        license="Trained on Market-1501, which is for research only: ask its authors before any other use.",
-        counts={"train": (12936, 751), "query": (3368, 750), "gallery": (19732, 750), "multi_query": (25259, 1501)},
-    ),
-    "market1501_500k": Source(
-        where=f"{_MARKET_PAGE} (Market-1501-v15.09.15.zip and distractors_500k.zip: give both archives)",
-        terms=_MARKET_TERMS,
-        license="Trained on Market-1501, which is for research only: ask its authors before any other use.",
+    "market1501": _MARKET,
+    "market1501_500k": dataclasses.replace(
+        _MARKET,
+        where=f"{_MARKET.where[:-1]} and distractors_500k.zip: give both archives)",
         counts={"train": (12936, 751), "query": (3368, 750)},
     ),
     "msmt17": Source(
@@ -74,10 +71,11 @@ SOURCES = {
         counts={"train": (632, 316), "query": (316, 316), "gallery": (316, 316)},
     ),
 }
+_OWN = "Trained on images of your own: the rights of those who took them and of the people on them apply."
 LICENSE_NOTES = {
     **{name: source.license for name, source in SOURCES.items()},
-    "csv": "Trained on images of your own: the rights of those who took them and of the people on them apply.",
-    "folder": "Trained on images of your own: the rights of those who took them and of the people on them apply.",
+    "csv": _OWN,
+    "folder": _OWN,
     "synthetic": "Trained on images that keras_reid rendered: nobody else's terms apply.",
 }
 _DUKE = (

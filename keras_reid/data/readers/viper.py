@@ -10,7 +10,7 @@ import pandas as pd
 
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
-from keras_reid.data.readers.layout import match_name
+from keras_reid.data.readers.layout import COLUMNS, match_name
 from keras_reid.errors import ReidError
 
 CAMERAS = ("cam_a", "cam_b")
@@ -41,7 +41,8 @@ def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
     2007.
     """
     root = os.fspath(root)
-    folder = next((place for place in (root, os.path.join(root, "VIPeR")) if _has_cameras(place)), None)
+    places = (root, os.path.join(root, "VIPeR"))
+    folder = next((place for place in places if all(is_folder(os.path.join(place, name)) for name in CAMERAS)), None)
     if folder is None:
         raise ReidError(f"{root!r} is not in VIPeR's layout: expected the folders cam_a and cam_b. Check data_dir.")
     if split < 0:
@@ -61,11 +62,7 @@ def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
             name = "train" if person in training else ("query", "gallery")[camera - 1]
             rows.append((path, person + 1, camera, name))
     rows.sort(key=lambda row: ("train", "query", "gallery").index(row[3]))
-    return pd.DataFrame(rows, columns=["image_path", "person_id", "camera_id", "split"])
-
-
-def _has_cameras(folder: str) -> bool:
-    return all(is_folder(os.path.join(folder, name)) for name in CAMERAS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _read_camera(folder: str) -> dict[int, str]:

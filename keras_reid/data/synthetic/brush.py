@@ -43,10 +43,6 @@ class Brush:
         angle = placement.tilt + pose.lean
         self._cos, self._sin = math.cos(angle), math.sin(angle)
 
-    def blank(self) -> Brush:
-        """Returns another brush for the same body, on a canvas of its own."""
-        return Brush(self.size, self.look, self.pose, self.placement)
-
     def seen(self, x: float, z: float) -> float:
         """Returns how far right of the spine the viewer sees a point x to the person's right and z ahead."""
         return z * self.sideways - x * self.facing

@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw, ImageFilter
 from keras_reid.data.synthetic.brush import Placement
 
 _STREET_SIZE = (320, 720)  # larger than a picture: each picture shows another piece of it
-_OCCLUDERS = ("pole", "bush", "wall", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +34,7 @@ class Camera:
 
 
 def draw_camera(random: np.random.Generator) -> Camera:
-    """Draws a camera and the street that it shows.
-
-    Args:
-        random: the camera's own generator; if anything else draws from it, the camera changes.
-    """
+    """Draws a camera and the street that it shows; if anything else draws from `random`, the camera changes."""
     return Camera(
         gains=tuple(np.exp(random.uniform(-0.07, 0.07, 3))),
         gamma=float(np.exp(random.uniform(-0.1, 0.1))),
@@ -53,22 +48,13 @@ def draw_camera(random: np.random.Generator) -> Camera:
         tilt=random.normal(0, 0.035),
         stretch=random.uniform(1.15, 1.35),
         heading=random.uniform(0, 2 * math.pi),
-        occluder=str(random.choice(_OCCLUDERS)),
+        occluder=str(random.choice(("pole", "bush", "wall", "none"))),
         street=_draw_street(random),
     )
 
 
 def place(camera: Camera, size: tuple[int, int], random: np.random.Generator) -> Placement:
-    """Returns the place of a person in the picture, from the camera's view and the jitter of a detector.
-
-    Args:
-        camera: the camera.
-        size: (height, width) of the canvas in pixels.
-        random: the picture's generator.
-
-    Returns:
-        The placement, in canvas pixels.
-    """
+    """Returns the place of a person on a canvas (height, width), by the camera's view and a detector's jitter."""
     height, width = size
     scale = camera.scale * np.exp(random.normal(0, 0.035)) * height
     return Placement(
@@ -81,16 +67,7 @@ def place(camera: Camera, size: tuple[int, int], random: np.random.Generator) ->
 
 
 def cut_background(camera: Camera, size: tuple[int, int], random: np.random.Generator) -> Image.Image:
-    """Returns the piece of street behind a person.
-
-    Args:
-        camera: the camera.
-        size: (height, width) in pixels.
-        random: the picture's generator.
-
-    Returns:
-        An RGB image of that size.
-    """
+    """Returns the piece of street behind a person, an RGB image of this size (height, width)."""
     height, width = size
     left = int(random.integers(0, camera.street.width - width + 1))
     top = int(random.integers(0, camera.street.height - height + 1))
@@ -98,13 +75,7 @@ def cut_background(camera: Camera, size: tuple[int, int], random: np.random.Gene
 
 
 def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -> None:
-    """Draws what stands between the camera and the person, in place: often nothing.
-
-    Args:
-        picture: RGB, changed in place.
-        camera: the camera; each has one kind of obstacle.
-        random: the picture's generator.
-    """
+    """Draws what stands between the camera and the person into an RGB picture: often nothing."""
     if camera.occluder == "none" or random.random() > 0.2:
         return
     draw, (width, height) = ImageDraw.Draw(picture), picture.size
@@ -121,16 +92,7 @@ def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -
 
 
 def expose(picture: Image.Image, camera: Camera, random: np.random.Generator) -> Image.Image:
-    """Returns a picture as the camera records it, changed by light, lens and sensor.
-
-    Args:
-        picture: RGB.
-        camera: the camera.
-        random: the picture's generator, for the light of the moment and the sensor's noise.
-
-    Returns:
-        A new RGB image of the same size.
-    """
+    """Returns an RGB picture as the camera records it, changed by light, lens and sensor."""
     blurred = picture.filter(ImageFilter.GaussianBlur(camera.blur + random.uniform(0, 0.4)))
     scene = np.asarray(blurred, np.float32) / 255
     gray = scene.mean(axis=2, keepdims=True)

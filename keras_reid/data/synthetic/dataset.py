@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +28,6 @@ from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
 IMAGE_SIZE = (128, 64)
-DISTRACTORS_PER_CAMERA = 1
-JUNK_PER_CAMERA = 1
 
 _PASSER_BY_SHARE = 0.1
 # Drawn at twice the size and halved, which softens the hard edges of ImageDraw.
@@ -74,7 +71,23 @@ def write_synthetic(
     _check_number("images_per_camera", images_per_camera, 2, 99, "the first is the query, the rest are the gallery")
     _check_number("seed", seed, 0, 2**63 - 1, "random generators start from such a number")
     pictures = _list_pictures(identities, cameras, images_per_camera)
-    _write_whole(Path(root).resolve(), lambda folder: _render_all(folder, pictures, seed))
+    root = Path(root).resolve()
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise ReidError(
+                f"The synthetic dataset needs a new or empty folder, but {root} is not empty. "
+                "Nothing was changed: use the dataset that is there, remove it, or choose another folder."
+            )
+        with whole_or_not_at_all(root) as folder:
+            folder.mkdir()
+            _render_all(folder, pictures, seed)
+            if root.is_dir():
+                root.rmdir()  # a rename replaces an empty folder on POSIX alone
+    except OSError as error:
+        raise ReidError(
+            f"The synthetic dataset could not be written to {root}: {error}. "
+            "Nothing was left behind: free some space, or choose a folder that can be written and nothing else fills."
+        ) from error
 
 
 def _check_number(name: str, value: int, lowest: int, highest: int, reason: str) -> None:
@@ -95,33 +108,8 @@ def _list_pictures(identities: int, cameras: int, images_per_camera: int) -> lis
                 test = query if image == 0 else gallery
                 pictures.append(_Picture(train if person_id <= training else test, person_id, camera_id, image))
     for camera_id in range(1, cameras + 1):
-        pictures += [_Picture(gallery, DISTRACTOR_ID, camera_id, i) for i in range(DISTRACTORS_PER_CAMERA)]
-        pictures += [_Picture(gallery, JUNK_ID, camera_id, i) for i in range(JUNK_PER_CAMERA)]
+        pictures += [_Picture(gallery, nobody, camera_id, 0) for nobody in (DISTRACTOR_ID, JUNK_ID)]
     return pictures
-
-
-def _write_whole(root: Path, render: Callable[[Path], None]) -> None:
-    """Lets `render` fill a temporary folder, which becomes `root` once it is complete."""
-    try:
-        _check_free(root)
-        with whole_or_not_at_all(root) as folder:
-            folder.mkdir()
-            render(folder)
-            if root.is_dir():
-                root.rmdir()  # a rename replaces an empty folder on POSIX alone
-    except OSError as error:
-        raise ReidError(
-            f"The synthetic dataset could not be written to {root}: {error}. "
-            "Nothing was left behind: free some space, or choose a folder that can be written and nothing else fills."
-        ) from error
-
-
-def _check_free(root: Path) -> None:
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ReidError(
-            f"The synthetic dataset needs a new or empty folder, but {root} is not empty. "
-            "Nothing was changed: use the dataset that is there, remove it, or choose another folder."
-        )
 
 
 def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:

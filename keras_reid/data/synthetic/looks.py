@@ -12,10 +12,8 @@ Color = tuple[int, int, int]
 
 _SKIN = ((255, 224, 196), (240, 200, 165), (215, 165, 120), (165, 112, 72), (110, 72, 48), (75, 48, 34))
 # Black twice: the most frequent color of hair.
-_HAIR = (
-    *((20, 18, 18), (20, 18, 18), (52, 34, 24), (92, 60, 36)),
-    *((150, 110, 60), (215, 180, 115), (150, 60, 30), (150, 150, 150)),
-)
+_DARK_HAIR = ((20, 18, 18), (20, 18, 18), (52, 34, 24), (92, 60, 36))
+_HAIR = (*_DARK_HAIR, (150, 110, 60), (215, 180, 115), (150, 60, 30), (150, 150, 150))
 _GRAYS = ((18, 18, 22), (45, 45, 50), (95, 95, 98), (150, 150, 150), (205, 205, 205), (245, 245, 245))
 _NEUTRAL = (*_GRAYS, (190, 165, 125))
 _DENIM = ((25, 32, 58), (45, 65, 110), (90, 120, 165))
@@ -64,11 +62,7 @@ class Pose:
 
 
 def draw_look(random: np.random.Generator) -> Look:
-    """Draws a person's clothes, build, hair, skin and bag.
-
-    Args:
-        random: the person's own generator; if anything else draws from it, the person changes.
-    """
+    """Draws a person's clothes, build, hair, skin and bag; if anything else draws from `random`, the person changes."""
     top = _cloth_color(random, neutral=0.25, denim=0.05)
     skirt, matching = random.random() < 0.2, random.random() < 0.35
     legs = _cloth_color(random, neutral=0.35, denim=0.2)
@@ -96,18 +90,9 @@ def draw_look(random: np.random.Generator) -> Look:
 
 
 def draw_pose(random: np.random.Generator, heading: float) -> Pose:
-    """Draws one moment of a walk.
-
-    Args:
-        random: the picture's generator.
-        heading: direction of the walk in radians: 0 is towards the viewer, pi/2 to the viewer's right.
-    """
-    return Pose(
-        heading=heading,
-        phase=random.uniform(0, 2 * math.pi),
-        stride=random.uniform(0.15, 0.5),
-        lean=random.normal(0, 0.025),
-    )
+    """Draws one moment of a walk; heading in radians: 0 is towards the viewer, pi/2 to the viewer's right."""
+    phase, stride = random.uniform(0, 2 * math.pi), random.uniform(0.15, 0.5)
+    return Pose(heading, phase, stride, lean=random.normal(0, 0.025))
 
 
 def jitter(random: np.random.Generator, color: Color, spread: int) -> Color:

@@ -18,17 +18,9 @@ _SHOULDER, _UPPER_ARM, _FOREARM = 0.22, 0.15, 0.15
 def paint_pedestrian(
     size: tuple[int, int], look: Look, pose: Pose, placement: Placement, random: np.random.Generator
 ) -> Image.Image:
-    """Paints one person on a transparent canvas.
+    """Returns one person as an RGBA image of this size (height, width), alpha 255 on the person and 0 elsewhere.
 
-    Args:
-        size: (height, width) of the canvas in pixels.
-        look: the person's appearance.
-        pose: the moment of the walk.
-        placement: the place on the canvas.
-        random: the picture's generator, for the folds of the cloth and the light.
-
-    Returns:
-        An RGBA image of that size, alpha 255 on the person and 0 elsewhere.
+    `random`, the picture's generator, draws the folds of the cloth and the light.
     """
     brush = Brush(size, look, pose, placement)
     far, near = (-1, 1) if brush.sideways > 0 else (1, -1)
@@ -37,7 +29,7 @@ def paint_pedestrian(
     _paint_arm(brush, far)
     _paint_leg(brush, far)
     _paint_leg(brush, near)
-    _paint_neck(brush)
+    brush.limb(((0, 0.18), (brush.seen(0, 0.012), 0.12)), (0.03, 0.028), (look.skin,))  # the neck
     _paint_hips(brush)
     _paint_torso(brush)
     _paint_head(brush)
@@ -94,10 +86,6 @@ def _paint_arm(brush: Brush, side: int) -> None:
         _paint_bag(brush, brush.seen(1.15 * x, 0.02), 0.49)
 
 
-def _paint_neck(brush: Brush) -> None:
-    brush.limb(((0, 0.18), (brush.seen(0, 0.012), 0.12)), (0.03, 0.028), (brush.look.skin,))
-
-
 def _paint_hips(brush: Brush) -> None:
     look = brush.look
     if look.skirt:
@@ -115,7 +103,7 @@ def _paint_torso(brush: Brush) -> None:
     outline = [*half, *((-x, y) for x, y in reversed(half))]
     mask = Image.new("L", brush.image.size)
     ImageDraw.Draw(mask).polygon([brush.pixel(point) for point in outline], fill=255)
-    cloth = brush.blank()
+    cloth = Brush(brush.size, brush.look, brush.pose, brush.placement)
     cloth.polygon(outline, brush.look.top)
     paint_pattern(cloth)
     brush.image.paste(cloth.image, mask=mask)
