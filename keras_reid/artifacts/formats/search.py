@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,7 @@ from keras_reid.keras2 import tf
 _SPARE = 32
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Gallery:
+class Gallery(NamedTuple):
     """Embeddings to search, and their identities.
 
     Attributes:
@@ -48,12 +47,8 @@ class Gallery:
 def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -> Gallery:
     """Reads the gallery for `search` from saved embeddings, as `python -m keras_reid.embed` writes them.
 
-    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out.
-
-    Args:
-        path: .npz, .parquet or .csv.
-        metric: how the network's embeddings are compared.
-        embedding_size: D of the network.
+    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out. The metric and the
+    width of the embeddings must be those of the network.
 
     Raises:
         ReidError: another width or metric, numbers that are not finite, missing ids, or junk alone.
@@ -85,13 +80,7 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
 
 
 def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbors: int) -> dict[str, tf.Tensor]:
-    """Returns the nearest embeddings of a gallery.
-
-    Args:
-        queries: float32 `[N, D]`, embeddings as the network gives them.
-        gallery: the result of `Gallery.as_variables`.
-        metric: "euclidean" or "cosine".
-        neighbors: k; all where the gallery has fewer.
+    """Returns the k nearest of a gallery's variables to embeddings, float32 `[N, D]`; all where there are fewer.
 
     Returns:
         `ids` `[N, k]`, `distances` float32 `[N, k]`, ascending, and `rows` int32 `[N, k]`.
