@@ -26,11 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reid.artifacts.artifact import Artifact, first_line, unreadable
+from keras_reid.artifacts.artifact import Artifact, unreadable
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, embedding_function
 from keras_reid.artifacts.formats.table import FORMATS
 from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
 
