@@ -1,16 +1,7 @@
 """Batch-hard and class-hard triplet loss: the hardest pairs give one term for each anchor, or for each identity."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import (
-    LossTerms,
-    Margin,
-    MarginLoss,
-    check_margin,
-    hinge_or_softplus,
-    mean_loss,
-    one_term_each,
-    register,
-)
+from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
 from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
 
 
@@ -59,7 +50,7 @@ def class_hard_triplet_loss(
 
 def _batch_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
-    return one_term_each(hinge_or_softplus(pairs.positive_distances - pairs.negative_distances, margin), pairs.valid)
+    return gap_terms(pairs.positive_distances - pairs.negative_distances, pairs.valid, margin)
 
 
 def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
@@ -71,7 +62,7 @@ def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> Lo
     negative = -_largest(-pairs.negative_distances, same)
     # An identity's term stands at its first image.
     first = ~tf.reduce_any(tf.linalg.band_part(same, -1, 0) & ~tf.eye(tf.size(person_ids), dtype=tf.bool), axis=1)
-    return one_term_each(hinge_or_softplus(positive - negative, margin), pairs.valid & first)
+    return gap_terms(positive - negative, pairs.valid & first, margin)
 
 
 def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

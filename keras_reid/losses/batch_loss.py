@@ -49,9 +49,9 @@ class LossTerms(NamedTuple):
     counts: tf.Tensor
 
 
-def one_term_each(terms: tf.Tensor, valid: tf.Tensor) -> LossTerms:
-    """Returns the loss terms of images that have one each: float32 `[B]`, and bool `[B]` where they have none."""
-    return LossTerms(tf.where(valid, terms, 0.0), tf.cast(valid, tf.float32))
+def gap_terms(gap: tf.Tensor, valid: tf.Tensor, margin: Margin) -> LossTerms:
+    """Returns one term for each image, of its gap, float32 `[B]`; none where bool `[B]` says that it is not valid."""
+    return LossTerms(tf.where(valid, hinge_or_softplus(gap, margin), 0.0), tf.cast(valid, tf.float32))
 
 
 def mean_loss(terms: LossTerms) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import BatchLoss, LossTerms, mean_loss, one_term_each, register
+from keras_reid.losses.batch_loss import BatchLoss, LossTerms, gap_terms, mean_loss, register
 from keras_reid.losses.distances import unit_vectors
 from keras_reid.losses.lifted import log_sum_exp
 from keras_reid.losses.mining import flat_batch, pair_up
@@ -42,8 +42,8 @@ def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> LossTe
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
-    terms = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
-    return one_term_each(terms, pairs.valid)
+    gap = log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative)
+    return gap_terms(gap, pairs.valid, "soft")
 
 
 def _checked(margin, scale) -> tuple:

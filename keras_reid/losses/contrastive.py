@@ -13,20 +13,14 @@ def contrastive_loss(
     As tensorflow-addons' `ContrastiveLoss` on all pairs of the batch; the paper has half of it.
 
     Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
         margin: a number of at least 0, in units of the distance.
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
         float32 `[]`; 0, with a zero gradient, when there is no pair. Every pair counts: a batch of one identity is
         pulled together, one of all different identities pushed apart. Equal embeddings give margin^2 for each impostor
         pair, without a gradient.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Other arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Hadsell et al. 2006, equation 4; for re-identification Varior et al. 2016 (arXiv 1607.08378).
     """
     return mean_loss(_contrastive_terms(person_ids, embeddings, check_margin(margin, soft=False), metric))

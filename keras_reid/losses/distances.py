@@ -48,13 +48,10 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
 
     Args:
         embeddings: floating `[B, D]`.
-        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine similarity; 1/2 to a vector of zeros).
+        metric: as in `paired_distances`.
 
     Returns:
         float32 `[B, B]`, 0 on the diagonal.
-
-    Raises:
-        ReidError: another metric.
     """
     squared, lengths = _squared_distances(embeddings, metric)
     equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(squared)[0], dtype=tf.bool)

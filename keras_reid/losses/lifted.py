@@ -1,16 +1,7 @@
 """Lifted and softmax-weighted triplet loss: all pairs of an anchor count, the hard ones most."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import (
-    LossTerms,
-    Margin,
-    MarginLoss,
-    check_margin,
-    hinge_or_softplus,
-    mean_loss,
-    one_term_each,
-    register,
-)
+from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
 from keras_reid.losses.mining import all_pairs
 
 ABSENT = -1e30  # the logit where there is no pair; -inf would make NaN gradients of rows without any pair
@@ -54,7 +45,7 @@ def weighted_triplet_loss(
 def _lifted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     pairs, distances = all_pairs(person_ids, embeddings, metric)
     gap = log_sum_exp(distances, pairs.positive) + log_sum_exp(-distances, pairs.negative)
-    return one_term_each(hinge_or_softplus(gap, margin), pairs.valid)
+    return gap_terms(gap, pairs.valid, margin)
 
 
 def _weighted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
@@ -62,7 +53,7 @@ def _weighted_terms(person_ids, embeddings, margin: Margin, metric: str) -> Loss
     positive_weights = tf.nn.softmax(tf.where(pairs.positive, distances, ABSENT), axis=1)
     negative_weights = tf.nn.softmax(tf.where(pairs.negative, -distances, ABSENT), axis=1)
     gap = tf.reduce_sum((positive_weights - negative_weights) * distances, axis=1)
-    return one_term_each(hinge_or_softplus(gap, margin), pairs.valid)
+    return gap_terms(gap, pairs.valid, margin)
 
 
 def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

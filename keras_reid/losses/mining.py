@@ -21,17 +21,11 @@ class HardestPairs(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The positive and the negative pairs of a batch of B images.
+    """The positive and the negative pairs of a batch of B images: row i is the anchor."""
 
-    Attributes:
-        positive: bool `[B, B]`, whether column j is another image of the identity of row i, the anchor.
-        negative: bool `[B, B]`, whether column j is an image of another identity.
-        valid: bool `[B]`, whether the anchor has both.
-    """
-
-    positive: tf.Tensor
-    negative: tf.Tensor
-    valid: tf.Tensor
+    positive: tf.Tensor  # bool [B, B], whether column j is another image of the anchor's identity
+    negative: tf.Tensor  # bool [B, B], whether column j is an image of another identity
+    valid: tf.Tensor  # bool [B], whether the anchor has both
 
 
 def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
@@ -77,12 +71,7 @@ def all_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, metric: str) -> tupl
 
 
 def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: str = "euclidean") -> HardestPairs:
-    """Finds each anchor's hardest positive and hardest negative in the batch.
-
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`.
-        embeddings: floating `[B, D]`; computed in float32 whatever its dtype.
-        metric: "euclidean", "squared_euclidean" or "cosine".
+    """Finds each anchor's hardest positive and hardest negative in the batch; arguments of `batch_hard_triplet_loss`.
 
     Returns:
         The exact distances of the chosen pairs, with gradients; ties go to the first image of the batch.

@@ -31,21 +31,14 @@ def batch_all_triplet_loss(
     """Batch-all triplet loss: mean over triplets (a, p, n) of [D(a,p) - D(a,n) + margin]+, or softplus of the gap.
 
     Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
-        margin: a number of at least 0, in units of the distance, or "soft".
         mean_over: "nonzero" takes the mean over triplets whose term is not 0: otherwise the many easy ones wash out the
             few that teach. "all" takes it over all triplets.
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
         float32 `[]`; 0, with a zero gradient, when the batch has no triplet. Equal embeddings give the margin, or ln 2,
         without a gradient.
 
-    Raises:
-        ReidError: an impossible margin, mean or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Other arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2: "batch all", and "batch all != 0" of section 4.
     """
     margin, mean_over = check_margin(margin), _check_mean(mean_over)

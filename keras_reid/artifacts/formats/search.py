@@ -19,17 +19,11 @@ _SPARE = 32
 
 
 class Gallery(NamedTuple):
-    """Embeddings to search, and their identities.
+    """Embeddings to search, and their identities."""
 
-    Attributes:
-        ids: int64 or str `[G]`.
-        embeddings: float32 `[G, D]`.
-        rows: int32 `[G]`, the row of each in the file that it was read from.
-    """
-
-    ids: np.ndarray
-    embeddings: np.ndarray
-    rows: np.ndarray
+    ids: np.ndarray  # int64 or str [G]
+    embeddings: np.ndarray  # float32 [G, D]
+    rows: np.ndarray  # int32 [G], the row of each in the file that it was read from
 
     def as_variables(self, metric: str) -> tf.Module:
         """Returns the variables of the graph: embeddings as the metric compares them, moved so that their mean is 0."""
