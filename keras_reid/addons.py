@@ -25,15 +25,7 @@ AVERAGING_START = 0.75  # the share of the run after which SWA averages (Izmailo
 
 
 def build_loss(name: str, *, margin: float | str) -> tf.keras.losses.Loss:
-    """Returns a loss of tensorflow-addons, which mines within each replica.
-
-    Args:
-        name: a key of `LOSSES`.
-        margin: a number of at least 0; "soft" for those in `WITH_SOFT_MARGIN`.
-
-    Raises:
-        ReidError: tensorflow-addons is not installed.
-    """
+    """Returns the loss of `LOSSES`, which mines within each replica; ReidError where tensorflow-addons is missing."""
     class_name, ours = LOSSES[name]
     loss = getattr(_addons(f"loss={name}", f"loss={ours}").losses, class_name)
     return loss(soft=True) if margin == "soft" else loss(margin=margin)
@@ -42,19 +34,11 @@ def build_loss(name: str, *, margin: float | str) -> tf.keras.losses.Loss:
 def build_optimizer(
     name: str, learning_rate, *, weight_decay: float, clip_norm: float | None, epochs: int, steps_per_epoch: int
 ) -> keras.optimizers.legacy.Optimizer:
-    """Returns an optimizer of tensorflow-addons, of Keras's legacy class.
+    """Returns the optimizer of `OPTIMIZERS`, of Keras's legacy class; ReidError where tensorflow-addons is missing.
 
-    Args:
-        name: a key of `OPTIMIZERS`. Lookahead (6 steps, half the way) and SWA stand on Adam. SWA averages the weights
-            at the end of each epoch of the last quarter of the run.
-        learning_rate: a number or a schedule.
-        weight_decay: decoupled, for RectifiedAdam and LAMB.
-        clip_norm: largest norm of the whole gradient; None is off.
-        epochs: of the run, for SWA.
-        steps_per_epoch: of the run, for SWA.
-
-    Raises:
-        ReidError: tensorflow-addons is not installed.
+    Lookahead (6 steps, half the way) and SWA stand on Adam. SWA averages the weights at the end of each epoch of the
+    last quarter of the run, whose epochs and steps it must know. RectifiedAdam and LAMB take a decoupled weight decay.
+    `learning_rate` may be a schedule; `clip_norm` is the largest norm of the whole gradient, or None.
     """
     class_name, ours = OPTIMIZERS[name]
     optimizer = getattr(_addons(f"optimizer={name}", ours).optimizers, class_name)
@@ -81,13 +65,7 @@ def has_average(optimizer) -> bool:
 
 
 def copy_average(optimizer, model: keras.Model, copy: keras.Model) -> None:
-    """Sets the weights of a copy to the averages that an optimizer keeps of a model's.
-
-    Args:
-        optimizer: with slots "average".
-        model: the model that it trains.
-        copy: a model with the same layers.
-    """
+    """Sets the weights of a copy of a model to the averages that an optimizer keeps of the model's."""
     for layer in model.layers:
         values = [optimizer.get_slot(weight, "average") if weight.trainable else weight for weight in layer.weights]
         copy.get_layer(layer.name).set_weights([value.numpy() for value in values])

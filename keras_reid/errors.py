@@ -1,4 +1,4 @@
-"""The exception for everything that a user can put right."""
+"""The exception for everything that a user can put right, and the words of other libraries' exceptions."""
 
 
 class ReidError(ValueError):
@@ -7,3 +7,8 @@ class ReidError(ValueError):
     Library code names arguments (`margin=-1`); a command prints the message as one line, with its flags
     (`--margin=-1`), and ends with exit code 1. Any other exception is a bug and keeps its traceback.
     """
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's text: some readers and converters write hundreds."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

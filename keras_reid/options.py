@@ -50,7 +50,7 @@ def _artifact(values: Flags) -> None:
 
 
 def _test_time_augmentation(values: Flags) -> None:
-    text = "Views of each image whose embeddings are averaged: better, and slower."
+    text = "Variants of each image whose embeddings are averaged: better, and slower."
     values.choice("test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
 
 

@@ -15,7 +15,7 @@ from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.artifacts.metadata import describe_embedder
 from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.keras2 import tf
 
 
@@ -107,11 +107,6 @@ def unreadable(path: Path, kind: str, error: Exception) -> ReidError:
     return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({first_line(error)}).")
 
 
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's text: some readers and converters write hundreds."""
-    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-
-
 def artifact_of(
     embedder, metadata: dict | None = None, *, name: str = "reference model", kind: str = "reference"
 ) -> Artifact:
@@ -121,7 +116,7 @@ def artifact_of(
         embedder: from `[B, H, W, 3]`, 0..255, to `[B, D]`.
         metadata: the content of `reid.json`; that of `describe_embedder` by default.
         name: as in `Artifact`.
-        kind: the same.
+        kind: as in `Artifact`.
     """
     image_size = embedder.input_shape[1:3]
 
@@ -139,7 +134,7 @@ def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:
         embedders: `[n]` Keras models with the same weights, each on its device.
         devices: `[n]` names.
     """
-    whole, parts = artifact_of(embedders[0]), [artifact_of(embedder).embed_batch for embedder in embedders]
+    parts = [artifact_of(embedder).embed_batch for embedder in embedders]
 
     def embed_part(part: Callable, device: str, images: np.ndarray) -> np.ndarray:
         with tf.device(device):
@@ -150,7 +145,7 @@ def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:
         with ThreadPoolExecutor(len(parts)) as pool:
             return np.concatenate(list(pool.map(embed_part, parts, devices, shares)))
 
-    return dataclasses.replace(whole, embed_batch=embed_batch)
+    return dataclasses.replace(artifact_of(embedders[0]), embed_batch=embed_batch)
 
 
 def embed_files(

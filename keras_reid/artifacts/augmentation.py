@@ -60,14 +60,7 @@ def mean_embedding(embeddings: Sequence[np.ndarray], *, metric: str) -> np.ndarr
 
     The mean is scaled to length 1 where all of them have length 1, and always under "cosine", which compares directions
     only: distances stay on the scale of the network's own, on which a threshold was calibrated. The result for an image
-    depends on no other image of the batch.
-
-    Args:
-        embeddings: one float `[N, D]` for each variant.
-        metric: "euclidean" or "cosine".
-
-    Returns:
-        float32 `[N, D]`.
+    depends on no other image of the batch. One float `[N, D]` for each variant gives float32 `[N, D]`.
     """
     rows = np.stack(embeddings).astype(np.float64)  # [V, N, D]
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)

@@ -68,15 +68,24 @@ def embed_in_parts(
     job = _Job(artifact, [os.fspath(path) for path in image_paths], Path(folder), test_time_augmentation)
     unfinished = [chunk for chunk in job.chunks if not job.load(chunk, on_error)]
     job.begin()
+    skip, progress = on_error == "skip", {"desc": f"embed ({artifact.kind})", "unit": "image", "leave": False}
     try:
-        _embed_chunks(job, unfinished, batch_size=batch_size, skip=on_error == "skip")
+        with tqdm(total=len(job.paths), initial=job.done, disable=None, **progress) as bar:
+            for chunk in unfinished:
+                paths = job.paths[chunk]
+                for positions, images in image_batches(paths, batch_size=batch_size, skip_undecodable=skip):
+                    job.embeddings[chunk][positions] = artifact.embed(images, test_time_augmentation)
+                    job.readable[chunk][positions] = True
+                    bar.update(len(positions))
+                bar.update(len(paths) - np.count_nonzero(job.readable[chunk]))
+                job.save(chunk)
     except KeyboardInterrupt:
         if job.done:
-            print(f"{job.progress()} are done: the same command goes on there.", file=sys.stderr)
+            print(f"{job.progress} are done: the same command goes on there.", file=sys.stderr)
         raise
     except ReidError as error:  # an image that cannot be read
-        advice = " Or leave them out: on_error=skip." if on_error == "stop" else ""
-        kept = f" {job.progress()} are done and kept." if job.done else ""
+        advice = "" if skip else " Or leave them out: on_error=skip."
+        kept = f" {job.progress} are done and kept." if job.done else ""
         raise ReidError(f"{error}{advice}{kept}") from error
     if len(job.paths) and not job.readable.any():
         remove_parts(folder)  # nothing in it is worth keeping
@@ -109,42 +118,23 @@ def _check_ours(folder: Path) -> None:
         )
 
 
-def _embed_chunks(job: _Job, chunks: list[slice], *, batch_size: int, skip: bool) -> None:
-    bar_options = {"desc": f"embed ({job.artifact.kind})", "unit": "image", "disable": None, "leave": False}
-    with tqdm(total=len(job.paths), initial=job.done, **bar_options) as bar:
-        for chunk in chunks:
-            paths = job.paths[chunk]
-            for positions, images in image_batches(paths, batch_size=batch_size, skip_undecodable=skip):
-                job.embeddings[chunk][positions] = job.artifact.embed(images, job.augmentation)
-                job.readable[chunk][positions] = True
-                bar.update(len(positions))
-            bar.update(len(paths) - np.count_nonzero(job.readable[chunk]))
-            job.save(chunk)
-
-
 class _Job:
-    """Images to embed, and the folder of their finished chunks.
-
-    Attributes:
-        artifact: embeds them.
-        augmentation: as in `Artifact.embed`.
-        paths: all N images.
-        chunks: the slice of the images of each chunk.
-        embeddings: float32 `[N, D]`, zeros for images that are not embedded yet, or cannot be read.
-        readable: bool `[N]`, the images that have an embedding.
-        done: the number of images in finished chunks.
-    """
+    """Images to embed, their embeddings (zeros where there is none yet), and the folder of their finished chunks."""
 
     def __init__(self, artifact: Artifact, paths: list[str], folder: Path, augmentation: str):
         width = artifact.metadata["embedding_size"]
-        self.artifact, self.augmentation = artifact, augmentation
         self.paths, self.folder, self.done = paths, folder, 0
         self.chunks = [slice(start, min(start + _CHUNK, len(paths))) for start in range(0, len(paths), _CHUNK)]
         self.embeddings, self.readable = np.zeros((len(paths), width), np.float32), np.zeros(len(paths), bool)
         # Keys and their order are part of each chunk's hash: chunks of earlier versions must still match.
-        self._recipe = {"format": _FORMAT, "artifact": _content_hash(artifact), "views": augmentation}
+        self._recipe = {"format": _FORMAT, "artifact": _content_hash(Path(artifact.name)), "views": augmentation}
         self._recipe["embedding_size"] = width
         self._images = {chunk.start: _images_hash(paths[chunk]) for chunk in self.chunks}
+        self._description = {**self._recipe, "images": hashlib.sha256(b"".join(self._images.values())).hexdigest()}
+
+    @property
+    def progress(self) -> str:
+        return f"{self.done} of {len(self.paths)} images"
 
     def load(self, chunk: slice, on_error: str) -> bool:
         """Takes over a chunk from its file; returns False where no file matches."""
@@ -175,10 +165,7 @@ class _Job:
             print(f"the images are no longer those of {self.folder}: what has changed is embedded again")
             self._write_job()
         if self.done:
-            print(f"going on after {self.progress()}")
-
-    def progress(self) -> str:
-        return f"{self.done} of {len(self.paths)} images"
+            print(f"going on after {self.progress}")
 
     def save(self, chunk: slice) -> None:
         """Writes a finished chunk, whole or not at all."""
@@ -195,26 +182,21 @@ class _Job:
     def _hash(self, chunk: slice, body: bytes) -> bytes:
         return hashlib.sha256(json.dumps(self._recipe).encode() + self._images[chunk.start] + body).digest()
 
-    def _description(self) -> dict:
-        return {**self._recipe, "images": hashlib.sha256(b"".join(self._images.values())).hexdigest()}
-
     def _write_job(self) -> None:
-        write_text(self.folder / _JOB, json.dumps(self._description(), indent=2) + "\n")
+        write_text(self.folder / _JOB, json.dumps(self._description, indent=2) + "\n")
 
     def _changed(self) -> list[str]:
         """Returns the keys of the recipe in which the folder's job differs; none where its recipe cannot be read."""
         try:
             found = json.loads((self.folder / _JOB).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # ValueError: damaged
-            found = None
-        if not isinstance(found, dict):
+            return [name for name, value in self._description.items() if found.get(name) != value]
+        except (FileNotFoundError, ValueError, AttributeError):  # the last two: damaged
             return []
-        return [name for name, value in self._description().items() if found.get(name) != value]
 
 
-def _content_hash(artifact: Artifact) -> str:
+def _content_hash(path: Path) -> str:
     """Returns a hash over an artifact's file, or over its folder's files and their names."""
-    path, content = Path(artifact.name), hashlib.sha256()
+    content = hashlib.sha256()
     for file in sorted(child for child in path.rglob("*") if child.is_file()) if path.is_dir() else [path]:
         content.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
         content.update(file.read_bytes())

@@ -171,7 +171,11 @@ def _array_of_column(values: pd.Series) -> np.ndarray:
 
 
 def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
-    arrays = _load_npz(path)
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no zip archive of arrays")
+    with np.load(path, allow_pickle=False) as file:
+        members = {name: file[name] for name in file.files}
+    arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}  # bytes: no .npy
     embeddings = next((arrays.pop(name) for name in NAMES if name in arrays), None)
     if embeddings is None:
         raise ValueError(f"no array embeddings, only {', '.join(arrays) or 'none at all'}")
@@ -185,14 +189,6 @@ def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
         elif _PLURALS.get(name, name) in _PLURALS.values():
             raise ValueError(f"{name} has shape {list(values.shape)} but embeddings {list(embeddings.shape)}")
     return columns, embeddings, None if metric is None else str(metric)
-
-
-def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it is no zip archive of arrays")
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}  # bytes: no .npy
 
 
 def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Series:
@@ -219,13 +215,10 @@ def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: 
     frame.assign(metric=metric).join(numbers).to_csv(path, index=False, encoding="utf-8")
 
 
-def _is_number(name: str) -> bool:
-    return re.fullmatch(r"e\d+", name) is not None
-
-
 def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
-    frame = read_csv(path, is_number=_is_number)
-    names = [f"e{n}" for n in range(sum(map(_is_number, frame)))]
+    is_number = re.compile(r"e\d+").fullmatch
+    frame = read_csv(path, is_number=is_number)
+    names = [f"e{n}" for n in range(len(list(filter(is_number, frame))))]
     if not names or not set(names) <= set(frame):
         raise ValueError("expected the columns e0, e1, ... and so on without a gap")
     embeddings = frame[names].to_numpy()

@@ -28,10 +28,8 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
     """Changes keys of the `reid.json` inside an artifact; the network and its embeddings stay as they are.
 
     Args:
-        path: as for `open_artifact`. Of a run folder its `last.keras` is changed, of a folder of versions the one
-            that `open_artifact` opens; what was exported of a run earlier keeps the `reid.json` it has.
-        changes: JSON-serializable values by key, such as threshold, false_positive_rate and threshold_dataset. A
-            `.keras` file that has no `reid.json` gets one.
+        path: as for `open_artifact`, whose file is changed; what was exported of a run earlier keeps its `reid.json`.
+        changes: JSON-serializable values by key. A `.keras` file that has no `reid.json` gets one.
 
     Returns:
         The new content.
@@ -43,17 +41,14 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
     kind, place = _locate(Path(path))
     # Opened in full, so that what nobody can open is refused and not half repaired.
     metadata = checked({**module_of(kind).load(place).metadata, **changes}, place)
-    module_of(kind).replace_metadata(place, metadata)
+    # Through a link to the file itself: a rename would put a file in the link's place.
+    module_of(kind).replace_metadata(place.resolve(), metadata)
     return metadata
 
 
 def _locate(path: Path) -> tuple[str, Path]:
     """Returns the kind of artifact that a path stands for, and its file or, for a SavedModel, its folder."""
-    if not path.exists():
-        raise ReidError(
-            f"no artifact at {str(path)!r}: expected a run folder, .keras, SavedModel folder, .tflite or .onnx."
-        )
-    if path.suffix in (".keras", ".tflite", ".onnx"):
+    if path.exists() and path.suffix in (".keras", ".tflite", ".onnx"):
         return path.suffix[1:], path
     if (path / "last.keras").exists():
         return "keras", path / "last.keras"
@@ -62,6 +57,6 @@ def _locate(path: Path) -> tuple[str, Path]:
     if (folder / "saved_model.pb").exists():
         return "savedmodel", folder
     raise ReidError(
-        f"{str(path)!r} is no artifact: expected a run folder that has trained an epoch (last.keras), a .keras file, a "
-        "SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
+        f"no artifact at {str(path)!r}: expected a run folder that has trained an epoch (last.keras), a .keras file, "
+        "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
     )

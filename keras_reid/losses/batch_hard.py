@@ -1,8 +1,7 @@
 """Batch-hard and class-hard triplet loss: the hardest pairs give one term for each anchor, or for each identity."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, one_term_each, register
-from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus
+from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
 from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
 
 
@@ -39,20 +38,11 @@ def class_hard_triplet_loss(
     Mean over identities i of [max over a, p in i of D(a,p) - min over a in i, n not in i of D(a,n) + margin]+, or
     softplus of the gap. It is harder than batch hard, since the two pairs need not share an anchor.
 
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; computed in float32.
-        margin: a number of at least 0, in units of the distance, or "soft".
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
-
     Returns:
         float32 `[]`, the mean over valid identities, those with two images and a negative in the batch; 0, with a zero
         gradient, when there is none. Equal embeddings give the margin, or ln 2, without a gradient.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Arguments and errors are those of `batch_hard_triplet_loss`.
     Source: "Person ReID method based on metric learning with hard mining" (patent), claim 4.
     """
     return mean_loss(_class_hard_terms(person_ids, embeddings, check_margin(margin), metric))
@@ -60,7 +50,7 @@ def class_hard_triplet_loss(
 
 def _batch_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
-    return one_term_each(hinge_or_softplus(pairs.positive_distances - pairs.negative_distances, margin), pairs.valid)
+    return gap_terms(pairs.positive_distances - pairs.negative_distances, pairs.valid, margin)
 
 
 def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
@@ -72,7 +62,7 @@ def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> Lo
     negative = -_largest(-pairs.negative_distances, same)
     # An identity's term stands at its first image.
     first = ~tf.reduce_any(tf.linalg.band_part(same, -1, 0) & ~tf.eye(tf.size(person_ids), dtype=tf.bool), axis=1)
-    return one_term_each(hinge_or_softplus(positive - negative, margin), pairs.valid & first)
+    return gap_terms(positive - negative, pairs.valid & first, margin)
 
 
 def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -85,19 +75,11 @@ def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 class BatchHardTripletLoss(MarginLoss):
     """`batch_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
 
-    def __init__(self, margin: Margin = 0.3, *, name: str = "batch_hard_triplet_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
-
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _batch_hard_terms(person_ids, embeddings, self.margin, self.metric)
+    terms = staticmethod(_batch_hard_terms)
 
 
 @register
 class ClassHardTripletLoss(MarginLoss):
     """`class_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
 
-    def __init__(self, margin: Margin = 0.3, *, name: str = "class_hard_triplet_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
-
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _class_hard_terms(person_ids, embeddings, self.margin, self.metric)
+    terms = staticmethod(_class_hard_terms)

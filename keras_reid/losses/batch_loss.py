@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import NamedTuple, Union
 
 from keras_reid.choices import MINING_SCOPES
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.distances import check_metric
-from keras_reid.losses.margin import Margin, check_margin
 from keras_reid.losses.mining import flat_batch
 from keras_reid.losses.replicas import all_rows, own_rows, replica_context, sum_over_replicas
 
 # A saved model that was compiled with one of our losses opens wherever keras_reid.losses is imported.
 register = tf.keras.utils.register_keras_serializable("keras_reid")
+Margin = Union[float, str]
+
+
+def check_margin(margin: Margin, *, soft: bool = True) -> Margin:
+    """Returns the margin, a float of at least 0 or, where the loss has a soft one, "soft"; ReidError otherwise."""
+    if soft and isinstance(margin, str) and margin == "soft":
+        return margin
+    try:
+        number = float(margin)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        otherwise = ", or 'soft' for the softplus" if soft else "; this loss has no soft margin"
+        raise ReidError(f"margin={margin!r}, expected a number of at least 0{otherwise}.")
+    return number
+
+
+def hinge_or_softplus(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
+    """Returns [gap + margin]+, or softplus of the gap: elementwise, a NaN stays one."""
+    # softplus, not log1p(exp(gap)): that overflows float32 from a gap of 88 on.
+    return tf.nn.softplus(gap) if margin == "soft" else tf.nn.relu(gap + margin)
 
 
 class LossTerms(NamedTuple):
@@ -28,9 +49,9 @@ class LossTerms(NamedTuple):
     counts: tf.Tensor
 
 
-def one_term_each(terms: tf.Tensor, valid: tf.Tensor) -> LossTerms:
-    """Returns the loss terms of images that have one each: float32 `[B]`, and bool `[B]` where they have none."""
-    return LossTerms(tf.where(valid, terms, 0.0), tf.cast(valid, tf.float32))
+def gap_terms(gap: tf.Tensor, valid: tf.Tensor, margin: Margin) -> LossTerms:
+    """Returns one term for each image, of its gap, float32 `[B]`; none where bool `[B]` says that it is not valid."""
+    return LossTerms(tf.where(valid, hinge_or_softplus(gap, margin), 0.0), tf.cast(valid, tf.float32))
 
 
 def mean_loss(terms: LossTerms) -> tf.Tensor:
@@ -48,7 +69,7 @@ class BatchLoss(tf.keras.losses.Loss):
     Args:
         mining_scope: under tf.distribute, "global" mines among the embeddings of all replicas, and n replicas with
             B / n images each give the loss and the gradient of one replica with B; "replica" mines in each alone.
-        name: name of the loss.
+        name: by default that of the function, such as "circle_loss".
         **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
     """
 
@@ -56,7 +77,7 @@ class BatchLoss(tf.keras.losses.Loss):
     dtype = "float32"
 
     def __init__(self, *, mining_scope: str = "global", name: str | None = None, **kwargs):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name or re.sub(r"\B(?=[A-Z])", "_", type(self).__name__).lower(), **kwargs)
         if mining_scope not in MINING_SCOPES:
             raise ReidError(f"mining_scope={mining_scope!r}, expected one of {', '.join(MINING_SCOPES)}.")
         self.mining_scope = mining_scope
@@ -77,18 +98,17 @@ class BatchLoss(tf.keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[B]`, scaled; see the class. Labels are integers `[B]` or `[B, 1]`."""
         person_ids, embeddings = flat_batch(_as_integers(y_true), y_pred)
-        context = replica_context()
-        if context is None:
-            sums, counts = self.loss_terms(person_ids, embeddings)
-            count, replicas = tf.reduce_sum(counts), 1
-        elif self.mining_scope == "replica":
-            sums, counts = self.loss_terms(person_ids, embeddings)
-            count, replicas = sum_over_replicas(tf.reduce_sum(counts), context), context.num_replicas_in_sync
-        else:
-            everyone = self.loss_terms(all_rows(person_ids, context), all_rows(embeddings, context))
-            sums, count = own_rows(everyone.sums, tf.size(person_ids), context), tf.reduce_sum(everyone.counts)
-            replicas = context.num_replicas_in_sync
-        return sums * (replicas * tf.cast(tf.size(person_ids), tf.float32) / tf.maximum(1.0, count))
+        size, context = tf.size(person_ids), replica_context()
+        everywhere = context is not None and self.mining_scope == "global"
+        if everywhere:
+            person_ids, embeddings = all_rows(person_ids, context), all_rows(embeddings, context)
+        sums, counts = self.loss_terms(person_ids, embeddings)
+        count, replicas = tf.reduce_sum(counts), context.num_replicas_in_sync if context else 1
+        if everywhere:
+            sums = own_rows(sums, size, context)
+        elif context is not None:
+            count = sum_over_replicas(count, context)
+        return sums * (replicas * tf.cast(size, tf.float32) / tf.maximum(1.0, count))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "mining_scope": self.mining_scope}
@@ -103,21 +123,27 @@ class BatchLoss(tf.keras.losses.Loss):
 
 
 class MarginLoss(BatchLoss):
-    """A `BatchLoss` on distances with a margin.
+    """A `BatchLoss` on distances with a margin; a subclass gives `terms`.
 
     Args:
         margin: a number of at least 0, in units of the distance, or "soft".
         metric: "euclidean", "squared_euclidean" or "cosine".
-        mining_scope: "global" or "replica".
-        name: name of the loss.
-        **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
+        **kwargs: of `BatchLoss`: mining_scope, name, reduction.
     """
 
-    def __init__(self, margin: Margin, *, metric: str = "euclidean", **kwargs):
-        super().__init__(**kwargs)
-        self.margin, self.metric = self._check_margin(margin), check_metric(metric)
+    has_soft_margin = True
 
-    _check_margin = staticmethod(check_margin)
+    def __init__(self, margin: Margin = 0.3, *, metric: str = "euclidean", **kwargs):
+        super().__init__(**kwargs)
+        self.margin, self.metric = check_margin(margin, soft=self.has_soft_margin), check_metric(metric)
+
+    @staticmethod
+    def terms(person_ids: tf.Tensor, embeddings: tf.Tensor, margin: Margin, metric: str) -> LossTerms:
+        """Returns the terms of a batch for a margin and a metric."""
+        raise NotImplementedError
+
+    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
+        return self.terms(person_ids, embeddings, self.margin, self.metric)
 
     @property
     def hinge(self) -> float:

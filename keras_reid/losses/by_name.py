@@ -6,10 +6,10 @@ from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.batch_hard import BatchHardTripletLoss, ClassHardTripletLoss
+from keras_reid.losses.batch_loss import Margin, check_margin
 from keras_reid.losses.circle import CircleLoss
 from keras_reid.losses.contrastive import ContrastiveLoss
 from keras_reid.losses.lifted import LiftedTripletLoss, WeightedTripletLoss
-from keras_reid.losses.margin import Margin, check_margin, check_number_margin
 from keras_reid.losses.triplets import BatchAllTripletLoss, SemiHardTripletLoss
 
 LOSSES = {
@@ -41,5 +41,4 @@ def build_loss(name: str, *, margin: Margin, mining_scope: str = "global") -> tf
         raise ReidError(f"loss={name}, expected one of {', '.join(choices.LOSSES)}.")
     from keras_reid import addons  # for baselines alone: it needs Keras 2, which the losses above do not
 
-    has_soft_margin = name in addons.WITH_SOFT_MARGIN
-    return addons.build_loss(name, margin=check_margin(margin) if has_soft_margin else check_number_margin(margin))
+    return addons.build_loss(name, margin=check_margin(margin, soft=name in addons.WITH_SOFT_MARGIN))

@@ -2,7 +2,7 @@
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import BatchLoss, LossTerms, mean_loss, one_term_each, register
+from keras_reid.losses.batch_loss import BatchLoss, LossTerms, gap_terms, mean_loss, register
 from keras_reid.losses.distances import unit_vectors
 from keras_reid.losses.lifted import log_sum_exp
 from keras_reid.losses.mining import flat_batch, pair_up
@@ -35,20 +35,15 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
 def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs, similarities = pair_up(person_ids), _cosine_similarities(embeddings)
-
+    pairs, unit = pair_up(person_ids), unit_vectors(embeddings)
+    # The product is in float64, which no GPU shortens to TF32.
+    similarities = tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
     positive_weights = tf.nn.relu(1 + margin - tf.stop_gradient(similarities))
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)
     negative_logits = scale * negative_weights * (similarities - margin)
-    terms = tf.nn.softplus(log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative))
-    return one_term_each(terms, pairs.valid)
-
-
-def _cosine_similarities(embeddings: tf.Tensor) -> tf.Tensor:
-    """Returns cosine similarities, float32 `[B, B]`; the product is in float64, which no GPU shortens to TF32."""
-    unit = unit_vectors(embeddings)
-    return tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
+    gap = log_sum_exp(positive_logits, pairs.positive) + log_sum_exp(negative_logits, pairs.negative)
+    return gap_terms(gap, pairs.valid, "soft")
 
 
 def _checked(margin, scale) -> tuple:
@@ -71,12 +66,11 @@ class CircleLoss(BatchLoss):
     Args:
         margin: from 0 to 1.
         scale: gamma, above 0.
-        name: name of the loss.
         **kwargs: of `BatchLoss`.
     """
 
-    def __init__(self, margin: float = 0.25, scale: float = 32, *, name: str = "circle_loss", **kwargs):
-        super().__init__(name=name, **kwargs)
+    def __init__(self, margin: float = 0.25, scale: float = 32, **kwargs):
+        super().__init__(**kwargs)
         self.margin, self.scale = _checked(margin, scale)
 
     def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:

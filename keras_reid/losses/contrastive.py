@@ -1,10 +1,8 @@
 """Contrastive loss: genuine pairs are pulled together, impostor pairs pushed apart up to the margin."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, register
-from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.margin import check_number_margin
-from keras_reid.losses.mining import flat_batch, pair_up
+from keras_reid.losses.batch_loss import LossTerms, MarginLoss, check_margin, mean_loss, register
+from keras_reid.losses.mining import all_pairs
 
 
 def contrastive_loss(
@@ -15,28 +13,21 @@ def contrastive_loss(
     As tensorflow-addons' `ContrastiveLoss` on all pairs of the batch; the paper has half of it.
 
     Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
         margin: a number of at least 0, in units of the distance.
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
         float32 `[]`; 0, with a zero gradient, when there is no pair. Every pair counts: a batch of one identity is
         pulled together, one of all different identities pushed apart. Equal embeddings give margin^2 for each impostor
         pair, without a gradient.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Other arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Hadsell et al. 2006, equation 4; for re-identification Varior et al. 2016 (arXiv 1607.08378).
     """
-    return mean_loss(_contrastive_terms(person_ids, embeddings, check_number_margin(margin), metric))
+    return mean_loss(_contrastive_terms(person_ids, embeddings, check_margin(margin, soft=False), metric))
 
 
 def _contrastive_terms(person_ids, embeddings, margin: float, metric: str) -> LossTerms:
-    person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+    pairs, distances = all_pairs(person_ids, embeddings, metric)
     positive_terms = tf.where(pairs.positive, tf.square(distances), 0.0)
     negative_terms = tf.where(pairs.negative, tf.square(tf.nn.relu(margin - distances)), 0.0)
     counts = tf.cast(pairs.positive | pairs.negative, tf.float32)
@@ -47,10 +38,8 @@ def _contrastive_terms(person_ids, embeddings, margin: float, metric: str) -> Lo
 class ContrastiveLoss(MarginLoss):
     """`contrastive_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`, no soft margin."""
 
-    def __init__(self, margin: float = 1.0, *, name: str = "contrastive_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
+    has_soft_margin = False
+    terms = staticmethod(_contrastive_terms)
 
-    _check_margin = staticmethod(check_number_margin)
-
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _contrastive_terms(person_ids, embeddings, self.margin, self.metric)
+    def __init__(self, margin: float = 1.0, **kwargs):
+        super().__init__(margin, **kwargs)

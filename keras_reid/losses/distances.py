@@ -48,13 +48,10 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
 
     Args:
         embeddings: floating `[B, D]`.
-        metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine similarity; 1/2 to a vector of zeros).
+        metric: as in `paired_distances`.
 
     Returns:
         float32 `[B, B]`, 0 on the diagonal.
-
-    Raises:
-        ReidError: another metric.
     """
     squared, lengths = _squared_distances(embeddings, metric)
     equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(squared)[0], dtype=tf.bool)
@@ -62,17 +59,10 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
 
 
 def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
-    """Returns squared distances of all pairs, to choose pairs by; `paired_distances` then gives the exact ones.
+    """Returns float32 squared distances of all pairs `[B, B]`, without a gradient, to choose pairs by.
 
     The Gram matrix is float64: in float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 still less.
     What is left after the subtraction is exact enough for float32.
-
-    Args:
-        embeddings: floating `[B, D]`.
-        metric: see `paired_distances`.
-
-    Returns:
-        float32 `[B, B]`, without a gradient: squared Euclidean distances, of unit vectors for "cosine".
     """
     squared, _ = _squared_distances(tf.stop_gradient(embeddings), metric)
     return tf.cast(squared, tf.float32)

@@ -1,10 +1,8 @@
 """Lifted and softmax-weighted triplet loss: all pairs of an anchor count, the hard ones most."""
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, one_term_each, register
-from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus
-from keras_reid.losses.mining import flat_batch, pair_up
+from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
+from keras_reid.losses.mining import all_pairs
 
 ABSENT = -1e30  # the logit where there is no pair; -inf would make NaN gradients of rows without any pair
 
@@ -16,20 +14,11 @@ def lifted_triplet_loss(
 
     With a soft margin the term is the softplus of the two sums without a margin.
 
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
-        margin: a number of at least 0, in units of the distance, or "soft".
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
-
     Returns:
         float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
         gradient, when there is none. Equal embeddings give log(positives) + log(negatives) + margin, no gradient.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2, after Song et al. 2016 (arXiv 1511.06452), whose own
     lifted loss sums over positive pairs instead of anchors.
     """
@@ -42,47 +31,29 @@ def weighted_triplet_loss(
     """Softmax-weighted triplet loss: softplus of sum_p w_p D(a,p) - sum_n w_n D(a,n), or [. + margin]+ of it.
 
     w_p is the softmax of D over the anchor's positives, w_n that of -D over its negatives: batch hard made smooth. The
-    gradient flows through the weights, as in the authors' code.
-
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
-        margin: "soft", as in the paper, or a number of at least 0, in units of the distance.
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
+    gradient flows through the weights, as in the authors' code. The soft margin is the paper's.
 
     Returns:
-        float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
-        gradient, when there is none. Equal embeddings give the margin, or ln 2, without a gradient.
+        float32 `[]`, the mean over valid anchors, as of `batch_hard_triplet_loss`.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Ye et al. 2020 (AGW, arXiv 2001.04193), section 4, "weighted regularization triplet".
     """
     return mean_loss(_weighted_terms(person_ids, embeddings, check_margin(margin), metric))
 
 
 def _lifted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
-    def gap(pairs, distances):
-        return log_sum_exp(distances, pairs.positive) + log_sum_exp(-distances, pairs.negative)
-
-    return _terms_of_gap(person_ids, embeddings, margin, metric, gap)
+    pairs, distances = all_pairs(person_ids, embeddings, metric)
+    gap = log_sum_exp(distances, pairs.positive) + log_sum_exp(-distances, pairs.negative)
+    return gap_terms(gap, pairs.valid, margin)
 
 
 def _weighted_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
-    def gap(pairs, distances):
-        positive_weights = tf.nn.softmax(tf.where(pairs.positive, distances, ABSENT), axis=1)
-        negative_weights = tf.nn.softmax(tf.where(pairs.negative, -distances, ABSENT), axis=1)
-        return tf.reduce_sum((positive_weights - negative_weights) * distances, axis=1)
-
-    return _terms_of_gap(person_ids, embeddings, margin, metric, gap)
-
-
-def _terms_of_gap(person_ids, embeddings, margin: Margin, metric: str, gap) -> LossTerms:
-    person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
-    return one_term_each(hinge_or_softplus(gap(pairs, distances), margin), pairs.valid)
+    pairs, distances = all_pairs(person_ids, embeddings, metric)
+    positive_weights = tf.nn.softmax(tf.where(pairs.positive, distances, ABSENT), axis=1)
+    negative_weights = tf.nn.softmax(tf.where(pairs.negative, -distances, ABSENT), axis=1)
+    gap = tf.reduce_sum((positive_weights - negative_weights) * distances, axis=1)
+    return gap_terms(gap, pairs.valid, margin)
 
 
 def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -94,19 +65,14 @@ def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 class LiftedTripletLoss(MarginLoss):
     """`lifted_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
 
-    def __init__(self, margin: Margin = 0.3, *, name: str = "lifted_triplet_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
-
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _lifted_terms(person_ids, embeddings, self.margin, self.metric)
+    terms = staticmethod(_lifted_terms)
 
 
 @register
 class WeightedTripletLoss(MarginLoss):
     """`weighted_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
 
-    def __init__(self, margin: Margin = "soft", *, name: str = "weighted_triplet_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
+    terms = staticmethod(_weighted_terms)
 
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _weighted_terms(person_ids, embeddings, self.margin, self.metric)
+    def __init__(self, margin: Margin = "soft", **kwargs):
+        super().__init__(margin, **kwargs)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.distances import paired_distances, squared_distances_for_selection
+from keras_reid.losses.distances import paired_distances, pairwise_distances, squared_distances_for_selection
 
 
 class HardestPairs(NamedTuple):
@@ -21,17 +21,11 @@ class HardestPairs(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """The positive and the negative pairs of a batch of B images.
+    """The positive and the negative pairs of a batch of B images: row i is the anchor."""
 
-    Attributes:
-        positive: bool `[B, B]`, whether column j is another image of the identity of row i, the anchor.
-        negative: bool `[B, B]`, whether column j is an image of another identity.
-        valid: bool `[B]`, whether the anchor has both.
-    """
-
-    positive: tf.Tensor
-    negative: tf.Tensor
-    valid: tf.Tensor
+    positive: tf.Tensor  # bool [B, B], whether column j is another image of the anchor's identity
+    negative: tf.Tensor  # bool [B, B], whether column j is an image of another identity
+    valid: tf.Tensor  # bool [B], whether the anchor has both
 
 
 def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
@@ -70,13 +64,14 @@ def pair_up(person_ids: tf.Tensor) -> Pairs:
     return Pairs(positive, negative, tf.reduce_any(positive, axis=1) & tf.reduce_any(negative, axis=1))
 
 
-def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: str = "euclidean") -> HardestPairs:
-    """Finds each anchor's hardest positive and hardest negative in the batch.
+def all_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, metric: str) -> tuple:
+    """Returns the pairs of a batch, and the distances of all of them, float32 `[B, B]`, with gradients."""
+    person_ids, embeddings = flat_batch(person_ids, embeddings)
+    return pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
 
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`.
-        embeddings: floating `[B, D]`; computed in float32 whatever its dtype.
-        metric: "euclidean", "squared_euclidean" or "cosine".
+
+def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: str = "euclidean") -> HardestPairs:
+    """Finds each anchor's hardest positive and hardest negative in the batch; arguments of `batch_hard_triplet_loss`.
 
     Returns:
         The exact distances of the chosen pairs, with gradients; ties go to the first image of the batch.
@@ -103,12 +98,7 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: 
 
 
 def largest_in_rows(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns the column of the first largest value that the mask admits in each row, int32 `[B]`; any without one.
-
-    Args:
-        values: float32 `[B, B]`, or one that broadcasts to it.
-        mask: bool `[B, B]`.
-    """
+    """Returns the column of the first largest value that the mask admits in each row, int32 `[B]`; any without one."""
     values = tf.where(mask, values, -float("inf"))
     # The extra column is never chosen: it is there because argmax refuses the rows without columns of an empty batch.
     values = tf.pad(values, [[0, 0], [0, 1]], constant_values=-float("inf"))

@@ -12,15 +12,7 @@ def replica_context() -> tf.distribute.ReplicaContext | None:
 
 
 def all_rows(values: tf.Tensor, context: tf.distribute.ReplicaContext) -> tf.Tensor:
-    """Returns the rows of all replicas, in their order; the gradient of a row goes back to the replica it came from.
-
-    Args:
-        values: `[B_r, ...]` on replica r; the numbers of rows may differ.
-        context: context of the replica.
-
-    Returns:
-        `[B, ...]`, B the sum of all B_r; integers as int64.
-    """
+    """Returns the rows of all replicas in their order, integers as int64; gradients go back to the row's replica."""
     if values.dtype.is_integer:
         values = tf.cast(values, tf.int64)  # collectives know few integer types
     return context.all_gather(values, axis=0)

@@ -6,10 +6,16 @@ from typing import Callable
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
-from keras_reid.losses.batch_loss import LossTerms, MarginLoss, mean_loss, register
-from keras_reid.losses.distances import pairwise_distances
-from keras_reid.losses.margin import Margin, check_margin, hinge_or_softplus, slope_of
-from keras_reid.losses.mining import Pairs, flat_batch, largest_in_rows, pair_up
+from keras_reid.losses.batch_loss import (
+    LossTerms,
+    Margin,
+    MarginLoss,
+    check_margin,
+    hinge_or_softplus,
+    mean_loss,
+    register,
+)
+from keras_reid.losses.mining import Pairs, all_pairs, largest_in_rows
 
 MEANS = ("nonzero", "all")
 
@@ -25,21 +31,14 @@ def batch_all_triplet_loss(
     """Batch-all triplet loss: mean over triplets (a, p, n) of [D(a,p) - D(a,n) + margin]+, or softplus of the gap.
 
     Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
-        margin: a number of at least 0, in units of the distance, or "soft".
         mean_over: "nonzero" takes the mean over triplets whose term is not 0: otherwise the many easy ones wash out the
             few that teach. "all" takes it over all triplets.
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
         float32 `[]`; 0, with a zero gradient, when the batch has no triplet. Equal embeddings give the margin, or ln 2,
         without a gradient.
 
-    Raises:
-        ReidError: an impossible margin, mean or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Other arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Hermans et al. 2017 (arXiv 1703.07737), section 2: "batch all", and "batch all != 0" of section 4.
     """
     margin, mean_over = check_margin(margin), _check_mean(mean_over)
@@ -54,20 +53,11 @@ def semi_hard_triplet_loss(
     Mean over the pairs of [D(a,p) - D(a,n) + margin]+, or softplus of the gap; where no negative is farther than p, n
     is the farthest of all. FaceNet takes squared distances of unit vectors: `metric="squared_euclidean"`, margin 0.2.
 
-    Args:
-        person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; distances as of `pairwise_distances`.
-        margin: a number of at least 0, in units of the distance, or "soft".
-        metric: D, one of "euclidean", "squared_euclidean", "cosine".
-
     Returns:
         float32 `[]`, the mean over ordered positive pairs whose anchor has a negative; 0, with a zero gradient, when
         there is none. Equal embeddings give the margin, or ln 2, without a gradient.
 
-    Raises:
-        ReidError: an impossible margin or metric.
-        ValueError: the ids are not integers, or not one for each embedding.
-
+    Arguments and errors are those of `batch_hard_triplet_loss`; distances are those of `pairwise_distances`.
     Source: Schroff et al. 2015 (FaceNet, arXiv 1503.03832), section 3.2.
     """
     return mean_loss(_semi_hard_terms(person_ids, embeddings, check_margin(margin), metric))
@@ -101,8 +91,7 @@ def _semi_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> Los
 def _terms_of_triplets(
     person_ids, embeddings, margin, metric, choose_negatives: Callable, counts_all: bool
 ) -> LossTerms:
-    person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+    pairs, distances = all_pairs(person_ids, embeddings, metric)
 
     @tf.custom_gradient
     def terms_of(distances):
@@ -113,20 +102,12 @@ def _terms_of_triplets(
 
 
 def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callable, counts_all: bool) -> tuple:
-    """Sums the terms over the triplets of each anchor, one positive at a time: K - 1 rounds of O(B^2) memory.
+    """Returns each anchor's sum of terms and their number, `[B]`, and the sums' slopes by the distances, `[B, B]`.
 
-    K is the number of images of an identity. All B^3 triplets at once would take 4 GB for each tensor at B = 1,024. For
-    the gradient a round leaves the slopes of the terms with respect to the distances, which add up.
-
-    Args:
-        distances: float32 `[B, B]`.
-        pairs: pairs of the batch.
-        margin: a number or "soft".
-        choose_negatives: (distances, pairs, distances `[B]` of the positives of this round) -> bool `[B, B]`.
-        counts_all: count every triplet, not only those whose term is not 0.
-
-    Returns:
-        float32 `[B]` sums of the terms, `[B]` their numbers, `[B, B]` slopes of the sums with respect to the distances.
+    One positive of each anchor at a time: K - 1 rounds of O(B^2) memory, K the number of images of an identity. All
+    B^3 triplets at once would take 4 GB for each tensor at B = 1,024. `choose_negatives` gets distances, pairs and the
+    distances `[B]` of the positives of this round, and returns bool `[B, B]`. Without `counts_all` triplets whose term
+    is 0 do not count.
     """
     images = tf.shape(distances)[0]
     # Column j: each anchor's positives in the order of the batch, then all other images.
@@ -141,7 +122,7 @@ def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callabl
         chosen = choose_negatives(distances, pairs, positive_distances) & (pairs.valid & (j < positives))[:, None]
         gap = positive_distances[:, None] - distances
         terms_now = tf.where(chosen, hinge_or_softplus(gap, margin), 0.0)
-        slopes_now = tf.where(chosen, slope_of(gap, margin), 0.0)
+        slopes_now = tf.where(chosen, _slope_of(gap, margin), 0.0)
         counted = chosen if counts_all else chosen & ~tf.equal(terms_now, 0)
         by_positive = tf.one_hot(positive, images) * tf.reduce_sum(slopes_now, axis=1, keepdims=True)
         return (
@@ -156,14 +137,17 @@ def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callabl
     return sums, counts, slopes
 
 
+def _slope_of(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
+    """Returns the derivative of `hinge_or_softplus` with respect to the gap: elementwise, 0 at the hinge itself."""
+    return tf.sigmoid(gap) if margin == "soft" else tf.cast(gap + margin > 0, gap.dtype)
+
+
 @register
 class BatchAllTripletLoss(MarginLoss):
     """`batch_all_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; other arguments of `MarginLoss`."""
 
-    def __init__(
-        self, margin: Margin = 0.3, *, mean_over: str = "nonzero", name: str = "batch_all_triplet_loss", **kwargs
-    ):
-        super().__init__(margin, name=name, **kwargs)
+    def __init__(self, margin: Margin = 0.3, *, mean_over: str = "nonzero", **kwargs):
+        super().__init__(margin, **kwargs)
         self.mean_over = _check_mean(mean_over)
 
     def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
@@ -177,8 +161,4 @@ class BatchAllTripletLoss(MarginLoss):
 class SemiHardTripletLoss(MarginLoss):
     """`semi_hard_triplet_loss` for `model.compile`, under Keras 2 and Keras 3; arguments of `MarginLoss`."""
 
-    def __init__(self, margin: Margin = 0.3, *, name: str = "semi_hard_triplet_loss", **kwargs):
-        super().__init__(margin, name=name, **kwargs)
-
-    def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        return _semi_hard_terms(person_ids, embeddings, self.margin, self.metric)
+    terms = staticmethod(_semi_hard_terms)

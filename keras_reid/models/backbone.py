@@ -4,7 +4,7 @@ Keras 3 cannot open a nested backbone, and keras-cv ignores `input_tensor=`. The
 its configuration and called in the order of the original graph.
 """
 
-from keras_reid.keras2 import keras
+from keras_reid.keras2 import keras, tf
 
 BACKBONE_CHANNELS = 2048
 BATCH_NORMALIZATION_EPSILON = 1.001e-5  # keras-cv and keras.applications agree, so weights move between them exactly.
@@ -19,11 +19,11 @@ def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = 
 
     Args:
         images: Keras tensor `[B, H, W, 3]`, already normalized.
-        last_stride: stride of the last stage, 1 or 2; 1 doubles the height and the width of the feature map.
+        last_stride: as in `build_embedder`.
         explicit_padding: pad the stem on both sides (3 and 1 pixels), as Caffe, PyTorch and keras.applications do.
             keras-cv's `same` pads even sizes at the end only, which shifts the image by 3 pixels. Weights give the
             features that they were trained for only with the padding that they were trained with.
-        sync_batch_norm: normalize by statistics of all replicas in training.
+        sync_batch_norm: as in `build_embedder`.
 
     Returns:
         Keras tensor `[B, H / 32, W / 32, 2048]` (`/ 16` when `last_stride` is 1; rounded up), in the compute dtype of
@@ -32,10 +32,10 @@ def resnet50_features(images, *, last_stride: int = 2, explicit_padding: bool = 
     template = keras_cv_resnet50(last_stride=last_stride, input_shape=tuple(images.shape[1:]))
     outputs = {template.layers[0].name: images}
     for layer in template.layers[1:]:
-        inputs = [outputs[name] for name in _names_of_inputs(layer)]
-        tensor = inputs[0] if len(inputs) == 1 else inputs
+        tensor = tf.nest.map_structure(lambda tensor: outputs[tensor.node.layer.name], layer.input)
         if explicit_padding and layer.name in _STEM_PADDING:
-            tensor = _padding_before(layer)(tensor)
+            name, pixels = _STEM_PADDING[layer.name]
+            tensor = keras.layers.ZeroPadding2D(pixels, name=name)(tensor)
         outputs[layer.name] = _copy_of(layer, explicit_padding, sync_batch_norm)(tensor)
     return outputs[template.layers[-1].name]
 
@@ -57,11 +57,6 @@ def keras_cv_resnet50(*, last_stride: int = 2, input_shape: tuple = (None, None,
 _STEM_PADDING = {"conv1_conv": ("conv1_pad", 3), "pool1_pool": ("pool1_pad", 1)}  # names as in keras.applications
 
 
-def _padding_before(layer):
-    name, pixels = _STEM_PADDING[layer.name]
-    return keras.layers.ZeroPadding2D(pixels, name=name)
-
-
 def _copy_of(layer, explicit_padding, sync_batch_norm):
     config = layer.get_config()
     if isinstance(layer, keras.layers.BatchNormalization):
@@ -70,8 +65,3 @@ def _copy_of(layer, explicit_padding, sync_batch_norm):
     if explicit_padding and layer.name in _STEM_PADDING:
         config["padding"] = "valid"
     return type(layer).from_config(config)
-
-
-def _names_of_inputs(layer):
-    tensors = layer.input if isinstance(layer.input, list) else [layer.input]
-    return [tensor.node.layer.name for tensor in tensors]

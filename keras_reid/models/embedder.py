@@ -55,24 +55,23 @@ def build_embedder(
     weights = None if backbone_weights in ("none", None) else read_backbone_weights(backbone_weights)
     normalization = weights.normalization if weights else IMAGENET_NORMALIZATION
     images = keras.Input((height, width, 3), name="images")
+    # float32 under every policy: bfloat16 cannot tell 254 from 255.
+    scale, offset = list(normalization.scale), list(normalization.offset)
     features = resnet50_features(
-        _normalized(images, normalization),
+        keras.layers.Rescaling(scale, offset, dtype="float32", name=INPUT_LAYER)(images),
         last_stride=last_stride,
         explicit_padding=bool(weights and weights.explicit_padding),
         sync_batch_norm=sync_batch_norm,
     )
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_features")(features)
     embedding = _apply_head(features, head, embedding_size, sync_batch_norm)
-    model = keras.Model(images, _named_output(embedding, normalize_embedding), name="embedder")
+    # A layer of its own, so that the weights of the head have the same names with and without normalization.
+    named = {"dtype": "float32", "name": "embedding"}
+    unit, same = keras.layers.UnitNormalization(**named), keras.layers.Activation("linear", **named)
+    model = keras.Model(images, (unit if normalize_embedding else same)(embedding), name="embedder")
     if weights:
         print(assign_weights(model, weights).summary())
     return model
-
-
-def _normalized(images, normalization):
-    # float32 under every policy: bfloat16 cannot tell 254 from 255.
-    scale, offset = list(normalization.scale), list(normalization.offset)
-    return keras.layers.Rescaling(scale, offset, dtype="float32", name=INPUT_LAYER)(images)
 
 
 def _apply_head(features, head, embedding_size, sync_batch_norm):
@@ -97,13 +96,6 @@ def _dense(units, **arguments):
 def _batch_normalization(**arguments):
     # Keras's default epsilon 1e-3 is not small beside the variance of pooled features of a young network.
     return keras.layers.BatchNormalization(epsilon=BATCH_NORMALIZATION_EPSILON, dtype="float32", **arguments)
-
-
-def _named_output(embedding, normalize_embedding):
-    # A layer of its own, so that the weights of the head have the same names with and without normalization.
-    if normalize_embedding:
-        return keras.layers.UnitNormalization(dtype="float32", name="embedding")(embedding)
-    return keras.layers.Activation("linear", dtype="float32", name="embedding")(embedding)
 
 
 def _checked_embedding_size(value):

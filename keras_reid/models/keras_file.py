@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Optional, Union
 
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import keras
 from keras_reid.models.precision import policy_name
@@ -34,9 +34,6 @@ def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional
         path: file name ending in `.keras`; missing folders are made.
         metadata: JSON-serializable content of `reid.json`, stored inside; `read_metadata` returns it.
 
-    Returns:
-        `path` as a `Path`.
-
     Raises:
         ReidError: when `path` does not end in `.keras`.
     """
@@ -47,7 +44,7 @@ def save_keras(model: keras.Model, path: Union[str, Path], *, metadata: Optional
     with whole_or_not_at_all(path) as edited, tempfile.TemporaryDirectory() as folder:
         written = Path(folder, "written.keras")
         uncompiled.save(str(written), save_format="keras")
-        _rewrite(written, edited, metadata)
+        _rewrite(written, edited, {} if metadata is None else {METADATA_KEY: metadata}, _portable_text)
     return path
 
 
@@ -60,8 +57,7 @@ def load_keras(path: Union[str, Path]) -> keras.Model:
     Raises:
         ReidError: when the file is missing, damaged, or needs code or a Keras version that is not here.
     """
-    path = Path(path)
-    _check_archive(path)
+    _check_archive(Path(path))
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             config = json.loads(archive.read(CONFIG_MEMBER))
@@ -69,10 +65,9 @@ def load_keras(path: Union[str, Path]) -> keras.Model:
             model.load_weights(archive.extract(WEIGHTS_MEMBER, folder))
             return model
     except Exception as error:  # of any class: KeyError, OSError, TypeError, ...
-        reason = " ".join(str(error).split())[:200]
         raise ReidError(
-            f"{path}: Keras 2 cannot open this .keras file ({type(error).__name__}: {reason}). Expected a model of "
-            "stock layers, undamaged, saved by keras_reid or by Keras 2."
+            f"{path}: Keras 2 cannot open this .keras file ({type(error).__name__}: {first_line(error)}). Expected a "
+            "model of stock layers, undamaged, saved by keras_reid or by Keras 2."
         ) from error
 
 
@@ -82,8 +77,7 @@ def read_metadata(path: Union[str, Path]) -> Optional[dict]:
     Raises:
         ReidError: when the file is missing or is not a `.keras` file.
     """
-    path = Path(path)
-    _check_archive(path)
+    _check_archive(Path(path))
     try:
         with zipfile.ZipFile(path) as archive:
             return json.loads(archive.read(METADATA_MEMBER)).get(METADATA_KEY)
@@ -92,28 +86,27 @@ def read_metadata(path: Union[str, Path]) -> Optional[dict]:
 
 
 def replace_metadata(path: Union[str, Path], metadata: dict) -> None:
-    """Replaces the metadata that `read_metadata` returns; everything else in the file stays byte for byte.
-
-    The file is replaced whole or not at all. The weights are streamed: they may not fit in memory.
-
-    Raises:
-        ReidError: when the file is missing or is not a `.keras` file.
-    """
-    path = Path(path)
+    """Replaces the metadata that `read_metadata` returns, whole or not at all; the rest stays byte for byte."""
     read_metadata(path)
-    # Through a link to the file itself: a rename would put a file in the link's place.
-    with whole_or_not_at_all(path.resolve()) as edited:
-        with zipfile.ZipFile(path) as old, zipfile.ZipFile(edited, "w") as new:
-            about = {**json.loads(old.read(METADATA_MEMBER)), METADATA_KEY: metadata}
-            new.writestr(METADATA_MEMBER, json.dumps(about))
-            for name in old.namelist():
-                if name != METADATA_MEMBER:
-                    _copy_member(old, new, name)
+    with whole_or_not_at_all(path) as edited:
+        _rewrite(path, edited, {METADATA_KEY: metadata})
 
 
-def portable_config(config: dict) -> dict:
+def _rewrite(source, target, added_metadata, respelled=lambda config: config):
+    """Copies a `.keras` file with more metadata, and with another `config.json` where it is respelled."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        new.writestr(METADATA_MEMBER, json.dumps({**json.loads(old.read(METADATA_MEMBER)), **added_metadata}))
+        new.writestr(CONFIG_MEMBER, respelled(old.read(CONFIG_MEMBER)))
+        for name in old.namelist():
+            if name not in (METADATA_MEMBER, CONFIG_MEMBER):
+                with old.open(name) as reader, new.open(name, "w", force_zip64=True) as writer:
+                    shutil.copyfileobj(reader, writer, 1 << 20)  # May be large: never whole in memory.
+
+
+def _portable_text(config: bytes) -> str:
     """Respells the `config.json` of a functional model for Keras 2.15, tf_keras and Keras 3 alike."""
-    return {**_portable(config), "module": "keras", "class_name": "Model", "registered_name": None}
+    top = {"module": "keras", "class_name": "Model", "registered_name": None}
+    return json.dumps({**_portable(json.loads(config)), **top})
 
 
 def _portable(config):
@@ -130,22 +123,6 @@ def _portable(config):
     if config.get("class_name") == "InputLayer" and not config["config"].get("optional"):
         config["config"].pop("optional", None)
     return config
-
-
-def _rewrite(source, target, metadata):
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        config = portable_config(json.loads(old.read(CONFIG_MEMBER)))
-        about = json.loads(old.read(METADATA_MEMBER))
-        if metadata is not None:
-            about[METADATA_KEY] = metadata
-        new.writestr(METADATA_MEMBER, json.dumps(about))
-        new.writestr(CONFIG_MEMBER, json.dumps(config))
-        _copy_member(old, new, WEIGHTS_MEMBER)
-
-
-def _copy_member(old, new, name):
-    with old.open(name) as reader, new.open(name, "w", force_zip64=True) as writer:
-        shutil.copyfileobj(reader, writer, 1 << 20)  # May be large: never whole in memory.
 
 
 def _check_archive(path):

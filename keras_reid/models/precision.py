@@ -27,11 +27,7 @@ def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] 
 
 
 def with_float32_policies(config):
-    """Copies a layer's or a model's configuration with each low-precision dtype in it replaced by float32.
-
-    A policy is written as a plain string ("mixed_bfloat16") or as a serialized object; input dtypes such as uint8
-    stay as they are.
-    """
+    """Copies a configuration with each low-precision dtype in it replaced by float32; others, as uint8, stay."""
     if isinstance(config, dict):
         return {
             key: "float32" if key == "dtype" and policy_name(value) in LOW_PRECISION else with_float32_policies(value)

@@ -15,7 +15,7 @@ from typing import Optional, Union
 
 import numpy as np
 
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.keras2 import keras
 from keras_reid.models.backbone import keras_cv_resnet50
 from keras_reid.models.keras_file import load_keras
@@ -76,26 +76,24 @@ def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
         warnings.filterwarnings("ignore", message=".*updates` will be removed", category=UserWarning)
         if str(where) == "imagenet":
             return _from_model(_download_preset(), f"imagenet (keras-cv's {PRESET})")
-        return _from_file(_file_in(Path(where)))
-
-
-def _from_file(path):
-    if path.suffix == ".keras":
-        return _from_model(_load_keras_with_keras_cv(path), str(path))
-    if path.suffix in (".h5", ".hdf5"):
-        return _from_h5(path)
-    raise ReidError(f"backbone_weights={path}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
+        path = _file_in(Path(where))
+        if path.suffix == ".keras":
+            with contextlib.suppress(ImportError):  # A file of stock layers opens without it.
+                import keras_cv  # noqa: F401  registers its backbones, should the file hold one
+            return _from_model(load_keras(path), str(path))
+        if path.suffix in (".h5", ".hdf5"):
+            return _from_h5(path)
+        raise ReidError(f"backbone_weights={path}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
 
 
 def _file_in(path):
-    if path.is_dir():
-        for name in RUN_FOLDER_FILES:
-            if (path / name).is_file():
-                return path / name
-        raise ReidError(f"backbone_weights={path}: the folder holds neither {' nor '.join(RUN_FOLDER_FILES)}.")
-    if not path.is_file():
-        raise ReidError(f"backbone_weights={path}: no such file or folder. {OTHER_CHOICES}")
-    return path
+    files = [path / name for name in RUN_FOLDER_FILES] if path.is_dir() else [path]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
+        neither = f"the folder holds neither {' nor '.join(RUN_FOLDER_FILES)}"
+        what = neither if path.is_dir() else "no such file or folder"
+        raise ReidError(f"backbone_weights={path}: {what}. {OTHER_CHOICES}")
+    return found
 
 
 def _download_preset():
@@ -104,28 +102,17 @@ def _download_preset():
 
         return keras_cv.models.ResNetBackbone.from_preset(PRESET)
     except Exception as error:  # kagglehub's errors have no common base; no network gives OSError, no hub ImportError.
-        reason = " ".join(str(error).split())[:160]
         raise ReidError(
             f"backbone_weights=imagenet: cannot download keras-cv's preset {PRESET} "
-            f"({type(error).__name__}: {reason}). {OTHER_CHOICES}"
+            f"({type(error).__name__}: {first_line(error)}). {OTHER_CHOICES}"
         ) from error
 
 
-def _load_keras_with_keras_cv(path):
-    with contextlib.suppress(ImportError):  # A file of stock layers opens without it.
-        import keras_cv  # noqa: F401  registers its backbones, should the file hold one
-    return load_keras(path)
-
-
 def _from_model(model, origin):
-    layers, stock_rescaling, names = {}, None, set()
-    for layer in _leaf_layers(model):
-        names.add(layer.name)
-        if layer.weights:
-            layers[layer.name] = {variable_name(variable): variable.numpy() for variable in layer.weights}
-        if stock_rescaling is None and isinstance(layer, keras.layers.Rescaling):
-            stock_rescaling = layer.get_config()
-    return _interpret(layers, names, stock_rescaling, origin)
+    leaves = list(_leaf_layers(model))
+    layers = {layer.name: {variable_name(one): one.numpy() for one in layer.weights} for layer in leaves}
+    rescaling = next((layer.get_config() for layer in leaves if isinstance(layer, keras.layers.Rescaling)), None)
+    return _interpret(layers, rescaling, origin)
 
 
 def _leaf_layers(model):
@@ -148,25 +135,22 @@ def _from_h5(path):
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             if "layer_names" in root.attrs:
-                layers, names = _h5_layers(root)
-                return _interpret(layers, names, _h5_rescaling(file), str(path))
+                return _interpret(_h5_layers(root), _h5_rescaling(file), str(path))
     except (OSError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise ReidError(f"backbone_weights={path}: not an HDF5 file, or damaged ({reason}).") from error
+        raise ReidError(f"backbone_weights={path}: not an HDF5 file, or damaged ({first_line(error)}).") from error
     return _from_model(_reference_network_with(path), str(path))
 
 
 def _h5_layers(root):
-    layers, names = {}, set()
+    layers = {}
     for group_name in _texts(root.attrs["layer_names"]):
-        names.add(group_name)
+        layers.setdefault(group_name, {})
         for weight_name in _texts(root[group_name].attrs["weight_names"]):
             *scopes, variable = weight_name.split("/")
             # In a nested model's group the layer is in the weight's own name.
             layer = scopes[-1] if scopes else group_name
-            names.add(layer)
             layers.setdefault(layer, {})[variable.split(":")[0]] = np.asarray(root[group_name][weight_name])
-    return layers, names
+    return layers
 
 
 def _texts(attribute):
@@ -202,15 +186,15 @@ def _reference_network_with(path):
 _APPLICATIONS_LAYER = re.compile(r"conv([2-5])_block(\d+)_(\d)_(conv|bn)")
 
 
-def _interpret(layers, names, rescaling: Optional[dict], origin):
-    is_applications = any(_APPLICATIONS_LAYER.fullmatch(name) for name in names)
-    is_ours = INPUT_LAYER in names
+def _interpret(layers, rescaling: Optional[dict], origin):
+    is_applications = any(_APPLICATIONS_LAYER.fullmatch(name) for name in layers)
+    is_ours, explicit_padding = INPUT_LAYER in layers, is_applications or "conv1_pad" in layers
     if is_ours and rescaling is None:
         raise ReidError(
             f"backbone_weights={origin}: weights of an embedder without its configuration do not say which input "
             "normalization they were trained with. Use the run folder or its .keras file."
         )
-    layers = {_our_name(name): dict(variables) for name, variables in layers.items()}
+    layers = {_our_name(name): dict(variables) for name, variables in layers.items() if variables}
     _fold_biases(layers)
     if rescaling is not None:
         normalization = _from_rescaling(rescaling)
@@ -220,7 +204,7 @@ def _interpret(layers, names, rescaling: Optional[dict], origin):
     else:
         normalization = UNIT_NORMALIZATION
     kind = "keras_reid embedder" if is_ours else "keras.applications" if is_applications else "keras-cv"
-    return BackboneWeights(origin, kind, layers, normalization, is_applications or "conv1_pad" in names)
+    return BackboneWeights(origin, kind, layers, normalization, explicit_padding)
 
 
 def _our_name(name):

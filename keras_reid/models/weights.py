@@ -57,21 +57,14 @@ def assign_weights(model: keras.Model, weights: BackboneWeights) -> WeightReport
         ReidError: when the file holds another network than a ResNet-50; the model is then unchanged.
     """
     ours = {layer.name: layer for layer in model.layers if layer.weights}
-    matched = [name for name, layer in ours.items() if _fits(layer, weights.layers.get(name))]
-    missing = [name for name in ours if name not in matched]
-    unused = [name for name in weights.layers if name not in matched]
+    matched = tuple(name for name, layer in ours.items() if _fits(layer, weights.layers.get(name)))
+    missing = tuple(name for name in ours if name not in matched)
+    unused = tuple(name for name in weights.layers if name not in matched)
     _check_architecture(matched, unused, weights)
     for name in matched:
         for variable in ours[name].weights:
             variable.assign(np.asarray(weights.layers[name][variable_name(variable)], np.float32))
-    return WeightReport(
-        origin=weights.origin,
-        kind=weights.kind,
-        matched=tuple(matched),
-        missing=tuple(missing),
-        unused=tuple(unused),
-        normalization=weights.normalization.description,
-    )
+    return WeightReport(weights.origin, weights.kind, matched, missing, unused, weights.normalization.description)
 
 
 def _fits(layer, arrays):

@@ -6,11 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_reid.artifacts.artifact import Artifact, first_line, unreadable
-from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT
+from keras_reid.artifacts.artifact import Artifact, unreadable
+from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, embedding_function
 from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
-from keras_reid.data.images import resize_images
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
 
@@ -35,17 +34,10 @@ def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) 
     Raises:
         ReidError: tf2onnx is missing, or cannot convert the network.
     """
-    tf2onnx, image_size = import_tf2onnx(), embedder.input_shape[1:3]
-
-    @tf.function
-    def embed(images):
-        images = resize_images(tf.cast(images, tf.float32), image_size)
-        return {OUTPUT: embedder(images, training=False)}
-
-    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
+    tf2onnx, embed = import_tf2onnx(), embedding_function(embedder, tf.uint8)
     with whole_or_not_at_all(path) as temporary:
         try:
-            model, _ = tf2onnx.convert.from_function(embed, input_signature=signature, opset=_OPSET)
+            model, _ = tf2onnx.convert.from_function(embed, input_signature=embed.input_signature, opset=_OPSET)
         except Exception as error:  # of any class
             raise ReidError(f"tf2onnx cannot convert the network ({first_line(error)}).") from error
         entry = model.metadata_props.add()
@@ -77,5 +69,5 @@ def replace_metadata(path: Path, metadata: Mapping) -> None:
     model = onnx.load(str(path))
     entries = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, {**entries, FILE_NAME: as_text(metadata)})
-    with whole_or_not_at_all(path.resolve()) as temporary:
+    with whole_or_not_at_all(path) as temporary:
         temporary.write_bytes(model.SerializeToString())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
 
 from keras_reid.artifacts import metadata as reid_json
 from keras_reid.artifacts.artifact import Artifact, unreadable
 from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, serving_module
-from keras_reid.artifacts.formats.warmup import write_warmup
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
 from keras_reid.keras2 import tf
+
+# Where TensorFlow Serving looks, below the folder of a version.
+_WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+_MODEL_NAME = "embedder"
 
 
 def write(
@@ -28,21 +33,39 @@ def write(
     """Writes a SavedModel, as `Format.write`: it opens where only TensorFlow is installed.
 
     `formats.signatures` lists its signatures. `reid.json` is an asset; `assets.extra` holds the warm-up requests.
-
-    Args:
-        embedder: as in `Format.write`.
-        path: the same.
-        metadata: the same.
-        gallery: searched by the signature `search`, which is left out without it.
-        neighbors: k, how many `search` finds.
+    `gallery` is searched by the signature `search`, which finds `neighbors` of it and is left out without it.
     """
     with whole_or_not_at_all(path) as temporary, tempfile.TemporaryDirectory() as folder:
         metadata_file = Path(folder, reid_json.FILE_NAME)
         metadata_file.write_text(reid_json.as_text(metadata), encoding="utf-8")
         module = serving_module(embedder, metadata, metadata_file, gallery=gallery, neighbors=neighbors)
         tf.saved_model.save(module, str(temporary), signatures=module.signatures_by_name)
-        write_warmup(temporary, module.signatures_by_name, embedder.input_shape[1:3])
+        _write_warmup(temporary, module.signatures_by_name, embedder.input_shape[1:3])
     return Path(path)
+
+
+def _write_warmup(folder: Path, signatures: Mapping[str, Callable], image_size: tuple[int, int]) -> None:
+    """Writes what TensorFlow Serving asks before the first user does: one black image to each signature."""
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2  # takes TensorFlow: after keras2 has chosen its Keras
+    except ImportError as error:
+        raise ReidError(
+            f"a SavedModel's warm-up requests need tensorflow-serving-api, which cannot be imported ({error}): "
+            f"pip install 'tensorflow-serving-api=={tf.__version__}'."
+        ) from error
+
+    image = np.zeros((1, *image_size, 3), np.uint8)
+    path = folder / _WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for name, function in signatures.items():
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name, request.model_spec.signature_name = _MODEL_NAME, name
+            for spec in function.input_signature:
+                value = [tf.io.encode_png(image[0]).numpy()] if spec.dtype == tf.string else image
+                request.inputs[spec.name].CopyFrom(tf.make_tensor_proto(value, dtype=spec.dtype))
+            writer.write(log.SerializeToString())
 
 
 def next_version(directory: str | os.PathLike) -> int:
@@ -52,7 +75,7 @@ def next_version(directory: str | os.PathLike) -> int:
 
 def load(folder: Path) -> Artifact:
     """Opens the folder of one version; ReidError where it is damaged or was not written by `write`."""
-    metadata_file = _metadata_file(folder)
+    metadata_file = folder / "assets" / reid_json.FILE_NAME
     if not metadata_file.is_file():
         raise ReidError(
             f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {metadata_file.name}."
@@ -79,8 +102,4 @@ def signature_outputs(artifact: Artifact, signature: str) -> set[str]:
 
 def replace_metadata(folder: Path, metadata: Mapping) -> None:
     """Replaces `reid.json` in the folder of one version, whole or not at all."""
-    write_text(_metadata_file(folder).resolve(), reid_json.as_text(metadata))
-
-
-def _metadata_file(folder: Path) -> Path:
-    return folder / "assets" / reid_json.FILE_NAME
+    write_text((folder / "assets" / reid_json.FILE_NAME).resolve(), reid_json.as_text(metadata))

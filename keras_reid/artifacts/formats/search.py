@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,19 +18,12 @@ from keras_reid.keras2 import tf
 _SPARE = 32
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Gallery:
-    """Embeddings to search, and their identities.
+class Gallery(NamedTuple):
+    """Embeddings to search, and their identities."""
 
-    Attributes:
-        ids: int64 or str `[G]`.
-        embeddings: float32 `[G, D]`.
-        rows: int32 `[G]`, the row of each in the file that it was read from.
-    """
-
-    ids: np.ndarray
-    embeddings: np.ndarray
-    rows: np.ndarray
+    ids: np.ndarray  # int64 or str [G]
+    embeddings: np.ndarray  # float32 [G, D]
+    rows: np.ndarray  # int32 [G], the row of each in the file that it was read from
 
     def as_variables(self, metric: str) -> tf.Module:
         """Returns the variables of the graph: embeddings as the metric compares them, moved so that their mean is 0."""
@@ -48,12 +41,8 @@ class Gallery:
 def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -> Gallery:
     """Reads the gallery for `search` from saved embeddings, as `python -m keras_reid.embed` writes them.
 
-    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out.
-
-    Args:
-        path: .npz, .parquet or .csv.
-        metric: how the network's embeddings are compared.
-        embedding_size: D of the network.
+    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out. The metric and the
+    width of the embeddings must be those of the network.
 
     Raises:
         ReidError: another width or metric, numbers that are not finite, missing ids, or junk alone.
@@ -85,13 +74,7 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
 
 
 def nearest(queries: tf.Tensor, gallery: tf.Module, metric: str, neighbors: int) -> dict[str, tf.Tensor]:
-    """Returns the nearest embeddings of a gallery.
-
-    Args:
-        queries: float32 `[N, D]`, embeddings as the network gives them.
-        gallery: the result of `Gallery.as_variables`.
-        metric: "euclidean" or "cosine".
-        neighbors: k; all where the gallery has fewer.
+    """Returns the k nearest of a gallery's variables to embeddings, float32 `[N, D]`; all where there are fewer.
 
     Returns:
         `ids` `[N, k]`, `distances` float32 `[N, k]`, ascending, and `rows` int32 `[N, k]`.

@@ -25,6 +25,18 @@ INPUT, OUTPUT = "images", "embedding"
 _ANY_IMAGES = [None, None, None, 3]
 
 
+def embedding_function(embedder: tf.keras.Model, dtype: tf.DType) -> tf.types.experimental.GenericFunction:
+    """Returns the one signature of a TFLite or ONNX file, from images `[N, H, W, 3]` of a dtype to embeddings."""
+    image_size = embedder.input_shape[1:3]
+
+    @tf.function(input_signature=[tf.TensorSpec(_ANY_IMAGES, dtype, name=INPUT)])
+    def embed(images):
+        # TFLite's resize returns the type of its input: of uint8, interpolated pixels would be rounded.
+        return {OUTPUT: embedder(resize_images(tf.cast(images, tf.float32), image_size), training=False)}
+
+    return embed
+
+
 def serving_module(
     embedder: tf.keras.Model,
     metadata: Mapping,
@@ -35,12 +47,7 @@ def serving_module(
 ) -> tf.Module:
     """Returns the module that `tf.saved_model.save` writes; its `signatures_by_name` are `tf.function`s.
 
-    Args:
-        embedder: float32, from `[B, H, W, 3]`, 0..255, to `[B, D]`.
-        metadata: the content of `reid.json`.
-        metadata_file: a file named `reid.json` with that content, which becomes an asset.
-        gallery: searched by `search`; None leaves that signature out.
-        neighbors: k, how many `search` finds.
+    `metadata_file` is a `reid.json` with the metadata, which becomes an asset. Without a gallery there is no `search`.
     """
     module = tf.Module()
     # The variables and no Keras object: whoever loads it needs no Keras.
@@ -109,13 +116,8 @@ def serving_module(
 
 def _threshold_of(metadata_file: str | os.PathLike) -> tf.lookup.StaticHashTable:
     """Returns the lines of `reid.json` by number: the graph reads the threshold from where `evaluate` writes it."""
-    lines = tf.lookup.TextFileInitializer(
-        os.fspath(metadata_file),
-        tf.int64,
-        tf.lookup.TextFileIndex.LINE_NUMBER,
-        tf.string,
-        tf.lookup.TextFileIndex.WHOLE_LINE,
-    )
+    path, of = os.fspath(metadata_file), tf.lookup.TextFileIndex
+    lines = tf.lookup.TextFileInitializer(path, tf.int64, of.LINE_NUMBER, tf.string, of.WHOLE_LINE)
     return tf.lookup.StaticHashTable(lines, default_value="")
 
 

@@ -47,8 +47,9 @@ class Format:
             metadata: the content of `reid.json`.
             **options: of the module's `write`.
         """
-        kind = {"kind": self.tflite_kind} if self.tflite_kind else {}
-        return module_of(self.module).write(embedder, path, metadata, **kind, **options)
+        if self.tflite_kind:
+            options["kind"] = self.tflite_kind
+        return module_of(self.module).write(embedder, path, metadata, **options)
 
 
 def _int8_weights(kind: str, **limits) -> Format:

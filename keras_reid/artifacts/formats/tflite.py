@@ -26,12 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_reid.artifacts.artifact import Artifact, first_line, unreadable
-from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE
+from keras_reid.artifacts.artifact import Artifact, unreadable
+from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, embedding_function
 from keras_reid.artifacts.formats.table import FORMATS
 from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
-from keras_reid.data.images import resize_images
-from keras_reid.errors import ReidError
+from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
 
@@ -49,14 +48,9 @@ def write(
 ) -> Path:
     """Writes a TFLite file, as `Format.write`; its signature is `serving_default` of the SavedModel.
 
-    Args:
-        embedder: as in `Format.write`.
-        path: the same.
-        metadata: the same.
-        kind: one of `KINDS`. int16 is for networks of convolutions: other layers, such as LayerNormalization, may end
-            the process that runs the file.
-        calibration_images: uint8 `[N, H, W, 3]`, as the network will see them: the ranges of all activations of int8
-            and int16.
+    The kind int16 is for networks of convolutions: other layers, such as LayerNormalization, may end the process that
+    runs the file. Calibration images, uint8 `[N, H, W, 3]` as the network will see them, show the ranges of all
+    activations of int8 and int16.
 
     Raises:
         ReidError: an unknown kind, no calibration images where they are needed, or TensorFlow Lite cannot convert it.
@@ -67,7 +61,9 @@ def write(
         raise ReidError(f"TFLite {kind} is calibrated on images: expected calibration_images, uint8 [N, H, W, 3].")
     path, dtype = Path(path), tf.float32 if kind == "int16" else tf.uint8
     with tempfile.TemporaryDirectory() as folder, whole_or_not_at_all(path) as temporary:
-        _save(embedder, folder, dtype)
+        module = tf.Module()
+        module.variables_of_embedder = list(embedder.variables)
+        tf.saved_model.save(module, folder, signatures={SIGNATURE: embedding_function(embedder, dtype)})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
         try:
             with _quiet_stderr():
@@ -105,8 +101,7 @@ def replace_metadata(path: Path, metadata: Mapping) -> None:
         others, model_bytes = set(file.namelist()) - {FILE_NAME}, file.getinfo(FILE_NAME).header_offset
     if others:
         raise ReidError(f"{str(path)!r} holds {sorted(others)} as well as {FILE_NAME}: not changed. Export it again.")
-    # Through a link to the file itself: a rename would put a file in the link's place.
-    with whole_or_not_at_all(path.resolve()) as temporary:
+    with whole_or_not_at_all(path) as temporary:
         with open(path, "rb") as old:
             temporary.write_bytes(old.read(model_bytes))
         _append_metadata(temporary, metadata)
@@ -136,20 +131,6 @@ def _read_metadata(path: Path) -> dict:
         if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
             raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
     return metadata
-
-
-def _save(embedder: tf.keras.Model, folder: str, dtype: tf.DType) -> None:
-    """Writes a SavedModel of the one signature that a TFLite file has."""
-    image_size = embedder.input_shape[1:3]
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], dtype, name=INPUT)])
-    def embed(images):
-        # TFLite's resize returns the type of its input: of uint8, interpolated pixels would be rounded.
-        return {OUTPUT: embedder(resize_images(tf.cast(images, tf.float32), image_size), training=False)}
-
-    module = tf.Module()
-    module.variables_of_embedder = list(embedder.variables)
-    tf.saved_model.save(module, folder, signatures={SIGNATURE: embed})
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, dtype: tf.DType, images: np.ndarray | None) -> bytes:
