@@ -39,7 +39,7 @@ def test_later_flags_override(tmp_path):
 
 
 def test_an_unknown_flagfile_names_those_that_ship():
-    names = "market.flags, market_scratch.flags, market_strong.flags, quick"
+    names = "market.flags, market_scratch.flags, market_strong.flags, own.flags, quick"
     with pytest.raises(ReidError, match=rf"no flagfile 'marked.flags'.*{names}"):
         parsed("--flagfile=marked.flags")
 
