@@ -23,8 +23,8 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 
 _COMMAND = (sys.executable, "-m", "keras_reid.train")
-_GRACE = 10  # seconds that workers have to notice that one is gone: they say so within one, then TensorFlow tidies up
-_SAVING = 120  # seconds that they have to finish the step and save it after a signal; another signal ends the wait
+_GRACE = 10  # seconds for workers to notice that one is gone, and to end by themselves
+_SAVING = 120  # seconds for workers to finish a step and save it after a signal; another signal ends the wait
 
 
 def launch(flags: command.Flags) -> None:
@@ -40,7 +40,7 @@ def launch(flags: command.Flags) -> None:
 
 @contextlib.contextmanager
 def started(count: int, arguments: Sequence[str]) -> Iterator[list[subprocess.Popen]]:
-    """Yields the workers' processes, the chief first; none of them outlives the block, nor this process."""
+    """Yields the workers' processes, the chief first; none of them outlives the block or this process."""
     shares, places = gpus_of_workers(count), free_places(count)
     workers = []
     try:
@@ -76,11 +76,7 @@ def free_places(count: int) -> list[str]:
 
 
 def gpus_of_workers(count: int) -> list[dict[str, str]]:
-    """Returns for each worker the environment variable with its share of the GPUs; no variable without GPUs.
-
-    Raises:
-        ReidError: there are fewer GPUs than workers.
-    """
+    """Returns for each worker the environment variable with its share of the GPUs; none where there are no GPUs."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is None:
         try:
@@ -97,21 +93,13 @@ def gpus_of_workers(count: int) -> list[dict[str, str]]:
 
 
 def wait_for_all(workers: Sequence[subprocess.Popen]) -> None:
-    """Waits until all workers have ended well.
-
-    Raises:
-        ReidError: one has not; the others had some seconds to end by themselves.
-    """
-    while True:
-        codes = [process.poll() for process in workers]
-        failed = next((rank for rank, code in enumerate(codes) if code), None)
-        if failed is not None:
-            break
-        if all(code == 0 for code in codes):
+    """Waits until all workers have ended; ReidError where one failed, after some seconds for the others to end."""
+    while not any(codes := [process.poll() for process in workers]):
+        if None not in codes:
             return
         time.sleep(0.1)
     _wait(workers, _GRACE)
-    code = codes[failed]
+    failed, code = next((rank, code) for rank, code in enumerate(codes) if code)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     why = "" if code < 0 else ": see its own message above"
     raise ReidError(
@@ -137,12 +125,12 @@ def _wait(workers: Sequence[subprocess.Popen], seconds: float) -> None:
 
 def _repeat(process: subprocess.Popen, prefix: str) -> None:
     for line in process.stdout:
-        sys.stderr.write(f"{prefix}{line.rstrip()}\n")
+        sys.stderr.write(f"{prefix}{line.rstrip()}\n")  # at once: several threads write
         sys.stderr.flush()
 
 
 def _end_with_parent(parent: int):
-    """Returns what makes a child process die with this one, however this one ends; None where that is not Linux."""
+    """Returns a function for a child process that makes it die with this one, however it ends; None outside Linux."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, set_death_signal = ctypes.CDLL(None).prctl, 1

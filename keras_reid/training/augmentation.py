@@ -1,8 +1,7 @@
 """Augmentation on the device, in training: color jitter, RandAugment, grayscale, Gaussian blur.
 
-The pixels are changed by keras-cv's layers, the random numbers come from here. keras-cv 0.9 draws magnitudes from
-TensorFlow's stateful ops, whose state is no variable: with its generators restored from a checkpoint, its color jitter
-went on with other draws. Here all draws of a batch are one stateless op, seeded by a variable that counts the batches.
+keras-cv's layers change the pixels, but keras-cv 0.9 draws random numbers from state that no checkpoint restores. Here
+all draws of a batch are one stateless op, seeded by a variable that counts the batches.
 """
 
 from __future__ import annotations
@@ -10,26 +9,19 @@ from __future__ import annotations
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.replicas import replica_context
-from keras_reid.training.color_changes import DRAWS, color_jitter, rand_augment, random_blur, random_grayscale
-
-_CHANGES = {
-    "color_jitter": color_jitter,
-    "rand_augment": rand_augment,
-    "random_grayscale": random_grayscale,
-    "random_blur": random_blur,
-}
+from keras_reid.training.color_changes import CHANGES
 
 
 class DeviceAugmentation(keras.layers.Layer):
     """Changes each image of a training batch independently; outside training it changes nothing.
 
     The draws are a function of the seed, the batch's number and the replica. Seed and number are the layer's only
-    variable: a run that restores it draws what the uninterrupted run would have drawn. (A step that XLA compiles draws
-    other numbers than one it does not.) What each strength stands for in levels and degrees is said in `color_changes`.
+    variable: a run that restores it draws what the uninterrupted run would have drawn, if XLA compiles both or neither.
+    `color_changes` says what each strength means in levels and degrees.
 
     Args:
-        color_jitter: 0 to 1, strength of brightness, contrast, saturation and hue.
-        rand_augment: 0 to 1, magnitude of RandAugment, without what makes no sense for crops of people.
+        color_jitter: strength of random brightness, contrast, saturation and hue, 0 to 1.
+        rand_augment: magnitude of RandAugment, 0 to 1.
         random_grayscale: probability that an image loses its colors.
         random_blur: probability of a Gaussian blur.
         seed: of the draws.
@@ -51,18 +43,14 @@ class DeviceAugmentation(keras.layers.Layer):
     ):
         # Float32 under every policy: bfloat16 cannot tell 254 from 255.
         super().__init__(**{"dtype": "float32", **kwargs})
-        self._strengths = {
-            "color_jitter": color_jitter,
-            "rand_augment": rand_augment,
-            "random_grayscale": random_grayscale,
-            "random_blur": random_blur,
-        }
+        self._strengths = {"color_jitter": color_jitter, "rand_augment": rand_augment}
+        self._strengths |= {"random_grayscale": random_grayscale, "random_blur": random_blur}
         for name, strength in self._strengths.items():
             if not 0 <= strength <= 1:
                 raise ReidError(f"{name}={strength}, expected a number from 0 to 1.")
         self._seed = seed
         # Functions, not layers: what Keras does not track adds nothing to the checkpoint.
-        self._changes = {name: _CHANGES[name](strength) for name, strength in self._strengths.items() if strength}
+        self._changes = {name: CHANGES[name][0](strength) for name, strength in self._strengths.items() if strength}
         self._state = self.add_weight(
             name="state",
             shape=[2],
@@ -73,18 +61,14 @@ class DeviceAugmentation(keras.layers.Layer):
         )
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns float32 images 0..255 of the shape given, `[B, H, W, 3]`; H and W are known, dtype is uint8 or float.
-
-        Outside training, and when every strength is 0, they are the images given.
-        """
+        """Returns changed images `[B, H, W, 3]`, float32 0..255; outside training those given, uint8 or float."""
         if not (training and self._changes):
             return images
         images = tf.cast(images, tf.float32)
         # Philox by name: left alone, TensorFlow picks the algorithm by device.
-        shape = [tf.shape(images)[0], sum(DRAWS[name] for name in self._changes)]
-        uniform = tf.random.stateless_uniform(shape, self._next_seed(), alg="philox")
-        draws = tf.split(uniform, [DRAWS[name] for name in self._changes], axis=1)
-        for change, numbers in zip(self._changes.values(), draws):
+        draws = [CHANGES[name][1] for name in self._changes]
+        uniform = tf.random.stateless_uniform([tf.shape(images)[0], sum(draws)], self._next_seed(), alg="philox")
+        for change, numbers in zip(self._changes.values(), tf.split(uniform, draws, axis=1)):
             images = change(images, tf.unstack(numbers[:, :, None, None, None], axis=1))
         return tf.clip_by_value(images, 0.0, 255.0)  # a blur of white may come out a rounding above it
 
@@ -102,13 +86,6 @@ class DeviceAugmentation(keras.layers.Layer):
 
 
 def build_augmentation(**strengths) -> DeviceAugmentation | None:
-    """Returns the layer that `TripletTrainer(augmentation=...)` takes; None when every strength is 0.
-
-    Args:
-        **strengths: of `DeviceAugmentation`, and its seed.
-
-    Raises:
-        ReidError: a strength is not from 0 to 1.
-    """
+    """Returns `DeviceAugmentation(**strengths)`, or None when every strength is 0."""
     augmentation = DeviceAugmentation(**strengths)
     return augmentation if augmentation._changes else None

@@ -12,15 +12,11 @@ from keras_reid.losses.replicas import replica_context
 class WeightAverage(tf.Module):
     """An exponential moving average of a model's weights and moving statistics: a = decay * a + (1 - decay) * w.
 
-    It starts at the weights of the moment it is made. Keras's own (`use_ema`) overwrites the weights at the end of
-    `fit`, and the legacy optimizers, tensorflow-addons' among them, have none.
-
-    Args:
-        model: the model to average; its layers have names of their own.
-        decay: from 0 to below 1.
+    It starts at the weights that the model has when this is made. Keras's own (`use_ema`) overwrites the weights at the
+    end of `fit`, and legacy optimizers, such as those of tensorflow-addons, have none.
 
     Raises:
-        ReidError: another decay.
+        ReidError: `decay` is not from 0 to below 1.
     """
 
     def __init__(self, model: keras.Model, decay: float):
@@ -28,7 +24,7 @@ class WeightAverage(tf.Module):
         if not 0 <= decay < 1:
             raise ReidError(f"ema={decay}, expected a number from 0 to below 1, such as 0.999.")
         self.decay = decay
-        # Each replica makes the same change: any copy is the right one.
+        # All replicas make the same change: any copy is the right one.
         self.values = [
             tf.Variable(
                 tf.cast(weight, tf.float32),
@@ -56,14 +52,9 @@ class WeightAverage(tf.Module):
 
 
 def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
-    """Sets the moving statistics of each BatchNormalization to the mean of the batches' own under the present weights.
+    """Sets the moving statistics of each BatchNormalization to the mean of those of batches of images `[B, H, W, 3]`.
 
-    Averaged weights need this: their statistics are not the average of the statistics (Izmailov et al. 2018, arXiv
-    1803.05407, section 3.2).
-
-    Args:
-        model: the model with averaged weights.
-        batches: images `[B, H, W, 3]`.
+    Averaged weights need this (Izmailov et al. 2018, arXiv 1803.05407, section 3.2).
     """
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]

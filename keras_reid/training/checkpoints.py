@@ -1,4 +1,4 @@
-"""Decides what is needed to go on with a run; keeps the newest two and the best: `checkpoints/step-00000179/`."""
+"""Checkpoints: all that a run needs to go on, the newest two and the best, such as `checkpoints/step-00000179/`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ _FILES = "checkpoint"  # prefix of TensorFlow's two files inside a checkpoint's 
 class Checkpoints:
     """Saves and restores all that training changes; a checkpoint is whole or not there.
 
-    That is weights, optimizer state, averages, random state, the running means of the epoch's report, and what watchers
-    of the run remember. With the same batches and `deterministic` a run that goes on from it is, bit by bit, the one
-    that was never stopped.
+    It holds weights, optimizer state, averages, random state, the running means of the epoch's report, and the state of
+    watchers. With the same batches and `deterministic`, a run that goes on equals, bit by bit, one that never stopped.
 
     Args:
-        folder: that holds one folder for each checkpoint, named by the steps made.
+        folder: holds one folder for each checkpoint, named by the steps made.
         trainer: a compiled `TripletTrainer`.
-        watchers: name -> object with `get_state() -> dict` of what JSON holds, and `set_state(dict)`.
-        best_step: returns the step of the checkpoint that is kept beside the newest; None for none.
-        team: the replicas that train. Each worker reads the same folder, the chief alone writes; all must save and
-            restore at once.
+        watchers: name -> object with `get_state()`, which returns a dict that JSON can hold, and `set_state(dict)`.
+        best_step: returns the step of the checkpoint to keep besides the newest two, or None.
+        team: the replicas that train. All workers must save and restore at once; the chief alone writes.
     """
 
     def __init__(
@@ -45,14 +43,13 @@ class Checkpoints:
         team: Team | None = None,
     ):
         self._folder, self._best_step, self._team, self._held = Path(folder), best_step, team or Team(), 0
-        # The slots must exist before they can be restored and checked; Keras would make them in the first step only.
         create_state(trainer.optimizer, trainer.trainable_variables)
         report = {f"report_{metric.name}": metric for metric in trainer.metrics}
         states = {name: _State(watcher) for name, watcher in (watchers or {}).items()}
         self._checkpoint = tf.train.Checkpoint(optimizer=trainer.optimizer, **trainer.learned_parts, **report, **states)
 
     def save(self, step: int) -> None:
-        """Writes the checkpoint of a step, then removes all but the newest two and the best, and damaged older ones.
+        """Writes the checkpoint of a step, then prunes and removes damaged older ones.
 
         Raises:
             ReidError: it cannot be written; those that are there stay.
@@ -84,7 +81,7 @@ class Checkpoints:
                 _remove(damaged)
 
     def prune(self) -> None:
-        """Removes all but the newest two and the best: also what a kill kept from being removed."""
+        """Removes all but the newest two and the best."""
         best = self._best_step()
         for outdated in self._newest_first()[_KEPT:] if self._team.is_chief else []:
             if best is None or outdated != self._path(best):
@@ -96,7 +93,7 @@ class Checkpoints:
         Those that cannot be read are named and set aside as `damaged-step-*`: their steps are made again.
 
         Raises:
-            ReidError: it belongs to another architecture or optimizer, none can be read, or workers read others.
+            ReidError: it belongs to another architecture or optimizer, none can be read, or workers differ.
         """
         self._held = self._team.agreed(self._restore_newest(), "checkpoints of steps")
         return self._held
@@ -106,7 +103,7 @@ class Checkpoints:
         for place, path in enumerate(checkpoints):
             try:
                 self._checkpoint.read(str(path / _FILES)).assert_consumed()
-            # IndexError, KeyError: what TF and JSON make of a short file.
+            # IndexError, KeyError: raised by TF and JSON for a short file.
             except (tf.errors.OpError, OSError, IndexError, KeyError, json.JSONDecodeError) as error:
                 print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.", flush=True)
                 continue
@@ -129,7 +126,7 @@ class Checkpoints:
         return self._folder / f"step-{step:08d}"
 
     def _newest_first(self) -> list[Path]:
-        # Copies that somebody keeps beside them have other names.
+        # Copies that somebody keeps here have other names.
         return sorted((path for path in self._folder.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
 
 
@@ -145,11 +142,7 @@ def _remove(path: Path) -> None:
 
 
 class GoOnInEpoch(keras.callbacks.Callback):
-    """Keeps the running means of the report when a run goes on inside an epoch; `fit` starts every epoch with none.
-
-    Args:
-        trainer: restored from a checkpoint that was made inside the epoch.
-    """
+    """Keeps the running means of a trainer restored inside an epoch; `fit` resets them at the start of every epoch."""
 
     def __init__(self, trainer):
         super().__init__()
@@ -161,7 +154,7 @@ class GoOnInEpoch(keras.callbacks.Callback):
 
 
 class _State(tf.train.experimental.PythonState):
-    """Carries what a watcher remembers inside the checkpoint, where a checksum guards it."""
+    """State of a watcher inside the checkpoint, where a checksum guards it."""
 
     def __init__(self, watcher):
         self._watcher = watcher

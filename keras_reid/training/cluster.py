@@ -1,4 +1,4 @@
-"""Decides which of several worker processes this one is, from TF_CONFIG, and what is said when another one is gone."""
+"""Cluster: the worker processes of a run by TF_CONFIG, how they meet, and the error when one is gone."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from keras_reid.errors import ReidError
 
-STRATEGIES = ("auto", "one", "mirrored", "multi_worker")
 _EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
-# What TensorFlow's collectives say on the others when a worker has gone, under whichever class of error.
+# Parts of TensorFlow's errors on the other workers when one has gone; their classes differ.
 _SIGNS = (
     "Collective ops is aborted",
     "Socket closed",
@@ -27,7 +26,7 @@ _SIGNS = (
     "Deadline Exceeded",
     "coordination service",
 )
-# Its input ends when the block that it watches ends, or the whole process.
+# Its input ends with the block that it watches, or with the whole process.
 _WATCH = """
 import os, select, signal, sys
 process, seconds, line = sys.argv[1:]
@@ -38,15 +37,10 @@ if not select.select([0], [], [], float(seconds))[0]:
 
 
 class Cluster(NamedTuple):
-    """The workers of a run, and which of them this process is.
+    """The workers of a run, and which of them this process is."""
 
-    Attributes:
-        workers: "host:port" of each, the chief first.
-        rank: this one's place among them; the chief's is 0.
-    """
-
-    workers: tuple[str, ...] = ("",)
-    rank: int = 0
+    workers: tuple[str, ...] = ("",)  # "host:port" of each, the chief first
+    rank: int = 0  # this one's place among them
 
     @property
     def is_chief(self) -> bool:
@@ -60,7 +54,7 @@ class Cluster(NamedTuple):
 
     @contextlib.contextmanager
     def one_voice(self) -> Iterator[None]:
-        """Keeps what any worker but the chief prints from the screen; errors stay."""
+        """Keeps from the screen what other workers than the chief print; errors stay."""
         if self.is_chief:
             yield
             return
@@ -82,30 +76,27 @@ class Cluster(NamedTuple):
             ) from error
 
     def meet(self, seconds: float = 300) -> None:
-        """Waits until all workers are there, at the chief's port, which TensorFlow takes over.
-
-        TensorFlow would wait for an hour, deaf to signals.
+        """Waits until all workers have come to the chief's port; TensorFlow would wait for an hour, deaf to signals.
 
         Raises:
-            ReidError: they are not, after so many seconds.
+            ReidError: one has not come after so many seconds.
         """
         end = time.monotonic() + seconds
         if self.is_chief and len(self.workers) > 1:
             self._wait_for_others(end)
         elif not self.is_chief:
-            self._listen().close()  # TensorFlow would fail, and the chief wait for it without end
+            self._listen().close()  # with a port in use TensorFlow would fail, and the chief wait without end
             while not self._report_to_chief(end):
                 if time.monotonic() > end:
-                    raise ReidError(
-                        f"the chief, {self.workers[0]}, did not come. Are host and port right in TF_CONFIG?"
-                    )
+                    place = self.workers[0]
+                    raise ReidError(f"the chief, {place}, did not come. Are host and port right in TF_CONFIG?")
                 time.sleep(0.2)
 
     @contextlib.contextmanager
     def start_watched(self, seconds: float = 300) -> Iterator[None]:
         """Ends this process by SIGKILL, with a line, when the block takes longer.
 
-        While TensorFlow waits for a worker that has died since they met, for up to an hour, no Python runs here.
+        TensorFlow may wait there for an hour for a worker that died since they met, and lets no Python run meanwhile.
         """
         line = (
             f"error: worker {self.rank} waited {seconds:.0f} s for another one, which must have ended since they met. "
@@ -124,19 +115,18 @@ class Cluster(NamedTuple):
                     server.settimeout(max(0.0, end - time.monotonic()) or 1e-3)
                     connections.append(stack.enter_context(server.accept()[0]))
                     connections[-1].settimeout(5)
-                    with contextlib.suppress(OSError):  # a stranger's
+                    with contextlib.suppress(OSError):  # something else that came to this port
                         missing -= {int.from_bytes(connections[-1].recv(4), "big")}
                 for connection in connections:
                     with contextlib.suppress(OSError):
                         connection.sendall(b"go")
         except socket.timeout as error:
+            names = ", ".join(f"{rank} ({self.workers[rank]})" for rank in sorted(missing))
             raise ReidError(
-                f"of {len(self.workers)} workers these did not come: "
-                f"{', '.join(f'{rank} ({self.workers[rank]})' for rank in sorted(missing))}. Start all of them."
+                f"of {len(self.workers)} workers these did not come: {names}. Start all of them."
             ) from error
 
     def _listen(self) -> socket.socket:
-        """Returns a socket that listens at this worker's port."""
         port = int(self.workers[self.rank].rpartition(":")[2])
         try:
             if socket.has_dualstack_ipv6():
@@ -162,11 +152,11 @@ def read_cluster(strategy: str, environment: Mapping[str, str] | None = None) ->
     """Returns the workers that TF_CONFIG names; this process alone where it is not set. Needs no TensorFlow.
 
     Args:
-        strategy: of `STRATEGIES`.
+        strategy: one of `choices.STRATEGIES`.
         environment: `os.environ` by default.
 
     Raises:
-        ReidError: TF_CONFIG is missing where it is needed, says something else than expected, or contradicts.
+        ReidError: TF_CONFIG is missing for multi_worker, has another form than expected, or contradicts the strategy.
     """
     text = (os.environ if environment is None else environment).get("TF_CONFIG", "").strip()
     if not text and strategy == "multi_worker":

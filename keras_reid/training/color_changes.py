@@ -1,7 +1,7 @@
 """Color changes: what each augmentation on the device does to pixels, and what its strength means.
 
 Each function takes a strength and returns a function of images `[B, H, W, 3]`, float32 0..255, and of a list of uniform
-random numbers `[B, 1, 1, 1]`, 0 to 1, whose length `DRAWS` states. keras-cv's layers change the pixels.
+random numbers `[B, 1, 1, 1]`, 0 to 1; `CHANGES` says how many. keras-cv's layers change the pixels.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Callable
 from keras_reid.keras2 import tf
 
 _ROUNDS = 2  # changes by RandAugment to an image: N of the paper, which takes 2 for ImageNet
-DRAWS = {"color_jitter": 4, "rand_augment": 2 * _ROUNDS, "random_grayscale": 1, "random_blur": 2}
-# keras-cv's layers draw nothing here. Without a seed they reach for TensorFlow's global generator, which does not exist
-# in a deterministic run; at their default dtype they would follow the policy of mixed precision.
+# keras-cv's layers draw nothing here, but without a seed they reach for TensorFlow's global generator, which does not
+# exist in a deterministic run; their default dtype would be that of mixed precision.
 _PIXELS_ONLY = {"seed": 1, "dtype": "float32"}
 _VALUES = {"value_range": (0, 255), **_PIXELS_ONLY}
 
@@ -47,9 +46,9 @@ def rand_augment(magnitude: float) -> Callable:
     """Returns RandAugment (Cubuk et al. 2019, arXiv 1909.13719) for crops of people.
 
     Each of two rounds makes one change to an image: none, auto-contrast, brightness by up to 128 m levels, or contrast,
-    color or sharpness by a factor of up to 1 -+ 0.9 m. Of the paper's other changes, shifts and shears would move a
-    person out of a crop this tight, and the input pipeline shifts already; no camera gives the negative of solarize;
-    equalize cannot be compiled by XLA (keras-cv's needs HistogramFixedWidth); posterize is not in keras-cv's either.
+    color or sharpness by a factor of up to 1 -+ 0.9 m. The paper's other changes are left out: shifts and shears would
+    move a person out of a crop this tight, no camera gives the negative of solarize, XLA cannot compile keras-cv's
+    equalize (HistogramFixedWidth), and keras-cv has no posterize.
     """
     import keras_cv
 
@@ -104,6 +103,15 @@ def random_blur(probability: float) -> Callable:
         return _where(uniform[0] < probability, blurred, images)
 
     return change
+
+
+# Name of a change -> its function, and the random numbers that it takes for each image.
+CHANGES = {
+    "color_jitter": (color_jitter, 4),
+    "rand_augment": (rand_augment, 2 * _ROUNDS),
+    "random_grayscale": (random_grayscale, 1),
+    "random_blur": (random_blur, 2),
+}
 
 
 def _where(chosen: tf.Tensor, changed: tf.Tensor, images: tf.Tensor) -> tf.Tensor:

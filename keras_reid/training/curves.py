@@ -14,10 +14,10 @@ from keras_reid.files import whole_or_not_at_all
 from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 
-# Of Okabe and Ito: apart for color-blind eyes, too.
+# Colors of Okabe and Ito, which color-blind people can tell apart.
 _BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-_MARKED = 30  # points of a curve up to which each is marked: a single one would not show
-_WIDE = 20  # largest / smallest number of a panel from which on its axis is logarithmic
+_MARKED = 30  # up to so many points of a curve each is marked: a single one would not show
+_WIDE = 20  # above this ratio of largest to smallest number an axis is logarithmic
 _LOSSES = {
     "loss": ("loss", _BLUE, "-"),
     "metric_loss": ("of pairs alone", _GREEN, "--"),
@@ -30,10 +30,7 @@ _DISTANCES = {
     "hardest_negative_distance": ("hardest negative", _BLUE, "-"),
     "negative_distance": ("mean negative", _BLUE, ":"),
 }
-_SCORES = {
-    "val_mean_average_precision": ("mAP", _BLUE, "-"),
-    "val_top1": ("top-1", _VERMILION, "-"),
-}
+_SCORES = {"val_mean_average_precision": ("mAP", _BLUE, "-"), "val_top1": ("top-1", _VERMILION, "-")}
 _SHARES = {
     "active_triplets": ("triplets that are active", _BLUE, "-"),
     "identity_accuracy": ("training people recognized", _GREEN, "-"),
@@ -75,16 +72,7 @@ def _paint(
     percent: bool = False,
     may_be_logarithmic: bool = False,
 ) -> None:
-    """Paints columns of rows by epoch.
-
-    Args:
-        axes: to paint on.
-        rows: of `metrics.csv` or `times.csv`.
-        lines: name of a column -> label (may be empty), color, style; columns that are not there are left out.
-        title: of the panel; it names the quantity and its unit.
-        percent: the columns are fractions.
-        may_be_logarithmic: the axis is, where numbers lie far apart.
-    """
+    """Paints columns by epoch; `lines` gives label, color and style of each, columns that are missing are left out."""
     axes.set_title(title, loc="left")
     shown = {name: rows[["epoch", name]].dropna() for name in lines if name in rows and rows[name].notna().any()}
     for name, points in shown.items():

@@ -1,4 +1,4 @@
-"""Decides when a run is in trouble, from its own numbers: collapsed, blind to who is who, idle, or not finite."""
+"""Diagnosis of a run from its own numbers: collapse, labels that do not fit, nothing left to learn, NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.training.run_folder import RunFolder
 
-WINDOW = 100  # steps that a loss must have been at a standstill: a healthy run passes ln 2 or the margin within fewer
+WINDOW = 100  # steps for which a loss must stand still: a healthy run passes ln 2 or the margin within fewer
 SHORT_WINDOW = 20  # steps that are enough where the embeddings are one point
 _NO_BETTER = 0.97  # of the loss of a single point
 _ACTIVE = 0.9  # share of anchors; class hard's own loss stays above a point's in a run that learns, this share does not
@@ -32,20 +32,20 @@ _CAUSES_OF_COLLAPSE = (
 
 
 class CollapseDoctor(keras.callbacks.Callback):
-    """Watches the report of a `TripletTrainer`; says once, in one line, what is wrong, and writes it to the run folder.
+    """Watches the report of a `TripletTrainer`, and says in one line, once a run, what is wrong.
 
     It speaks when, over 100 steps (20 for the first two),
 
     - all embeddings lie on one point: pairs are no farther apart than a thousandth of their norm, or than a thousandth
-      of what they were in the first steps;
-    - pairs have shrunk to a tenth of that, and the loss is no better than that of one point (the margin, or ln 2);
+      of their distance in the first steps;
+    - pairs have shrunk to a tenth of that distance, and the loss is no better than that of one point (margin or ln 2);
     - positives are no closer than negatives: the labels do not fit, or nothing is learned;
-    - the loss stands still and is no better than that;
-    - nothing costs anything: no triplet is active.
+    - the loss stands still, and is no better than that of one point;
+    - no triplet is active: nothing is learned any more.
 
-    It does not judge a learning rate that still rises, nor positives that still come closer in proportion to negatives.
-    It says one thing once a run. A loss or weights that are not finite stop the run: weights are looked at after each
-    step, because ReLU and pooling can hide a NaN from the loss while the gradient carries it into them.
+    It says nothing while the learning rate rises or positives still come closer in proportion to negatives. A loss or
+    weights that are not finite stop the run; weights are checked after each step, because ReLU and pooling can hide a
+    NaN from the loss.
 
     Args:
         identities_per_batch: P.
@@ -58,9 +58,7 @@ class CollapseDoctor(keras.callbacks.Callback):
         self, *, identities_per_batch: int, images_per_identity: int, first_step: int = 0, run: RunFolder | None = None
     ):
         super().__init__()
-        self.step = first_step
-        self._run = run
-        self.finding = None
+        self.step, self.finding, self._run = first_step, None, run
         self._person_ids = np.repeat(np.arange(identities_per_batch, dtype=np.int32), images_per_identity)
         self._history, self._first_distance = deque(maxlen=WINDOW), None
         self._means, self._steps_in_epoch = {}, 0
@@ -78,9 +76,8 @@ class CollapseDoctor(keras.callbacks.Callback):
         }
 
     def set_state(self, state: Mapping) -> None:
-        """Goes on with what `get_state` returned, inside the epoch if that is where it was."""
-        self.step, self._first_distance = state["step"], state["first_distance"]
-        self.finding = state.get("finding")
+        """Goes on with what `get_state` returned, also inside an epoch."""
+        self.step, self.finding, self._first_distance = state["step"], state.get("finding"), state["first_distance"]
         self._history = deque(state["history"], maxlen=WINDOW)
         self._means, self._steps_in_epoch = dict(state["means"]), state["steps_in_epoch"]
         self._goes_on = True
@@ -107,33 +104,24 @@ class CollapseDoctor(keras.callbacks.Callback):
         if not self._weights_are_finite():
             self._stop("weights are not finite", self.step - steps)
         self._history.extend([self._since_last(logs, steps)] * steps)
-        if self.finding is None:
-            self._examine()
+        history = list(self._history)
+        if len(history) >= SHORT_WINDOW and self.finding is None:
+            self._examine_distances(_mean_of(history[-SHORT_WINDOW:]))
+        if len(history) == WINDOW and self.finding is None:
+            self._examine_loss(_mean_of(history[: WINDOW // 2]), _mean_of(history[WINDOW // 2 :]), _mean_of(history))
 
     def _look_at_weights(self) -> tf.Tensor:
-        finite = [
-            # This worker's own copy: what each replica has of its own is added up otherwise, over all workers.
-            tf.reduce_all(tf.math.is_finite(self._strategy.experimental_local_results(variable)[0]))
-            for variable in self.model.learned_variables
-            if variable.dtype.is_floating
-        ]
-        return tf.reduce_all(finite)
+        variables = [variable for variable in self.model.learned_variables if variable.dtype.is_floating]
+        # This worker's own copies: TensorFlow would otherwise add up over all workers what each replica has of its own.
+        copies = [self._strategy.experimental_local_results(variable)[0] for variable in variables]
+        return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies])
 
     def _since_last(self, logs: Mapping[str, float], steps: int) -> dict[str, float]:
         """Returns the mean over the newest steps: Keras reports means over the epoch so far."""
         before, now = self._steps_in_epoch, self._steps_in_epoch + steps
-        newest = {
-            name: (float(value) * now - self._means.get(name, 0.0) * before) / steps for name, value in logs.items()
-        }
-        self._means, self._steps_in_epoch = {name: float(value) for name, value in logs.items()}, now
-        return newest
-
-    def _examine(self) -> None:
-        history = list(self._history)
-        if len(history) >= SHORT_WINDOW:
-            self._examine_distances(_mean_of(history[-SHORT_WINDOW:]))
-        if len(history) == WINDOW and self.finding is None:
-            self._examine_loss(_mean_of(history[: WINDOW // 2]), _mean_of(history[WINDOW // 2 :]), _mean_of(history))
+        means_before, self._means = self._means, {name: float(value) for name, value in logs.items()}
+        self._steps_in_epoch = now
+        return {name: (mean * now - means_before.get(name, 0.0) * before) / steps for name, mean in self._means.items()}
 
     def _examine_distances(self, recent: dict[str, float]) -> None:
         distance = max(recent["positive_distance"], recent["negative_distance"])
@@ -172,7 +160,7 @@ class CollapseDoctor(keras.callbacks.Callback):
             )
 
     def _is_no_better(self, report: dict[str, float]) -> bool:
-        """Whether the batch costs as much as one point, and almost every anchor is nearer to a stranger."""
+        """Whether batches cost as much as one point, and almost every anchor is nearer to another identity."""
         point = self._cost_of_a_point
         return bool(point) and _loss_in(report) >= _NO_BETTER * point and report["active_triplets"] >= _ACTIVE
 
@@ -209,14 +197,14 @@ _ONE_POINT_OF = {
 
 
 def _cost_of_a_point(loss, person_ids: np.ndarray) -> float | None:
-    """Returns what a batch costs whose embeddings are all the same; None for a loss that is no `Loss`."""
+    """Returns the loss of a batch of equal embeddings; None for a loss that is no `Loss`."""
     if not isinstance(loss, keras.losses.Loss):
         return None
     return float(tf.reduce_mean(loss.call(tf.constant(person_ids), tf.ones([len(person_ids), 8]))))
 
 
 def _loss_in(report: dict[str, float]) -> float:
-    """Returns the loss on pairs alone, where others are added to it."""
+    """Returns the loss on pairs, without the terms that are added to it."""
     return report.get("metric_loss", report["loss"])
 
 

@@ -1,9 +1,10 @@
-"""Decides what is said of where a run is made: the code's version, the packages, Python, the machine."""
+"""Environment of a run, for its card: the code's version, the packages, Python, the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,26 +12,14 @@ import keras_reid
 from keras_reid.artifacts.metadata import installed_versions
 from keras_reid.data.cache import memory_limit
 
-# Those whose versions can change what a run learns, or how it is scored.
-_PACKAGES = (
-    "tensorflow",
-    "tf_keras",
-    "keras",
-    "keras-cv",
-    "tensorflow-addons",
-    "numpy",
-    "pandas",
-    "pillow",
-    "scipy",
-)
+# Their versions can change what a run learns, or how it is scored.
+_PACKAGES = ("tensorflow", "tf_keras", "keras", "keras-cv", "tensorflow-addons")
+_PACKAGES += ("numpy", "pandas", "pillow", "scipy")
 _ROOT = Path(keras_reid.__file__).resolve().parent.parent
 
 
 def environment() -> dict:
-    """Returns code, packages, Python, operating system and hardware of this process; it loads TensorFlow.
-
-    No name of a machine, a user or a folder is among it.
-    """
+    """Returns code, packages, Python, system and hardware, without names of machine, user or folder."""
     return {
         "keras_reid": keras_reid.__version__,
         "git": git_state(_ROOT),
@@ -42,12 +31,8 @@ def environment() -> dict:
 
 
 def git_state(root: Path) -> dict | None:
-    """Returns `commit` and `modified` of the checkout that the package is imported from; None where it is none.
-
-    Args:
-        root: the folder that holds the package. An installed package may lie in somebody else's checkout: only where
-            setup.py and .git lie beside it are they its own.
-    """
+    """Returns `commit` and `modified` of the checkout whose root is the package's folder; None where it is none."""
+    # An installed package may lie in somebody else's checkout: its own has setup.py and .git beside it.
     if not ((root / "setup.py").exists() and (root / ".git").exists()):
         return None
     try:
@@ -67,8 +52,7 @@ def _hardware() -> dict:
     from keras_reid.keras2 import tf
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    memory = memory_limit()
+    has_affinity, memory = hasattr(os, "sched_getaffinity"), memory_limit()  # macOS has no affinity
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
@@ -79,9 +63,6 @@ def _hardware() -> dict:
 
 
 def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    name = re.search(r"^model name\s*:\s*(.+?)\s*$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return name[1] if name else platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""End of an epoch: what ships, log, checkpoint, model, score, best model, curves; in this order, in one place."""
+"""End of an epoch: all that a run then does, in order: log, checkpoint, model, score, best model, curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_reid.training.settings import Settings
 from keras_reid.training.strategy import Team, outside_scope
 from keras_reid.training.tensorboard import EmbeddingHistograms, write_events
 
-_DRAWING_TAKES = 0.05  # of the time: a picture is drawn no sooner than it took 20 times over
+_DRAWING_TAKES = 0.05  # largest share of the time: where epochs are short, several share a picture
 _REPORT = (
     "epoch {epoch}: loss {loss:.4f}, {active_triplets:.1%} of triplets active, hardest positive "
     "{hardest_positive_distance:.3f}, hardest negative {hardest_negative_distance:.3f}, norm {embedding_norm:.3f}, "
@@ -35,9 +35,12 @@ class EpochEnd(keras.callbacks.Callback):
         settings: evaluate_every, early_stop, epochs, save_every_steps.
         checkpoints: of the trainer.
         progress: counts the steps; precedes this in the list of callbacks.
-        score: takes an epoch, counted from 1, and the embedder as it ships after it; called by all workers at once.
+        score: returns the score of the embedder that would ship; all workers call it at once.
         histograms: of the embeddings of some training images; None leaves them out.
         team: the replicas that train: all stop early with the chief.
+
+    Attributes:
+        newest: the epoch that was scored last, counted from 1, and its score.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class EpochEnd(keras.callbacks.Callback):
         checkpoints: Checkpoints,
         progress: Progress,
         *,
-        score: Callable[[int, keras.Model], Score],
+        score: Callable[[keras.Model], Score],
         histograms: EmbeddingHistograms | None = None,
         team: Team | None = None,
     ):
@@ -56,6 +59,7 @@ class EpochEnd(keras.callbacks.Callback):
         self._checkpoints, self._progress, self._score = checkpoints, progress, score
         self._histograms, self._team = histograms, team or Team()
         self._next_picture = 0.0
+        self.newest: tuple[int, Score | None] = (0, None)
 
     def on_train_batch_end(self, batch, logs=None):
         every = self._settings.save_every_steps
@@ -67,55 +71,50 @@ class EpochEnd(keras.callbacks.Callback):
         epoch, step, settings = epoch + 1, self._progress.step, self._settings
         numbers = {name: float(value) for name, value in logs.items()}
         numbers = {"epoch": epoch, "step": step, **numbers, **self._progress.epoch_times()}
-        embedder = self.model.shipped_embedder()  # once an epoch, by all workers at once
-        # Log and events before the checkpoint: a run that goes on from it lacks none of them.
+        embedder = self.model.shipped_embedder()  # by all workers at once
+        # Log and events come before the checkpoint: a run that goes on from it lacks none of them.
         self._log.record(numbers)
         if self._run.writes:
             self._write_events(embedder, numbers)
         self._checkpoints.save(step)
-        # After the checkpoint: whoever finds a model may expect that the run can go on.
-        if self._run.writes:
+        if self._run.writes:  # after the checkpoint: where there is a model, the run can go on
             outside_scope(save_keras, embedder, self._run.last_model)
         tqdm.write(_REPORT.format(**numbers))
-        self._progress.let_go()  # scoring may take minutes: a run that stops here is scored when it goes on
+        self._progress.let_go()  # scoring may take minutes: a run that stops here does it when it goes on
         if epoch % settings.evaluate_every == 0:
             self.score(epoch, embedder)
         self._draw_curves()
         self._progress.let_go()
-        if settings.early_stop:  # from the log alone: a run that goes on decides the same
-            state = self._log.state(epochs=settings.epochs, early_stop=settings.early_stop)
-            if self._team.chiefs(state.over):
-                self.model.stop_training = True
+        # From the log alone: a run that goes on stops at the same epoch.
+        if settings.early_stop and self._team.chiefs(self._log.state(**settings.some("epochs", "early_stop")).over):
+            self.model.stop_training = True
 
     def score(self, epoch: int, embedder: keras.Model) -> None:
-        """Scores an epoch, adds the scores to its row and to TensorBoard, and keeps the model when it is the best.
+        """Scores the newest epoch, adds the scores to its row and to TensorBoard, and keeps the model that is best.
 
         Args:
-            epoch: the newest one, counted from 1.
+            epoch: counted from 1.
             embedder: as it ships after that epoch.
         """
-        scores = self._score(epoch, embedder).logs()
-        row = self._log.last_row() if self._run.writes else {}
+        self.newest = epoch, self._score(embedder)
+        scores, row = self.newest[1].logs(), self._log.last_row() if self._run.writes else {}
         if row.get("epoch") != epoch:
             return
         if scores[BEST_BY] > self._log.best_row().get(BEST_BY, float("-inf")):
             outside_scope(save_keras, embedder, self._run.best_model)
         tags = {f"scores/{name[len('val_') :]}": value for name, value in scores.items()}
         write_events(self._run.tensorboard, int(row["step"]), "scores", tags)
-        # Last: a run that goes on scores its newest epoch again when that has no scores.
+        # Last: a run that goes on scores its newest epoch where the row has no scores.
         self._log.record({name: float(value) for name, value in {**row, **scores}.items()})
         tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")
 
     def _write_events(self, embedder: keras.Model, numbers: dict[str, float]) -> None:
-        histograms = {}
-        if self._histograms is not None:
-            metric = getattr(self.model.loss, "metric", "euclidean")
-            histograms = self._histograms.of(embedder, metric=metric)
+        metric = getattr(self.model.loss, "metric", "euclidean")
+        histograms = self._histograms.of(embedder, metric=metric) if self._histograms else {}
         scalars = {_tag(name): value for name, value in numbers.items() if name not in ("epoch", "step")}
         write_events(self._run.tensorboard, numbers["step"], "epoch", scalars, histograms)
 
     def _draw_curves(self) -> None:
-        """Draws `curves.png`; epochs that take next to no time share a picture."""
         began = time.perf_counter()
         if self._run.writes and began >= self._next_picture:
             draw_curves(self._run)

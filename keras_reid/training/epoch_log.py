@@ -18,44 +18,28 @@ TIMES = ("steps", "seconds", "seconds_between", "seconds_per_step", "images_per_
 
 
 class RunState(NamedTuple):
-    """How far a run has come.
+    """How far a run has come."""
 
-    Attributes:
-        epochs: that were made.
-        stopped_early: whether it ends after the newest for want of a better score.
-        over: whether no epoch is left to train.
-        finished: whether it is over, and its newest epoch was shipped and scored.
-    """
-
-    epochs: int
-    stopped_early: bool
-    over: bool
-    finished: bool
+    epochs: int  # made so far
+    stopped_early: bool  # it ends after the newest for want of a better score
+    over: bool  # no epoch is left to train
+    finished: bool  # it is over, and its newest epoch was shipped and scored
 
 
 class EpochLog:
-    """The numbers of each epoch. Workers beside the chief read it; what they would record is dropped.
-
-    Args:
-        run: the run's folder.
-    """
+    """The numbers of each epoch of the run in a folder; only the chief among several workers writes them."""
 
     def __init__(self, run: RunFolder):
         self._run = run
 
     def record(self, numbers: Mapping[str, float]) -> None:
-        """Writes an epoch's row, in place of what was known of that epoch and later ones.
-
-        Args:
-            numbers: epoch, step and what is known of them; those of `TIMES` go to `times.csv`.
-        """
+        """Writes an epoch's row in place of its old one and of later ones; numbers of `TIMES` go to `times.csv`."""
         if not self._run.writes:
             return
-        place = {name: numbers[name] for name in ("epoch", "step")}
         _replace_row(self._run.metrics, {name: value for name, value in numbers.items() if name not in TIMES})
-        times = {name: value for name, value in numbers.items() if name in TIMES}
-        if times:
-            _replace_row(self._run.times, {**place, **times})
+        times = {name: value for name, value in numbers.items() if name in ("epoch", "step", *TIMES)}
+        if len(times) > 2:
+            _replace_row(self._run.times, times)
 
     def forget_after(self, step: int) -> None:
         """Drops the rows of epochs that ended after this step."""
@@ -90,12 +74,7 @@ class EpochLog:
         return int(row["step"]) if row else None
 
     def state(self, *, epochs: int, early_stop: int) -> RunState:
-        """Returns how far the run has come.
-
-        Args:
-            epochs: that the run is asked to make.
-            early_stop: evaluations in a row without a better mAP after which it ends; 0 is never.
-        """
+        """Returns how far a run with these settings has come."""
         shipped = self._run.read_evaluation().get("epochs", 0)
         made = int(self.last_row().get("epoch", shipped))
         stopped = self._stopped_after(early_stop)
@@ -103,7 +82,7 @@ class EpochLog:
         return RunState(made, made == stopped, over, finished=over and 0 < made == shipped)
 
     def _stopped_after(self, evaluations: int) -> int | None:
-        """Returns the epoch whose score was the n-th in a row that is not above the best before; None before it."""
+        """Returns the epoch of the n-th evaluation in a row without a better mAP; None before that."""
         best, since = float("-inf"), 0
         metrics = self.metrics()
         if not evaluations or BEST_BY not in metrics:
@@ -117,10 +96,9 @@ class EpochLog:
 
 
 def _replace_row(path: Path, row: Mapping[str, float]) -> None:
-    """Writes an epoch's row in place of what a file of rows knew of that epoch or a later one."""
-    rows = _read_rows(path)
-    rows = rows[rows.epoch < row["epoch"]] if len(rows) else rows
-    rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True) if len(rows) else pd.DataFrame([row])
+    rows, newest = _read_rows(path), pd.DataFrame([row])
+    rows = rows[rows.epoch < row["epoch"]]
+    rows = pd.concat([rows, newest], ignore_index=True) if len(rows) else newest
     whole = {name: int for name in ("epoch", "step", "steps") if name in rows}
     write_text(path, rows.astype(whole).to_csv(index=False))
 
@@ -131,14 +109,13 @@ def _read_rows(path: Path) -> pd.DataFrame:
     try:
         # The file is read and written again each epoch: no digit may drift.
         rows = pd.read_csv(path, float_precision="round_trip")
-    except ValueError as error:  # pandas' parser errors are of this kind
+        if rows.empty:  # all epochs were forgotten; its columns have no types
+            return pd.DataFrame(columns=["epoch", "step"])
+        for column in ("epoch", "step"):
+            if column not in rows or not pd.api.types.is_integer_dtype(rows[column]):
+                raise ValueError(f"no column {column} of whole numbers")
+        if not all(map(pd.api.types.is_numeric_dtype, rows.dtypes)):
+            raise ValueError("text among its numbers")
+    except ValueError as error:  # also pandas' parser errors
         raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it to go on without it.") from error
-    if rows.empty:  # all epochs were forgotten; its columns have no types
-        return pd.DataFrame(columns=["epoch", "step"])
-    for column in ("epoch", "step"):
-        if column not in rows or not pd.api.types.is_integer_dtype(rows[column]):
-            reason = f"no column {column} of whole numbers"
-            raise ReidError(f"{str(path)!r} is damaged: {reason}. Delete it to go on without it.")
-    if not all(pd.api.types.is_numeric_dtype(kind) for kind in rows.dtypes):
-        raise ReidError(f"{str(path)!r} is damaged: text among its numbers. Delete it to go on without it.")
     return rows

@@ -11,7 +11,7 @@ from keras_reid.keras2 import keras, tf
 from keras_reid.losses.mining import flat_person_ids
 from keras_reid.losses.replicas import replica_context, sum_over_replicas
 
-CENTER_RATE = 0.5  # alpha of the paper: the share of the way to its identity's mean that a center goes in a step
+CENTER_RATE = 0.5  # alpha of the paper: share of the way to its identity's mean that a center goes in a step
 _CLASSIFIER_DEVIATION = 1e-3  # as in the BNNeck paper's code: at first every identity is as likely as any other
 
 
@@ -31,22 +31,19 @@ class _Identities:
         """Returns int32 `[B]`; InvalidArgumentError for an id that is not of the training set."""
         person_ids = tf.cast(flat_person_ids(person_ids), tf.int64)
         numbers = tf.minimum(tf.searchsorted(self._known, person_ids), self.count - 1)
-        with tf.control_dependencies(
-            [tf.debugging.assert_equal(tf.gather(self._known, numbers), person_ids, "an id is not among person_ids")]
-        ):
+        found = tf.gather(self._known, numbers)
+        with tf.control_dependencies([tf.debugging.assert_equal(found, person_ids, "an id is not among person_ids")]):
             return tf.identity(numbers)
 
 
 class IdentityLoss(keras.layers.Layer):
     """Cross-entropy of a linear classifier over the training identities, on features after a BNNeck.
 
-    The neck, a BatchNormalization without shift, belongs to this layer unless the features come from one already.
-
     Args:
         person_ids: integers, those of the training set.
         label_smoothing: from 0 to below 1, the share of the label that is spread over all identities.
-        own_neck: normalize the features here.
-        sync_batch_norm: by statistics of all replicas.
+        own_neck: whether this layer holds the neck, a BatchNormalization without shift, or the features come after one.
+        sync_batch_norm: whether the neck normalizes by statistics of all replicas.
 
     Source: Luo et al. 2019 (arXiv 1903.07071), sections 3.4 and 3.5.
     """
@@ -81,12 +78,8 @@ class IdentityLoss(keras.layers.Layer):
         if self._neck is not None:
             features = self._neck(features, training=training)
         logits, numbers = self._classifier(features), self._identities.number(person_ids)
-        losses = keras.losses.categorical_crossentropy(
-            tf.one_hot(numbers, self._identities.count),
-            logits,
-            from_logits=True,
-            label_smoothing=self._label_smoothing,
-        )
+        labels, options = tf.one_hot(numbers, self._identities.count), {"label_smoothing": self._label_smoothing}
+        losses = keras.losses.categorical_crossentropy(labels, logits, from_logits=True, **options)
         return losses, tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), numbers)
 
 
@@ -96,8 +89,8 @@ class CenterLoss(keras.layers.Layer):
     Args:
         person_ids: integers, those of the training set.
 
-    Source: Wen et al. 2016 ("A Discriminative Feature Learning Approach for Deep Face Recognition"), equations 2 to 4;
-    the mean over the batch stands for their sum. The centers begin at 0.
+    Source: Wen et al. 2016 ("A Discriminative Feature Learning Approach for Deep Face Recognition"), equations 2 to 4,
+    with the mean over the batch in place of the sum. The centers begin at 0.
     """
 
     def __init__(self, person_ids: Sequence[int]):
@@ -105,7 +98,7 @@ class CenterLoss(keras.layers.Layer):
         self._identities = _Identities(person_ids)
 
     def build(self, input_shape):
-        # Each replica makes the same change, from sums over all of them: any copy is the right one.
+        # All replicas make the same change, from sums over all of them: any copy is the right one.
         self.centers = self.add_weight(
             "centers",
             [self._identities.count, int(input_shape[-1])],

@@ -1,4 +1,4 @@
-"""Waiting for input: how long a step waits for its batch. Keras fetches it inside the step, unseen by callbacks."""
+"""Waiting for input: how long each step waits for its batch, which Keras fetches unseen by callbacks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from keras_reid.keras2 import tf
 
 
 class TimedIterator:
-    """An iterator that reports how long each batch took to arrive; made inside a step, compiled or eager.
-
-    Args:
-        iterator: of batches, also a distributed one.
-        tell: called with the seconds of each batch.
-    """
+    """An iterator of batches, also a distributed one, that tells how many seconds each batch took to arrive."""
 
     def __init__(self, iterator, tell: Callable[[float], None]):
         self._iterator, self._tell = iterator, tell
@@ -39,16 +34,10 @@ def _now() -> np.float64:
 
 
 def with_timed_batches(train_function: Callable, tell: Callable[[float], None]) -> Callable:
-    """Returns a training function of Keras that also reports how long it waited for each of its batches.
-
-    Args:
-        train_function: what `keras.Model.make_train_function` returns: a `tf.function` of an iterator, or a Python
-            function where the model runs eagerly.
-        tell: called with the seconds of each batch.
-    """
+    """Returns a training function, as of `keras.Model.make_train_function`, that tells the seconds of each batch."""
     python_function = getattr(train_function, "python_function", None)
     if python_function is None:
         return lambda iterator: train_function(TimedIterator(iterator, tell))
-    # Called from a converted function Keras's own is not converted, and its loop over `steps_per_execution` must be.
+    # Keras's function must be converted for its loop over `steps_per_execution`; called from this one, it is not.
     converted = tf.autograph.to_graph(python_function)
     return tf.function(lambda iterator: converted(TimedIterator(iterator, tell)), reduce_retracing=True)

@@ -21,46 +21,39 @@ def part_of(layer_name: str) -> str:
     return f"stage{int(stage[1]) + 1}" if stage else "stem"
 
 
-def trained_parts(embedder: keras.Model) -> dict[str, list]:
-    """Returns the trainable variables of each part of an embedder, part -> variables."""
-    parts = {}
-    for layer in embedder.layers:
-        if layer.trainable_variables:
-            parts.setdefault(part_of(layer.name), []).extend(layer.trainable_variables)
-    return parts
-
-
 def rate_factors(embedder: keras.Model, rates: Mapping[str, float]) -> list[tuple]:
     """Returns (variable, factor) for each variable whose factor is not 1.
 
     Args:
-        embedder: none of whose layers is frozen.
-        rates: part -> factor; "backbone" stands for all parts but the head, a part named beside it has its own.
+        embedder: without frozen layers.
+        rates: part -> factor; "backbone" stands for all parts but the head that are not named themselves.
 
     Raises:
         ReidError: a part that the embedder does not have, or a factor that is not above 0.
     """
-    parts = trained_parts(embedder)
+    parts = {}
+    for layer in embedder.layers:
+        if layer.trainable_variables:
+            parts.setdefault(part_of(layer.name), []).extend(layer.trainable_variables)
     known = [BACKBONE, *parts]
     for name, factor in rates.items():
         if name not in known:
             raise ReidError(f"layer_learning_rates has no part {name!r}: expected {', '.join(known)}.")
         if not 0 < factor < float("inf"):
-            raise ReidError(
-                f"layer_learning_rates={name}={factor:g}, expected above 0; freeze_backbone_epochs freezes."
-            )
+            given = f"layer_learning_rates={name}={factor:g}"
+            raise ReidError(f"{given}, expected above 0; freeze_backbone_epochs freezes.")
     general = {part: rates.get(BACKBONE, 1.0) for part in parts if part != "head"}
     factors = {**general, **{name: factor for name, factor in rates.items() if name != BACKBONE}}
     return [(variable, factors[name]) for name in factors for variable in parts[name] if factors[name] != 1]
 
 
 def check_scalable(optimizer, what: str, *, legacy: bool) -> None:
-    """Raises ReidError where scaling an update from outside would not be exact.
+    """Raises ReidError, naming the argument `what`, where scaling an update from outside would not be exact.
 
     Args:
         optimizer: of the run.
         what: the argument that asks for it.
-        legacy: whether those legacy optimizers will do that keep no second copy of the weights.
+        legacy: whether legacy optimizers that keep no second copy of the weights are accepted.
     """
     optimizer = inner_optimizer(optimizer)
     if not is_legacy(optimizer) or (legacy and not hasattr(optimizer, "_optimizer")):
@@ -70,10 +63,10 @@ def check_scalable(optimizer, what: str, *, legacy: bool) -> None:
 
 
 def scale_update(factors: list[tuple], update: Callable[[], None]) -> None:
-    """Makes an update, then of each change a share: w + factor * (updated w - w).
+    """Makes an update, and scales the change of some variables: w + factor * (updated w - w).
 
-    Scaling gradients would do nothing under Adam. This is the learning rate times the factor, for any optimizer whose
-    change of a weight is in proportion to the rate, decoupled weight decay included.
+    Scaling gradients would do nothing under Adam. This equals a scaled learning rate for any optimizer whose change is
+    proportional to the rate, decoupled weight decay included.
 
     Args:
         factors: (variable, factor) for those whose change is scaled; a factor is a number or a scalar tensor.
@@ -99,14 +92,14 @@ def scale_update(factors: list[tuple], update: Callable[[], None]) -> None:
 
 
 def restart_factor(optimizer, frozen_steps: int) -> tf.Tensor | float:
-    """Returns what makes an update of Adam, that of weights which were frozen at first, as if it counted from there.
+    """Returns the factor on an update of weights that were frozen at first: with it Adam counts from their first step.
 
-    Keras counts the steps of all weights alike. Moments that begin at 0 after many steps are taken for settled ones:
-    the first changes would be 3 to 6 times as large as Adam's, in the weights that were frozen to spare them. With t
-    steps, k of them since: (sqrt(1 - b2^k) / (1 - b1^k)) / (sqrt(1 - b2^t) / (1 - b1^t)).
+    Keras counts the steps of all weights alike: without bias correction for the young moments, the first changes would
+    be 3 to 6 times as large as Adam's. After t steps, k of them since the weights were freed, the factor is
+    (sqrt(1 - b2^k) / (1 - b1^k)) / (sqrt(1 - b2^t) / (1 - b1^t)).
 
     Args:
-        optimizer: adam, adamw or sgd, which needs nothing; before the update.
+        optimizer: adam, adamw, or sgd, whose factor is 1; before the update.
         frozen_steps: t - k.
     """
     optimizer = inner_optimizer(optimizer)
@@ -121,11 +114,7 @@ def restart_factor(optimizer, frozen_steps: int) -> tf.Tensor | float:
 
 
 class FreezeBackbone(keras.callbacks.Callback):
-    """Trains the head alone in the first epochs of a run; see `TripletTrainer.freeze_backbone`.
-
-    Args:
-        steps: how many; whole epochs.
-    """
+    """Trains the head alone in the first `steps` of a run, whole epochs; see `TripletTrainer.freeze_backbone`."""
 
     def __init__(self, steps: int):
         super().__init__()

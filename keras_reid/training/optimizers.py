@@ -25,8 +25,7 @@ def build_optimizer(
             `keras_reid.addons`.
         learning_rate: a number or a schedule.
         weight_decay: decoupled, for adamw, tfa_radam and tfa_lamb.
-        clip_norm: largest norm of the gradient of all weights together, over the whole batch and after float16's loss
-            scale is taken out: a longer gradient is shortened to it. 0 is off.
+        clip_norm: largest norm of the gradient of all weights together, without float16's loss scale; 0 is off.
         epochs: of the run, for tfa_swa.
         steps_per_epoch: of the run, for tfa_swa.
 
@@ -50,12 +49,7 @@ def build_optimizer(
 
 
 def create_state(optimizer, variables: Sequence[tf.Variable]) -> None:
-    """Makes the variables of an optimizer; Keras would make them in the first step only, which is too late to restore.
-
-    Args:
-        optimizer: of either class, also in a LossScaleOptimizer.
-        variables: all that it will ever train.
-    """
+    """Makes an optimizer's state of all that it will train; Keras would in the first step, too late for a restore."""
     if is_legacy(optimizer):
         optimizer._create_all_weights(variables)
     else:

@@ -1,5 +1,8 @@
 """Precision of a training run: the Keras dtype policy that `mixed_precision` stands for on this machine."""
 
+import re
+from pathlib import Path
+
 from keras_reid.choices import PRECISIONS
 from keras_reid.errors import ReidError
 
@@ -21,9 +24,6 @@ def resolve_precision(mixed_precision: str, *, gpus: int, cpu_has_bfloat16: bool
 
 def cpu_computes_in_bfloat16() -> bool:
     """Whether this CPU has bfloat16 instructions (AVX512_BF16 or AMX); False where Linux's /proc cannot tell."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            flags = next((line for line in file if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    return re.search(r"^flags.*\b(avx512|amx)_bf16\b", text, re.MULTILINE) is not None

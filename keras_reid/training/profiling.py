@@ -13,11 +13,11 @@ _FIRST = 3  # steps that are left out: they build the graph and fill the pipelin
 
 
 class ProfileSteps(keras.callbacks.Callback):
-    """Profiles n steps after the first three of the fit; learning is unchanged. Comes last in the list of callbacks.
+    """Profiles some steps after the first three of the fit; must be the last callback.
 
     Args:
         folder: of TensorBoard; the profile goes to `plugins/profile/<time>/` in it.
-        steps: n.
+        steps: number of steps to profile.
     """
 
     def __init__(self, folder: Path, *, steps: int):

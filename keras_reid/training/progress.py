@@ -1,4 +1,4 @@
-"""Progress of a run: one line with the time left, the times of each epoch, and when signals are let in."""
+"""Progress of a run: the line with the time left, the times of each epoch, and the moments when signals may stop it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_reid.training.strategy import Team
 
 
 class _LogLines:
-    """Stands for stdout where it is no terminal: what tqdm would draw over again becomes a line of the log."""
+    """Stands for stdout where it is no terminal: each update of the progress line becomes a line of its own."""
 
     def write(self, text: str) -> None:
         if text.strip():
@@ -27,13 +27,12 @@ class _LogLines:
 class Progress(keras.callbacks.Callback):
     """Progress line with the time left to the end of the run, and the times of each epoch.
 
-    The time left is that of the remaining steps at the mean pace since the start of this process: its evaluations and
-    checkpoints count, its first step, which builds the graph, does not.
+    The time left is that of the remaining steps at the mean pace since this process began, with evaluations and
+    checkpoints, without the first step, which builds the graph.
 
-    The times of an epoch, columns of `times.csv`, cover the steps that this process made: where a run went on inside
-    an epoch, `steps` is less than the steps of an epoch. `seconds` is the time inside steps, `seconds_between` all
-    other time since the epoch before (or the start): checkpoints, evaluation. `seconds_per_step` (median),
-    `images_per_second` and `waiting_share`, the share of the steps spent waiting for batches, leave out the first step.
+    The times of an epoch, columns of `times.csv`, cover the steps that this process made. `seconds` is the time inside
+    steps, `seconds_between` all other time since the epoch before: checkpoints, evaluation. `seconds_per_step`
+    (median), `images_per_second` and `waiting_share` (time spent waiting for batches) leave out the first step.
 
     Args:
         first_step: steps of the run made before this fit.
@@ -90,23 +89,22 @@ class Progress(keras.callbacks.Callback):
             self.let_go()
 
     def epoch_times(self) -> dict[str, float]:
-        """Returns the times of the epoch that has ended; to be called once an epoch, after its last step."""
+        """Returns the times of an epoch; to be called once, after its last step."""
         # The first step of a fit builds the graph, for longer than many steps take: it says nothing about the speed.
         first = 1 if self._first_epoch and len(self._seconds) > 1 else 0
-        steady, ended = self._seconds[first:], time.perf_counter()
-        between = ended - self._ended - sum(self._seconds)
-        self._first_epoch, self._ended = False, ended
+        steady, before, self._ended = self._seconds[first:], self._ended, time.perf_counter()
+        self._first_epoch = False
         return {
             "steps": len(self._seconds),
             "seconds": sum(self._seconds),
-            "seconds_between": between,
+            "seconds_between": self._ended - before - sum(self._seconds),
             "seconds_per_step": median(steady),
             "images_per_second": len(steady) * self._batch_size / sum(steady),
             "waiting_share": sum(self._waiting[first:]) / sum(steady),
         }
 
     def let_go(self) -> None:
-        """Stops here when a signal came; of several workers all do, or none: one alone can neither stop nor save."""
+        """Stops here if a signal came: to one of several workers is to all, since none can stop or save alone."""
         if self._team.size == 1:
             release()
         else:

@@ -11,14 +11,13 @@ TensorFlow is loaded once all has been checked that needs none.
 from __future__ import annotations
 
 import contextlib
-import os
 
 from keras_reid.data.fingerprint import fingerprint
 from keras_reid.data.readers.sources import license_notes
 from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 from keras_reid.training.cluster import Cluster, read_cluster
-from keras_reid.training.epoch_log import EpochLog, RunState
+from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_card import begin_card, read_card, update_card
 from keras_reid.training.run_data import RunData, read_run_data
 from keras_reid.training.run_folder import RunFolder
@@ -29,9 +28,9 @@ class Run:
     """One training run, from its data to the scored exports.
 
     Args:
-        settings: what it trains on, what it learns by, and where it lies; `data_dir` and `run_dir` must be there.
-        resume: "auto" goes on where a run in the folder stopped, "required" refuses a folder without one, "never" one
-            with.
+        settings: what it trains on, what it learns by, and where it lies; `data_dir` and `run_dir` must be set.
+        resume: "auto" goes on with a run in the folder, "required" refuses a folder without one, "never" a folder with
+            a run.
         allow_flag_changes: go on with a run although the settings differ from those it began with.
 
     Raises:
@@ -65,18 +64,18 @@ class Run:
                 return folder.read_evaluation()
 
     def _train(self, folder: RunFolder, cluster: Cluster) -> None:
-        settings = self.settings
+        settings, text = self.settings, self.settings.as_text()
         # --- All that can be checked before TensorFlow is loaded.
-        folder.lock()
-        text, usual = settings.as_text(), Settings().as_text()
+        if folder.flags.exists():
+            folder.lock()
         options = {"resume": self._resume, "allow_flag_changes": self._allow_flag_changes}
-        folder.check(text, defaults=usual, **options)
+        folder.check(text, defaults=Settings().as_text(), **options)
         data = read_run_data(settings, cluster)
-        if state_of(folder, settings).finished:
+        if EpochLog(folder).state(**settings.some("epochs", "early_stop")).finished:
             card = read_card(folder)
             if not card and cluster.is_chief:
                 _begin_card(folder, settings, data, 0, precision=settings.mixed_precision)
-            if not card.get("finished"):  # it was killed between its scores and its card, or that was deleted
+            if not card.get("finished"):  # the process was killed after the scores, or somebody deleted the card
                 _keep_record(folder)
             _report(folder, settings)
             return
@@ -95,10 +94,9 @@ class Run:
         if cluster.is_chief:
             _begin_card(folder, settings, data, step, precision=steps.precision)
         try:
-            steps.make()
-            steps.ship()
+            steps.ship(*steps.train(step))
         except (Interrupted, ReidError):
-            with contextlib.suppress(OSError, ReidError):  # what stopped the run may stop this, too
+            with contextlib.suppress(OSError, ReidError):  # a full disk, for example, stops this as well
                 _keep_record(folder)
             raise
         _keep_record(folder)
@@ -107,7 +105,7 @@ class Run:
         steps.team.wait()
 
     def _check_step(self, folder: RunFolder, data: RunData, step: int) -> None:
-        """Raises ReidError where the run cannot go on from a step; says from which it does."""
+        """Raises ReidError where the run cannot go on from a step; prints the step where it can."""
         settings, steps_per_epoch = self.settings, data.batches.steps_per_epoch
         total = steps_per_epoch * settings.epochs
         if step == 0 and (folder.last_model.exists() or self._resume == "required"):
@@ -125,13 +123,8 @@ class Run:
             print(f"going on after step {step} of {total}", flush=True)
 
 
-def state_of(folder: RunFolder, settings: Settings) -> RunState:
-    """Returns how far the run in a folder has come."""
-    return EpochLog(folder).state(epochs=settings.epochs, early_stop=settings.early_stop)
-
-
 def _begin_card(folder: RunFolder, settings: Settings, data: RunData, step: int, *, precision: str) -> None:
-    """Writes the run card as far as it is known, and says when a run goes on with other data."""
+    """Writes what the run card can say before training, and prints how the data have changed since the run stopped."""
     from keras_reid.training.environment import environment
 
     started_from = {"none": "from scratch", "imagenet": "from ImageNet weights (keras-cv's)"}
@@ -144,8 +137,7 @@ def _begin_card(folder: RunFolder, settings: Settings, data: RunData, step: int,
         "started_from": started_from.get(settings.backbone_weights, f"from {settings.backbone_weights}"),
         "licence_notes": license_notes(settings.dataset_name),
     }
-    place = {**environment(), "precision": precision}
-    images = fingerprint(data.catalog, settings.datasets)
+    place, images = {**environment(), "precision": precision}, fingerprint(data.catalog, settings.datasets)
     change = begin_card(folder, facts, step=step, data=images, environment=place)
     if change:
         print(change, flush=True)
@@ -164,14 +156,13 @@ def _report(folder: RunFolder, settings: Settings) -> None:
     """Prints the table of a finished run, and where everything lies."""
     from keras_reid.evaluation import scores_table
 
-    evaluation, early_stop = folder.read_evaluation(), settings.early_stop
-    stopped = state_of(folder, settings).stopped_early
-    why = f", stopped early: no better mAP in {early_stop} evaluations (early_stop)" if stopped else ""
+    evaluation, why = folder.read_evaluation(), ""
+    if EpochLog(folder).state(**settings.some("epochs", "early_stop")).stopped_early:
+        why = f", stopped early: no better mAP in {settings.early_stop} evaluations (early_stop)"
     print(f"\n{evaluation['dataset']}, after epoch {evaluation['epochs']}{why}")
     print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
-    places = (folder.card_text, folder.curves, folder.evaluation, folder.metrics, folder.last_model, folder.best_model)
-    places = [place.name for place in places if place.exists()]
     for line in folder.read_diagnosis():
         print(f"diagnosis at {line}")
-    everything = ", ".join([*places, *(os.fspath(path) for path in evaluation["exports"].values())])
-    print(f"this run is finished; all of it lies in {folder.path}: {everything}")
+    files = (folder.card_text, folder.curves, folder.evaluation, folder.metrics, folder.last_model, folder.best_model)
+    names = [file.name for file in files if file.exists()] + list(evaluation["exports"].values())
+    print(f"this run is finished; all of it lies in {folder.path}: {', '.join(names)}")

@@ -13,7 +13,7 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.tables import SCORE_ROWS, shown_name
 from keras_reid.files import write_text
 from keras_reid.training.epoch_log import EpochLog
-from keras_reid.training.run_folder import RunFolder
+from keras_reid.training.run_folder import RunFolder, read_json
 
 FORMAT_VERSION = 1
 
@@ -21,32 +21,27 @@ FORMAT_VERSION = 1
 def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, environment: Mapping) -> str | None:
     """Writes the card of a run that begins or goes on.
 
-    Data and environment are kept as a list, with an entry more where they are others than when the run stopped.
+    Data and environments are lists, with a new entry where they differ from those before the run stopped.
 
     Args:
         run: the run's folder.
-        facts: what stays: command, flags, seed, steps_per_epoch, started_from, license_notes.
+        facts: what stays: command, flags, seed, steps_per_epoch, started_from, licence_notes.
         step: that the run goes on from, 0 at its beginning.
         data: of `keras_reid.data.fingerprint`.
         environment: of `keras_reid.training.environment`, and the precision.
 
     Returns:
-        A line on how the data have changed since it stopped; None where they have not.
+        A line on how the data have changed since the run stopped; None where they have not.
 
     Raises:
         ReidError: `run_card.json` is damaged.
     """
     held = read_card(run)
-    known, places = (_before(step, held.get(name, [])) for name in ("data", "environments"))
-    changes = changed_splits(known[-1], data) if known else []
-    card = {
-        "format_version": FORMAT_VERSION,
-        **facts,
-        "data": _with_entry(known, data, step),
-        "environments": _with_entry(places, environment, step),
-    }
-    _write(run, card)
-    if not changes:
+    lists = {"data": _with_entry(held.get("data", []), data, step)}
+    lists["environments"] = _with_entry(held.get("environments", []), environment, step)
+    _write(run, {"format_version": FORMAT_VERSION, **facts, **lists})
+    changes = changed_splits(lists["data"][-2], data) if len(lists["data"]) > 1 else []
+    if lists["data"][-1]["from_step"] != step or not changes:
         return None
     return f"the dataset is not the one that the run was trained on up to step {step}: {'; '.join(changes)}"
 
@@ -60,23 +55,20 @@ def update_card(run: RunFolder) -> None:
 
 def read_card(run: RunFolder) -> dict:
     """Returns `run_card.json`, empty where there is none."""
-    if not run.card.exists():
-        return {}
-    try:
-        card = json.loads(run.card.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ReidError(f"{str(run.card)!r} is damaged ({error}). Delete it: it is made again.") from error
-    kinds = {"data": list, "environments": list, "flags": dict}
-    good = isinstance(card, dict) and all(isinstance(card.get(name), kind) for name, kind in kinds.items())
-    good = good and all("from_step" in entry for entry in card["data"] + card["environments"])
-    if not good or not str(card["flags"].get("epochs", "")).isdecimal():
-        raise ReidError(f"{str(run.card)!r} is damaged. Delete it: it is made again.")
-    if card.get("format_version") != FORMAT_VERSION:
+    card = read_json(run.card, _is_whole)
+    if card and card.get("format_version") != FORMAT_VERSION:
         raise ReidError(
             f"{str(run.card)!r} has format {card.get('format_version')}, this version reads {FORMAT_VERSION}: update "
             "keras_reid, or delete the file."
         )
     return card
+
+
+def _is_whole(card: Mapping) -> bool:
+    kinds = {"data": list, "environments": list, "flags": dict}
+    whole = all(isinstance(card.get(name), kind) for name, kind in kinds.items())
+    whole = whole and all("from_step" in entry for entry in card["data"] + card["environments"])
+    return whole and str(card["flags"].get("epochs", "")).isdecimal()
 
 
 def _write(run: RunFolder, card: Mapping) -> None:
@@ -111,20 +103,16 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _before(step: int, entries: Sequence[Mapping]) -> list[dict]:
-    """Returns the entries of steps that were made: a start whose steps are lost, and made again, says nothing."""
-    return [dict(entry) for entry in entries if entry["from_step"] < step]
-
-
-def _with_entry(entries: Sequence[Mapping], newest: Mapping, step: int) -> list[dict]:
-    """Returns entries with one more for the steps after `step`, unless it says the same as the one before."""
+def _with_entry(entries: Sequence[Mapping], newest: Mapping, step: int) -> list[Mapping]:
+    """Returns the entries of steps that were made, and one for those to come unless it would say the same."""
+    entries = [entry for entry in entries if entry["from_step"] < step]  # later steps are lost, and made again
     entry = {"from_step": step, **newest}
     same = entries and {**entries[-1], "from_step": step} == entry
-    return [*entries] if same else [*entries, entry]
+    return entries if same else [*entries, entry]
 
 
 def _speed(times: pd.DataFrame) -> dict:
-    """Returns what `times.csv` says of the run as a whole; empty before the first epoch."""
+    """Returns the speed of the whole run by `times.csv`; empty before the first epoch."""
     if not {"steps", "seconds_per_step", "waiting_share"} <= set(times) or not len(times):
         return {}
     return {

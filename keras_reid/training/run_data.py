@@ -1,4 +1,4 @@
-"""Data of a run: the catalog that it trains and is scored on, read, checked and described."""
+"""Data of a run: the catalog that it trains and is scored on, read, checked and described on screen."""
 
 from __future__ import annotations
 
@@ -19,19 +19,14 @@ from keras_reid.training.settings import Settings
 
 
 class RunData(NamedTuple):
-    """Images of a run.
-
-    Attributes:
-        catalog: all images.
-        batches: which of them train, and which of these meet at each step.
-    """
+    """All images of a run, and the batches that its training images form."""
 
     catalog: pd.DataFrame
     batches: IdentityBatches
 
 
 def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData:
-    """Reads and checks the datasets of a run, and prints what they are; renders synthetic ones that are not there yet.
+    """Reads, checks and describes the datasets of a run; renders synthetic ones that are missing.
 
     Args:
         settings: of the run.
@@ -40,7 +35,12 @@ def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData
     Raises:
         ReidError: a dataset cannot be read, or cannot be trained on.
     """
-    _render_synthetic(settings, cluster or Cluster())
+    for dataset, folder in settings.datasets:
+        if dataset == "synthetic" and not is_remote(folder) and not list_folder(folder):
+            if (cluster or Cluster()).is_chief:
+                _render(settings, folder)
+            else:
+                _wait_for(folder)
     catalog = read_training_sets(settings.datasets, camera_pattern=settings.camera_pattern)
     part = {"identities": settings.train_identities, "images": settings.train_images}
     catalog = take_part(catalog, **part, seed=settings.seed)
@@ -56,26 +56,19 @@ def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData
     return RunData(catalog, batches)
 
 
-def _render_synthetic(settings: Settings, cluster: Cluster) -> None:
-    """Renders each synthetic dataset that is not there yet; workers beside the chief wait until it has."""
-    for dataset, folder in settings.datasets:
-        if dataset != "synthetic" or is_remote(folder) or list_folder(folder):
-            continue
-        if not cluster.is_chief:
-            _wait_for_folder(folder)
-            continue
-        print(f"rendering {settings.synthetic_identities} people into {folder}", flush=True)
-        write_synthetic(
-            folder,
-            identities=settings.synthetic_identities,
-            cameras=settings.synthetic_cameras,
-            images_per_camera=settings.synthetic_images_per_camera,
-            seed=settings.seed,
-        )
+def _render(settings: Settings, folder: str) -> None:
+    print(f"rendering {settings.synthetic_identities} people into {folder}", flush=True)
+    write_synthetic(
+        folder,
+        identities=settings.synthetic_identities,
+        cameras=settings.synthetic_cameras,
+        images_per_camera=settings.synthetic_images_per_camera,
+        seed=settings.seed,
+    )
 
 
-def _wait_for_folder(folder: str, seconds: float = 600) -> None:
-    """Waits until the chief has rendered a dataset, which is there whole or not at all."""
+def _wait_for(folder: str, seconds: float = 600) -> None:
+    """Waits until the chief has rendered a dataset; it appears as a whole."""
     end = time.monotonic() + seconds
     while not list_folder(folder):
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""Run folder: where everything of a run lies, and whether a folder is free, holds this run, or another one."""
+"""Run folder: where everything of a run lies, whose run it is, and the records in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,19 +15,19 @@ from keras_reid.errors import ReidError
 from keras_reid.files import is_leftover, remove_leftovers, write_text
 from keras_reid.training.settings import FREE, as_written_now
 
-# A checkpoint holds the weights, two moments and perhaps an average, 0.3 to 0.4 GB; the newest two, the best and the
-# one that is being written are there at once. Beside them lie five copies of the weights.
+# Four checkpoints of weights, two moments and perhaps an average, 0.3 to 0.4 GB each (the newest two, the best, the one
+# being written), and five copies of the weights.
 _BYTES_NEEDED = 2_000_000_000
 _LOCK = ".lock"  # there while a process trains in the folder
 _STEP = re.compile(r"\bstep (\d+)")  # of a diagnosis
 
 
 class RunFolder:
-    """One run: flags, checkpoints, metrics, models, exports, scores, a card, a diagnosis where something is wrong.
+    """Flags, checkpoints, metrics, models, exports, scores, card and diagnosis of one run.
 
     Args:
         path: of the folder.
-        writes: False for a worker beside the chief: it reads the folder, and what it would record is dropped.
+        writes: False for all workers but the chief: they read the folder, and what they would record is dropped.
     """
 
     def __init__(self, path: str | os.PathLike, *, writes: bool = True):
@@ -57,23 +57,19 @@ class RunFolder:
         """Makes sure that the folder is free, or holds the run that the same flags began; writes nothing.
 
         Args:
-            flags: name -> value, as `run.flags` keeps them; the values of a repeated flag are lines.
-            resume: "auto" goes on where a run stopped, "required" refuses a folder without one, "never" one with.
-            allow_flag_changes: go on although flags differ.
-            defaults: what a flag was that the run, begun by an older version, did not know.
+            flags: name -> text, as `Settings.as_text` returns them.
+            resume: as in `Run`.
+            allow_flag_changes: as in `Run`.
+            defaults: values of flags that an older version, which began the run, did not have.
 
         Raises:
-            ReidError: the folder holds another run or something that is no run, resume does not fit, or the disk is
-                too full.
+            ReidError: the folder holds another run or other files, resume does not fit, or the disk is too full.
         """
         holds_run, name = self.flags.exists(), str(self.path)
         if self.path.exists() and not self.path.is_dir():
             raise ReidError(f"run_dir={name} is a file, expected a folder.")
-        if (
-            not holds_run
-            and self.path.is_dir()
-            and not all(is_leftover(path) or path.name == _LOCK for path in self.path.iterdir())
-        ):
+        inside = self.path.iterdir() if self.path.is_dir() else ()
+        if not holds_run and not all(is_leftover(path) or path.name == _LOCK for path in inside):
             raise ReidError(f"{name!r} is not empty and holds no run. Set run_dir to a new or empty folder.")
         if resume == "required" and not holds_run:
             raise ReidError(f"resume=required, but {name!r} holds no run. Check run_dir.")
@@ -84,22 +80,17 @@ class RunFolder:
         self._refuse_unwritable()
 
     def begin(self, flags: Mapping[str, str]) -> None:
-        """Makes the folder, takes it for this process and writes `run.flags`.
-
-        Raises:
-            ReidError: another process trains in it.
-            OSError: it cannot be written.
-        """
+        """Makes and locks the folder, and writes `run.flags`; ReidError where another process trains in it."""
         if not self.writes:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        self.lock()
         remove_leftovers(self.path)
         lines = [f"--{name}={value}\n" for name, text in sorted(flags.items()) for value in text.split("\n")]
         write_text(self.flags, "".join(lines))
 
     def read_flags(self) -> dict[str, str]:
-        """Returns the flags of the run that the folder holds, name -> value, the values of a repeated flag as lines."""
+        """Returns the flags of the run that the folder holds, name -> text, as `Settings.as_text` returns them."""
         if not self.flags.exists():
             raise ReidError(f"{str(self.path)!r} holds no run: it has no run.flags.")
         lines = self.flags.read_text(errors="replace").splitlines()
@@ -111,16 +102,12 @@ class RunFolder:
         return held
 
     def lock(self) -> None:
-        """Keeps other processes out of a folder that holds a run, until `close`; a kill leaves no lock behind.
+        """Keeps other processes out of the folder until `close`, or the end of this process.
 
         Raises:
             ReidError: another process trains in it.
         """
-        if self.writes and self.flags.exists():
-            self._acquire()
-
-    def _acquire(self) -> None:
-        if self._lock.is_locked:
+        if not self.writes or self._lock.is_locked:
             return
         try:
             self._lock.acquire(timeout=0)
@@ -164,7 +151,7 @@ class RunFolder:
             )
 
     def forget_after(self, step: int) -> None:
-        """Drops events and diagnoses of later steps: the run goes on from this one, and makes them again."""
+        """Drops events and diagnoses of later steps, which a run that goes on from this one makes again."""
         if not self.writes:
             return
         for path in self.tensorboard.glob("events.out.tfevents.*"):
@@ -183,15 +170,7 @@ class RunFolder:
 
     def read_evaluation(self) -> dict:
         """Returns `evaluation.json`, empty before anything was scored."""
-        if not self.evaluation.exists():
-            return {}
-        try:
-            evaluation = json.loads(self.evaluation.read_text())
-        except ValueError as error:
-            raise ReidError(f"{str(self.evaluation)!r} is damaged ({error}). Delete it, it is made again.") from error
-        if not isinstance(evaluation, dict) or ("epochs" in evaluation and not _is_whole(evaluation)):
-            raise ReidError(f"{str(self.evaluation)!r} is damaged. Delete it: it will be made again.")
-        return evaluation
+        return read_json(self.evaluation, lambda evaluation: "epochs" not in evaluation or _is_whole(evaluation))
 
     def record_diagnosis(self, line: str) -> None:
         """Adds a line to `diagnosis.txt`."""
@@ -199,8 +178,21 @@ class RunFolder:
             write_text(self.diagnosis, "".join(f"{line}\n" for line in [*self.read_diagnosis(), line]))
 
     def read_diagnosis(self) -> list[str]:
-        """Returns the lines of `diagnosis.txt`; none where nothing was wrong."""
+        """Returns the lines of `diagnosis.txt`."""
         return self.diagnosis.read_text(errors="replace").splitlines() if self.diagnosis.exists() else []
+
+
+def read_json(path: Path, is_whole: Callable[[dict], bool]) -> dict:
+    """Returns the object in a JSON file, empty where there is none; ReidError where it is damaged."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not is_whole(content):
+            raise ValueError("it lacks what a run writes")
+    except ValueError as error:
+        raise ReidError(f"{str(path)!r} is damaged ({error}). Delete it: it is made again.") from error
+    return content
 
 
 def _setting(name: str, flags: Mapping[str, str]) -> str:
@@ -208,8 +200,8 @@ def _setting(name: str, flags: Mapping[str, str]) -> str:
 
 
 def _is_whole(evaluation: Mapping) -> bool:
-    """Whether what says that a run is finished says all that is read of it."""
+    """Whether the evaluation of a finished run has all that is read of it."""
     scores = evaluation.get("scores")
-    named = isinstance(evaluation.get("exports"), dict) and "dataset" in evaluation
-    named = named and isinstance(scores, dict) and "live" in scores
-    return named and all("queries" in score for score in scores.values())
+    whole = isinstance(evaluation.get("exports"), dict) and "dataset" in evaluation
+    whole = whole and isinstance(scores, dict) and "live" in scores
+    return whole and all("queries" in score for score in scores.values())

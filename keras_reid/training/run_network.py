@@ -1,4 +1,4 @@
-"""Network of a run: replicas and precision, the compiled trainer, the batches that train it; each from the settings."""
+"""Network of a run, made from its settings: replicas and precision, the compiled trainer, the training batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from keras_reid.losses import build_loss
 from keras_reid.models import build_embedder
 from keras_reid.training.augmentation import build_augmentation
 from keras_reid.training.cluster import Cluster
+from keras_reid.training.color_changes import CHANGES
 from keras_reid.training.optimizers import build_optimizer
 from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
 from keras_reid.training.run_data import RunData
@@ -18,15 +19,14 @@ from keras_reid.training.settings import Settings
 from keras_reid.training.strategy import Team, build_team
 from keras_reid.training.trainer import TripletTrainer
 
-# Under tfa_swa: from so many training batches the statistics of what ships are taken.
-_STATISTICS_BATCHES = 16
+_STATISTICS_BATCHES = 16  # training batches that give tfa_swa the BatchNormalization statistics of what ships
 
 
 def prepare_tensorflow(settings: Settings, cluster: Cluster) -> Team:
     """Sets seeds, determinism and precision of the process, and returns the replicas of the run.
 
     Raises:
-        ReidError: more replicas than identities in a batch, or a strategy that this machine does not have.
+        ReidError: there are more replicas than identities in a batch, or this machine lacks the strategy's devices.
     """
     if settings.replicas > settings.identities_per_batch:
         raise ReidError(
@@ -46,11 +46,7 @@ def prepare_tensorflow(settings: Settings, cluster: Cluster) -> Team:
 
 
 def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
-    """Returns the compiled trainer; under several replicas to be called in their scope.
-
-    Raises:
-        ReidError: settings that do not fit each other.
-    """
+    """Returns the compiled trainer. Call it in the scope of the replicas; ReidError for contradictory settings."""
     if settings.freeze_backbone_epochs > settings.epochs:
         raise ReidError(
             f"freeze_backbone_epochs={settings.freeze_backbone_epochs}, expected at most epochs={settings.epochs}."
@@ -66,9 +62,7 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
     trainer = TripletTrainer(
         embedder,
         person_ids=data.batches.person_ids,
-        augmentation=build_augmentation(
-            **settings.some("color_jitter", "rand_augment", "random_grayscale", "random_blur", "seed")
-        ),
+        augmentation=build_augmentation(**settings.some(*CHANGES, "seed")),
         **settings.some("identity_loss_weight", "label_smoothing", "center_loss_weight", "ema", "layer_learning_rates"),
     )
     loss = build_loss(settings.loss, **settings.some("margin", "mining_scope"))
@@ -82,14 +76,14 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
 
 
 def check_augmentation(settings: Settings) -> Augmentation:
-    """Returns what happens to images before they reach the network; ReidError for strengths that make no sense."""
+    """Returns the augmentation of the input pipeline; ReidError for a strength out of range."""
     return Augmentation(settings.random_flip, settings.random_crop_padding, settings.random_erasing)
 
 
 def training_batches(
     settings: Settings, data: RunData, *, start_step: int = 0, cache: str | None = None, team: Team | None = None
 ) -> tf.data.Dataset:
-    """Returns the batches of the run from a step on, (images, person ids): whole, or the part of a team's worker."""
+    """Returns the batches (images, person ids) of the run from a step on: whole, or this worker's part of a team's."""
     return training_dataset(
         data.batches,
         **settings.some("image_size", "epochs"),

@@ -9,21 +9,15 @@ from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 
-WARMUP_START = 0.1  # the share of the rate that a warm-up begins with (Luo et al. 2019)
-STEP_FACTOR = 0.1
-# Where `step` falls by default: after 40 and 70 of 120 epochs (Luo et al. 2019), as shares of a run of any length.
-STEP_SHARES = (40 / 120, 70 / 120)
+WARMUP_START = 0.1  # share of the rate at which a warm-up begins (Luo et al. 2019)
+STEP_SHARES = (40 / 120, 70 / 120)  # of the run, after which `step` falls by default (Luo et al. 2019)
 
 
 class _WarmedSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """The rate at step t, counted from 0: r * w(t) * f(t).
 
-    w(t) = 0.1 + 0.9 * t / W for t < W, then 1. The fall f(t) is that of the subclass; it is of the step in the run,
-    not of the steps after the warm-up, and must not begin before the warm-up ends.
-
-    Args:
-        learning_rate: r.
-        warmup_steps: W, 0 for none.
+    w(t) = 0.1 + 0.9 * t / W for t < W (`warmup_steps`), then 1. A subclass defines the fall f(t), which must not begin
+    before the warm-up ends. Attributes are the arguments of the constructor.
     """
 
     def __init__(self, learning_rate: float, *, warmup_steps: int = 0):
@@ -39,7 +33,7 @@ class _WarmedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         raise NotImplementedError
 
     def get_config(self) -> dict:
-        return {"learning_rate": self.learning_rate, "warmup_steps": self.warmup_steps}
+        return dict(vars(self))
 
 
 class TrinetSchedule(_WarmedSchedule):
@@ -63,9 +57,6 @@ class TrinetSchedule(_WarmedSchedule):
         decayed = (step - self.decay_start) / max(1, self.total_steps - self.decay_start)
         return tf.pow(0.001, tf.clip_by_value(decayed, 0.0, 1.0))
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "decay_start": self.decay_start, "total_steps": self.total_steps}
-
 
 class CosineSchedule(_WarmedSchedule):
     """Half a cosine from 1 at the end of the warm-up to 0: f(t) = (1 + cos(pi * (t - W) / (T - W))) / 2 for t >= W.
@@ -87,9 +78,6 @@ class CosineSchedule(_WarmedSchedule):
         # The same as (1 + cos) / 2, which would cancel near the end of the run.
         return tf.square(tf.sin(0.5 * math.pi * tf.clip_by_value(left, 0.0, 1.0)))
 
-    def get_config(self) -> dict:
-        return {**super().get_config(), "total_steps": self.total_steps}
-
 
 class StepSchedule(_WarmedSchedule):
     """A tenth from each milestone on: f(t) = 0.1 ** (number of milestones m with m <= t). Without any it is constant.
@@ -106,10 +94,7 @@ class StepSchedule(_WarmedSchedule):
 
     def _fall(self, step):
         passed = tf.cast(step[..., None] >= tf.constant(self.milestones, tf.float32), tf.float32)
-        return tf.pow(STEP_FACTOR, tf.reduce_sum(passed, axis=-1))
-
-    def get_config(self) -> dict:
-        return {**super().get_config(), "milestones": self.milestones}
+        return tf.pow(0.1, tf.reduce_sum(passed, axis=-1))
 
 
 def build_schedule(
@@ -128,27 +113,31 @@ def build_schedule(
         learning_rate: after the warm-up and before any fall.
         epochs: of the run.
         steps_per_epoch: of the run.
-        warmup_epochs: may be a part of one; rounded to whole steps.
-        decay_epochs: of "step", the epochs after which the rate falls; without any, a third and 7/12 of the run.
+        warmup_epochs: need not be whole; rounded to whole steps.
+        decay_epochs: of "step", the epochs after which the rate falls; by default a third and 7/12 of the run.
 
     Raises:
         ReidError: an unknown name, a rate that is not above 0, a warm-up that does not end before the rate falls, or
-            epochs that are not ascending within the run.
+            decay epochs that are not ascending within the run.
     """
     if not 0 < learning_rate < float("inf"):
         raise ReidError(f"learning_rate={learning_rate}, expected a number above 0.")
     if name not in choices.SCHEDULES:
         raise ReidError(f"schedule={name}, expected one of {', '.join(choices.SCHEDULES)}.")
-    decay_epochs = list(decay_epochs)
+    decay_epochs, shown = list(decay_epochs), ",".join(f"{epoch:g}" for epoch in decay_epochs)
     if decay_epochs and name != "step":
-        shown = _shown(decay_epochs)
         raise ReidError(f"decay_epochs={shown} belongs to schedule=step, but schedule={name}: leave it out.")
+    if sorted({epoch for epoch in decay_epochs if 0 < epoch < epochs}) != decay_epochs:
+        raise ReidError(
+            f"decay_epochs={shown}, expected ascending numbers, above 0 and below epochs={epochs}, such as 40,70."
+        )
     total = epochs * steps_per_epoch
     falls = [total]
     if name == "trinet":
-        falls = [round(0.6 * total)]  # 15,000 of 25,000 steps in the paper: the same share of a run of any length
+        falls = [round(0.6 * total)]  # 15,000 of 25,000 steps in the paper
     elif name == "step":
-        falls = [round(epoch * steps_per_epoch) for epoch in _decay_epochs(decay_epochs, epochs)]
+        decay_epochs = decay_epochs or [share * epochs for share in STEP_SHARES]
+        falls = [round(epoch * steps_per_epoch) for epoch in decay_epochs]
     if not 0 <= warmup_epochs * steps_per_epoch <= falls[0]:
         raise ReidError(
             f"warmup_epochs={warmup_epochs:g}, expected 0 to {falls[0] / steps_per_epoch:g}: from there on the rate "
@@ -160,18 +149,3 @@ def build_schedule(
     if name == "cosine":
         return CosineSchedule(learning_rate, total_steps=total, warmup_steps=warmup_steps)
     return StepSchedule(learning_rate, milestones=falls if name == "step" else (), warmup_steps=warmup_steps)
-
-
-def _decay_epochs(decay_epochs: list[float], epochs: int) -> list[float]:
-    if not decay_epochs:
-        return [share * epochs for share in STEP_SHARES]
-    if sorted(set(decay_epochs)) != decay_epochs or not 0 < decay_epochs[0] <= decay_epochs[-1] < epochs:
-        raise ReidError(
-            f"decay_epochs={_shown(decay_epochs)}, expected ascending numbers, above 0 and below epochs={epochs}, such "
-            "as 40,70."
-        )
-    return decay_epochs
-
-
-def _shown(decay_epochs: list[float]) -> str:
-    return ",".join(f"{epoch:g}" for epoch in decay_epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -11,22 +12,11 @@ from typing import Any
 from keras_reid import choices
 from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
+from keras_reid.flag_values import factors, numbers
 
 # Settings that change where a run looks or how often it is scored, not what it learns.
-FREE = frozenset(
-    {
-        "data_dir",
-        "run_dir",
-        "evaluate_every",
-        "save_every_steps",
-        "epochs",
-        "early_stop",
-        "batch_size",
-        "score_baselines",
-        "cache",
-        "profile_steps",
-    }
-)
+FREE = {"data_dir", "run_dir", "evaluate_every", "save_every_steps", "epochs", "early_stop", "batch_size"}
+FREE |= {"score_baselines", "cache", "profile_steps"}
 
 
 def _setting(default, text: str, *, of=None, least=None, most=None) -> Any:
@@ -163,16 +153,11 @@ class Settings:
     deterministic: bool = _setting(False, "Bit-equal runs, slower (TensorFlow's op determinism).")
 
     def __post_init__(self):
-        for name in ("dataset", "data_dir"):
-            value = getattr(self, name)
-            names = [value] if isinstance(value, (str, os.PathLike)) else value
-            object.__setattr__(self, name, tuple(map(os.fspath, names)))
-        if self.run_dir is not None:
-            object.__setattr__(self, "run_dir", os.fspath(self.run_dir))
-        object.__setattr__(self, "last_stride", int(self.last_stride))
-        object.__setattr__(self, "margin", _number_or_text(self.margin))
-        object.__setattr__(self, "decay_epochs", tuple(map(float, self.decay_epochs)))
-        object.__setattr__(self, "layer_learning_rates", dict(self.layer_learning_rates))
+        forms = {"dataset": _listed, "data_dir": _listed, "run_dir": lambda path: path and os.fspath(path)}
+        forms |= {"last_stride": int, "margin": _number_or_text, "layer_learning_rates": dict}
+        forms |= {"decay_epochs": lambda epochs: tuple(map(float, epochs))}
+        for name, form in forms.items():
+            object.__setattr__(self, name, form(getattr(self, name)))
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
@@ -205,12 +190,12 @@ class Settings:
         return {name: getattr(self, name) for name in names}
 
     def as_text(self, *, absolute_paths: bool = True) -> dict[str, str]:
-        """Returns the settings as `run.flags` keeps them, name -> value; those that are None are left out.
+        """Returns the settings as `run.flags` keeps them, name -> text, without those that are None.
 
-        The values of a flag that is given several times are lines; one dataset stands for each `data_dir`.
+        The values of a flag that may be repeated are lines; there is a dataset for each `data_dir`.
 
         Args:
-            absolute_paths: whether paths are made absolute, to be read from any folder, or stay as they were given.
+            absolute_paths: whether paths are made absolute, or stay as they were given.
         """
         values = {**vars(self), "dataset": [name for name, _ in self.datasets] or self.dataset}
         if absolute_paths:
@@ -224,9 +209,8 @@ class Settings:
         """Returns the command line of `keras_reid.train` that gives these settings again, without the defaults."""
         text, usual = self.as_text(absolute_paths=False), Settings().as_text()
         given = [(name, line) for name in text if text[name] != usual.get(name) for line in text[name].split("\n")]
-        return " \\\n  ".join(
-            ["python -m keras_reid.train", *(f"--{name}={shlex.quote(value)}" for name, value in given)]
-        )
+        flags = [f"--{name}={shlex.quote(value)}" for name, value in given]
+        return " \\\n  ".join(["python -m keras_reid.train", *flags])
 
 
 def _check(field: dataclasses.Field, value) -> None:
@@ -241,26 +225,18 @@ def _check(field: dataclasses.Field, value) -> None:
 
 
 def as_written_now(text: Mapping[str, str]) -> dict[str, str]:
-    """Returns settings of `run.flags`, which an earlier version may have written, in the words of `Settings.as_text`.
+    """Returns settings that an earlier version may have written to `run.flags`, in the words of `Settings.as_text`.
 
     Settings that this version does not know, and values that it would refuse, stay as they are.
     """
-    usual = vars(Settings())
-    return {name: _rewritten(name, value, usual[name]) if name in usual else value for name, value in text.items()}
-
-
-def _rewritten(name: str, text: str, usual) -> str:
-    try:
-        if name == "margin":
-            return _as_text(name, _number_or_text(text))
-        if name == "decay_epochs":
-            return _as_text(name, [float(part) for part in text.split(",") if part])
-        if name == "layer_learning_rates":
-            pairs = (part.split("=") for part in text.split(",") if part)
-            return _as_text(name, {part.strip(): float(factor) for part, factor in pairs})
-        return _as_text(name, float(text)) if isinstance(usual, float) else text
-    except ValueError:
-        return text
+    readers = {"margin": _number_or_text, "decay_epochs": numbers, "layer_learning_rates": factors}
+    rewritten = dict(text)
+    for name, default in vars(Settings()).items():
+        if name in text:
+            read = readers.get(name, float if isinstance(default, float) else str)
+            with contextlib.suppress(ValueError):
+                rewritten[name] = _as_text(name, read(text[name]))
+    return rewritten
 
 
 def _as_text(name: str, value) -> str:
@@ -271,6 +247,10 @@ def _as_text(name: str, value) -> str:
     if name == "decay_epochs":
         return ",".join(f"{epoch:g}" for epoch in value)
     return str(value) if isinstance(value, (str, int, float)) else "\n".join(value)
+
+
+def _listed(value: str | os.PathLike | Sequence) -> tuple[str, ...]:
+    return tuple(map(os.fspath, [value] if isinstance(value, (str, os.PathLike)) else value))
 
 
 def _number_or_text(margin: float | str) -> float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from keras_reid.artifacts import describe_embedder
@@ -29,133 +30,111 @@ from keras_reid.training.tensorboard import EmbeddingHistograms
 
 
 class Steps:
-    """The part of a run that needs TensorFlow: `restore`, `make`, `ship`, in this order.
-
-    Args:
-        folder: of the run.
-        settings: of the run.
-        data: of the run.
-        cluster: the workers, each of which makes the same calls.
+    """The part of a run that needs TensorFlow: `restore`, `train` and `ship`, called in this order by all workers.
 
     Attributes:
         team: the replicas that train.
-        precision: name of the policy.
+        precision: name of the Keras policy.
     """
 
     def __init__(self, folder: RunFolder, settings: Settings, data: RunData, cluster: Cluster):
         self._folder, self._log, self._settings, self._data = folder, EpochLog(folder), settings, data
         self.team = prepare_tensorflow(settings, cluster)
         self.precision = keras.mixed_precision.global_policy().name
-        check_augmentation(settings)  # refused here, not when the folder is a run's
+        check_augmentation(settings)  # here, before the folder becomes this run's
         self._doctor = CollapseDoctor(**settings.some("identities_per_batch", "images_per_identity"), run=folder)
         with self.team.scope():
             self._trainer = build_trainer(settings, data)
-            self._checkpoints = Checkpoints(
-                folder.checkpoints,
-                self._trainer,
-                watchers={"doctor": self._doctor},
-                best_step=self._log.best_step,
-                team=self.team,
-            )
+            more = {"watchers": {"doctor": self._doctor}, "best_step": self._log.best_step, "team": self.team}
+            self._checkpoints = Checkpoints(folder.checkpoints, self._trainer, **more)
         self._reference = ReferenceModel(self.team.devices)
-        self._first_step, self._newest_score = 0, (0, None)
 
     def restore(self) -> int:
         """Restores the newest checkpoint and returns its step, 0 for a run that begins."""
-        self._first_step = self._checkpoints.restore_newest()
-        return self._first_step
+        return self._checkpoints.restore_newest()
 
-    def make(self) -> None:
-        """Trains from the restored step to the last one, and scores the last epoch; stops on a signal."""
+    def train(self, step: int) -> tuple[int, Score]:
+        """Trains from a step to the end of the run, or until a signal comes; returns the newest epoch and its score."""
         settings, steps = self._settings, self._data.batches.steps_per_epoch
-        total = steps * settings.epochs
-        self._checkpoints.prune()  # what a kill kept from being removed
+        self._checkpoints.prune()  # a killed process may have left one too many
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
             self._reference.artifact_of(self._trainer.shipped_embedder())
-        asked = self._first_step == 0 and settings.score_baselines
+        asked = step == 0 and settings.score_baselines
         if self.team.chiefs(asked and "baselines" not in self._folder.read_evaluation()):
             self._score_baselines()
-        batch_size = settings.identities_per_batch * settings.images_per_identity
-        sizes = {"total_steps": total, "steps_per_epoch": steps, "batch_size": batch_size}
-        progress = Progress(first_step=self._first_step, **sizes, team=self.team)
+        progress = Progress(
+            first_step=step,
+            total_steps=steps * settings.epochs,
+            steps_per_epoch=steps,
+            batch_size=settings.identities_per_batch * settings.images_per_identity,
+            team=self.team,
+        )
         try:
-            histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
-            more = {"score": self._score_epoch, "histograms": histograms, "team": self.team}
-            end = EpochEnd(self._folder, settings, self._checkpoints, progress, **more)
-            end.set_model(self._trainer)
-            callbacks = self._callbacks(progress, end)
-            epoch, made = divmod(progress.step, steps)
-            due = epoch and not made and epoch % settings.evaluate_every == 0 and "val_top1" not in self._log.last_row()
-            if self.team.chiefs(bool(due)):  # it stopped between the epoch and its scores
-                end.score(epoch, self._trainer.shipped_embedder())
-            while progress.step < total:
-                epoch, made = divmod(progress.step, steps)
-                if not made and self.team.chiefs(self._is_over()):
-                    break
-                batches = training_batches(settings, self._data, start_step=progress.step, team=self.team)
-                # A run that stopped inside an epoch first makes the rest of it.
-                self._trainer.fit(
-                    self.team.distribute(batches),
-                    initial_epoch=epoch,
-                    epochs=epoch + 1 if made else settings.epochs,
-                    steps_per_epoch=steps - made,
-                    callbacks=[*callbacks, *([GoOnInEpoch(self._trainer)] if made else [])],
-                    verbose=0,
-                )
-            epoch = progress.step // steps
-            if self._newest_score[0] != epoch:
-                end.score(epoch, self._trainer.shipped_embedder())
+            with contextlib.closing(progress):
+                histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
+                more = {"score": self._score, "histograms": histograms, "team": self.team}
+                end = EpochEnd(self._folder, settings, self._checkpoints, progress, **more)
+                self._fit(progress, end)
         except FILE_ERRORS as error:
             raise_for_undecodable(list(self._data.batches.images.image_path), error)
         except Interrupted:
-            progress.close()
             if progress.step:
                 self._checkpoints.save(progress.step)
+            total = steps * settings.epochs
             print(f"stopped after step {progress.step} of {total}: the same command goes on from there.")
             raise
-        finally:
-            progress.close()
-        self._checkpoints.prune()  # the last score may have told which is the best
+        self._checkpoints.prune()  # the last score may have made another one the best
+        return end.newest
 
-    def ship(self) -> None:
+    def _fit(self, progress: Progress, end: EpochEnd) -> None:
+        """Makes the steps that are left, and scores the epochs that a stopped run left without a score."""
+        settings, steps = self._settings, self._data.batches.steps_per_epoch
+        callbacks = [self._doctor, progress, end]
+        if settings.freeze_backbone_epochs:
+            callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * steps))
+        if settings.profile_steps and self.team.is_chief:
+            callbacks.append(ProfileSteps(self._folder.tensorboard, steps=settings.profile_steps))
+        epoch, made = divmod(progress.step, steps)
+        due = epoch and not made and epoch % settings.evaluate_every == 0 and "val_top1" not in self._log.last_row()
+        if self.team.chiefs(bool(due)):
+            end.score(epoch, self._trainer.shipped_embedder())
+        while progress.step < steps * settings.epochs:
+            epoch, made = divmod(progress.step, steps)
+            if not made and self.team.chiefs(self._log.state(**settings.some("epochs", "early_stop")).over):
+                break
+            batches = training_batches(settings, self._data, start_step=progress.step, team=self.team)
+            # A run that stopped inside an epoch first makes the rest of it.
+            self._trainer.fit(
+                self.team.distribute(batches),
+                initial_epoch=epoch,
+                epochs=epoch + 1 if made else settings.epochs,
+                steps_per_epoch=steps - made,
+                callbacks=[*callbacks, *([GoOnInEpoch(self._trainer)] if made else [])],
+                verbose=0,
+            )
+        if end.newest[0] != progress.step // steps:
+            end.score(progress.step // steps, self._trainer.shipped_embedder())
+
+    def ship(self, epoch: int, reference: Score) -> None:
         """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
         embedder = self._trainer.shipped_embedder()  # by all workers at once
         if not self.team.is_chief:
             return
-        folder, settings, (epoch, reference) = self._folder, self._settings, self._newest_score
-        scores = reference.result.to_dict()
+        folder, settings, scores = self._folder, self._settings, reference.result.to_dict()
         metadata = describe_embedder(embedder, dataset=settings.dataset_name, scores=scores)
         save_keras(embedder, folder.last_model, metadata=metadata)
         what = {"formats": DEFAULT_FORMATS, "metadata": metadata, "catalog": self._data.catalog}
         options = ShippingOptions(batch_size=settings.batch_size)
         paths, parities = ship(embedder, folder.export, **what, reference=reference, options=options)
+        intervals = {name: parity["intervals"] for name, parity in parities.items()}
         summary = {
             "dataset": settings.dataset_name,
             "epochs": epoch,
             "exports": {name: os.path.relpath(path, folder.path) for name, path in paths.items()},
             "scores": {"live": scores, **{name: parity["scores"] for name, parity in parities.items()}},
-            "intervals": {
-                "live": confidence_intervals(reference.result),
-                **{name: parity["intervals"] for name, parity in parities.items()},
-            },
+            "intervals": {"live": confidence_intervals(reference.result), **intervals},
         }
         folder.record_evaluation(summary)
-
-    def _callbacks(self, progress: Progress, end: EpochEnd) -> list[keras.callbacks.Callback]:
-        settings, callbacks = self._settings, [self._doctor, progress, end]
-        if settings.freeze_backbone_epochs:
-            callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * self._data.batches.steps_per_epoch))
-        if settings.profile_steps and self.team.is_chief:
-            callbacks.append(ProfileSteps(self._folder.tensorboard, steps=settings.profile_steps))
-        return callbacks
-
-    def _is_over(self) -> bool:
-        settings = self._settings
-        return self._log.state(epochs=settings.epochs, early_stop=settings.early_stop).over
-
-    def _score_epoch(self, epoch: int, embedder: keras.Model) -> Score:
-        self._newest_score = (epoch, self._score(embedder))
-        return self._newest_score[1]
 
     def _score(self, embedder: keras.Model) -> Score:
         """Scores an embedder as it ships, by all workers at once: each device embeds a part."""
@@ -166,7 +145,7 @@ class Steps:
         """Scores the network as it is before training, and the mean color of an image."""
         print("scoring the baselines: untrained network, mean color", flush=True)
         untrained = self._score(self._trainer.shipped_embedder())
-        rules = {"missing_cameras": self._settings.missing_cameras}
+        rules = self._settings.some("missing_cameras")
         mean_color = score(mean_color_artifact(), self._data.catalog, **rules)
         scores = {"untrained": untrained.result.to_dict(), "mean colour": mean_color.result.to_dict()}
         self._folder.record_evaluation({"baselines": scores})

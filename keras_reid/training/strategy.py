@@ -1,4 +1,4 @@
-"""Decides on how many devices and workers a run trains, whose each part of a batch is, and what they do together."""
+"""Strategy of a run: the devices and workers that train, their parts of a batch, and what they do together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.training.cluster import Cluster
 
-_ROWS = 4096  # that are added up at once: what travels between workers is held several times
+_ROWS = 4096  # added up at once: TensorFlow holds what travels between workers several times
 
 
 class Team:
@@ -25,10 +25,11 @@ class Team:
         cluster: the workers.
 
     Attributes:
-        rank, size: which worker this is, of how many.
-        on_this_host: how many of them run on this machine.
-        devices: names of this worker's.
-        replicas: of all workers together.
+        rank: the place of this worker among all.
+        size: number of workers.
+        on_this_host: number of workers on this machine.
+        devices: names of this worker's devices.
+        replicas: number of devices of all workers together.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None, cluster: Cluster | None = None):
@@ -44,13 +45,13 @@ class Team:
         return self.rank == 0
 
     def scope(self) -> contextlib.AbstractContextManager:
-        """Returns the context in which network, optimizer and all that belongs to them are made."""
+        """Returns the context in which network and optimizer are made."""
         return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
 
     def parts(self, identities_per_batch: int, *, least: int = 1) -> list[tuple[int, int]] | None:
-        """Returns the identities of each batch that are this worker's, first and last + 1 for each of its replicas.
+        """Returns first and last + 1 of the identities in each batch that each of this worker's replicas gets.
 
-        They are as equal as whole identities allow. None where there is one replica.
+        Parts are as equal as whole identities allow; None where there is one replica.
 
         Args:
             identities_per_batch: P.
@@ -72,10 +73,10 @@ class Team:
         return parts[self.rank * own : (self.rank + 1) * own]
 
     def distribute(self, dataset: tf.data.Dataset):
-        """Returns what `fit` takes: this worker's batches, one after the other for each of its replicas."""
+        """Returns this worker's batches as `fit` takes them, one after the other for each of its replicas."""
         if self.replicas == 1:
             return dataset
-        # Endless, or each step would first ask all replicas whether there is one. `fit` counts the steps.
+        # Endless: otherwise each step first asks all replicas whether they have a batch. `fit` counts the steps.
         return self._strategy.distribute_datasets_from_function(lambda _: dataset.repeat())
 
     def sum(self, values: np.ndarray) -> np.ndarray:
@@ -94,18 +95,12 @@ class Team:
         return np.asarray(self._strategy.reduce(tf.distribute.ReduceOp.SUM, shares, axis=None))
 
     def chiefs(self, value: float) -> float:
-        """Returns the chief's value on each worker, so that all take the same way; all must call it at once."""
+        """Returns the chief's value on each worker; all must call it at once."""
         return self.sum(np.float32([value if self.is_chief else 0.0]))[0]
 
     def agreed(self, value: int, what: str) -> int:
-        """Returns the value when all workers have the same; all must call it at once.
-
-        Raises:
-            ReidError: they have not.
-        """
-        values = np.zeros(self.size, np.int32)
-        values[self.rank] = value
-        values = self.sum(values)
+        """Returns a value that all workers have, ReidError where they differ; all must call it at once."""
+        values = self._of_all(value)
         if len(set(values)) > 1:
             raise ReidError(
                 f"the workers have {what} {', '.join(map(str, values))}: run_dir must be one folder that all share."
@@ -113,10 +108,12 @@ class Team:
         return value
 
     def any_signal(self, pending: int | None) -> int | None:
-        """Returns the signal that a worker was sent, the highest of several; all must call it at once."""
-        numbers = np.zeros(self.size, np.int32)
-        numbers[self.rank] = pending or 0
-        return int(self.sum(numbers).max()) or None
+        """Returns the highest signal that a worker was sent; all must call it at once."""
+        return int(self._of_all(pending or 0).max()) or None
+
+    def _of_all(self, value: int) -> np.ndarray:
+        """Returns the values of all workers, by rank."""
+        return self.sum(np.int32([value if rank == self.rank else 0 for rank in range(self.size)]))
 
     def wait(self) -> None:
         """Waits until all workers are here, without a limit."""
@@ -124,10 +121,10 @@ class Team:
 
 
 def outside_scope(function: Callable, *arguments):
-    """Calls a function outside any strategy's scope, in which `fit` calls callbacks.
+    """Calls a function outside the strategy's scope, in which `fit` calls callbacks and which is that of a thread.
 
-    There each variable that is made, and each `keras.Model` has some, is made by all workers at once: the chief, which
-    alone writes, would wait for the others without end. A scope is that of a thread.
+    In the scope all workers make each variable at once, and each `keras.Model` has some: the chief, which alone writes
+    models, would wait for the others without end.
     """
     if not tf.distribute.has_strategy():
         return function(*arguments)
@@ -140,9 +137,9 @@ def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
 
     Args:
         strategy: "one", "mirrored" (each GPU of this machine), "multi_worker" (each GPU, or the CPU, of each worker),
-            or "auto": the last where there are several workers, the second where there are several GPUs.
+            or "auto": multi_worker where there are several workers, mirrored where there are several GPUs, else one.
         cluster: of `read_cluster`.
-        replicas: of a mirrored run: so many GPUs, or logical devices of a CPU where there is no GPU; 0 is each GPU.
+        replicas: of "mirrored": number of GPUs, or without a GPU of logical CPU devices; 0 is each GPU.
 
     Raises:
         ReidError: there are fewer GPUs than replicas, or none and no number.

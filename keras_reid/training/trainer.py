@@ -1,4 +1,4 @@
-"""Trainer: one training step (embed, mine, loss, gradient) and what is reported of it."""
+"""Trainer: one training step (embed, mine, loss, gradient) and its report."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keras_reid.training.input_wait import with_timed_batches
 from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
 from keras_reid.training.optimizers import create_state, current_learning_rate, inner_optimizer
 
-NECK = "head_neck_bn"  # the layer of `build_embedder(head="bnneck")` that parts the two losses' features
-# Order and names of what a step reports, beside the learning rate and what the weighted terms add.
+NECK = "head_neck_bn"  # layer of `build_embedder(head="bnneck")`: one loss sees its input, the other its output
+# The report of a step, in order; the learning rate and the weighted terms are added to it.
 _STATISTICS = (
     "loss",
     "active_triplets",
@@ -37,43 +37,40 @@ class TripletTrainer(keras.Model):
     person ids `[B]`), then use `trainer.shipped_embedder()`; `trainer.embedder` is what trains. The forward pass runs
     in the embedder's own precision, embeddings and loss in float32; under mixed_float16 the loss is scaled.
 
-    Beside that loss there may be, each by its weight, cross-entropy over the training identities and center loss. The
-    cross-entropy sits behind a BNNeck, which does not ship unless the embedder has it: an embedder made by
-    `build_embedder(head="bnneck")` lends its own, and the other two losses then look at the feature before it (Luo et
-    al. 2019, arXiv 1903.07071); for any other the trainer puts one behind the embedding, which is synchronized over
-    replicas where the embedder's BatchNormalization is.
+    Cross-entropy over the training identities and center loss may be added, each by its weight. The cross-entropy sees
+    features after a BNNeck: that of an embedder made by `build_embedder(head="bnneck")`, whose input the other two
+    losses then see (Luo et al. 2019, arXiv 1903.07071), or else one that the trainer adds, which does not ship.
 
     Under tf.distribute, build and compile it in the strategy's scope and fit it on batches of the global size: loss,
-    gradient and report are those of one replica with the whole batch, but for BatchNormalization (the embedder's and
-    the neck's), whose statistics in training are of each replica's part unless it is synchronized.
+    gradient and report are those of one replica with the whole batch, except that each replica's BatchNormalization,
+    unless synchronized, has the statistics of its own part.
 
     Reported: the loss; `active_triplets`, the share of anchors whose hardest triplet still violates the hinge (under a
     loss without one: whose hardest negative is nearer than the hardest positive); the mean hardest distances, the mean
     distances of all positive and all negative pairs, the mean Euclidean norm of the embeddings, and the learning rate.
-    With further terms also `metric_loss`, the compiled loss alone, `identity_loss`, `identity_accuracy` and
-    `center_loss`, unweighted.
+    With added terms also, unweighted, `metric_loss` (the compiled loss alone), `identity_loss`, `identity_accuracy` and
+    `center_loss`.
 
     Args:
         embedder: a model from images to embeddings `[B, D]`, such as `build_embedder` makes.
-        person_ids: integer, those of the training set; needed where a weight is above 0.
+        person_ids: integers, those of the training set; needed where a weight is above 0.
         identity_loss_weight: of the cross-entropy over identities; 0 is off.
         label_smoothing: of the cross-entropy, from 0 to below 1.
         center_loss_weight: of center loss; 0 is off.
         augmentation: a layer that changes the images of a training step, such as `build_augmentation` makes.
         ema: decay of an exponential moving average of the embedder's weights, which then ships; 0 is off.
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
-            head, or backbone for all but the head; exact also where the optimizer is adaptive. What the trainer has
-            beside the embedder (a neck, a classifier) keeps the rate.
+            head, or backbone for all but the head; exact under adaptive optimizers, too.
         **kwargs: of `keras.Model`.
 
     Attributes:
-        seconds_waiting: that the steps so far have waited for their batches.
-        statistics_batches: batches of training images `[B, H, W, 3]`, the same each time. Under tensorflow-addons' SWA
-            the statistics of BatchNormalization in what ships are taken from them.
+        seconds_waiting: time that the steps so far have waited for their batches.
+        statistics_batches: batches of training images `[B, H, W, 3]`, the same each time: under tensorflow-addons' SWA
+            the embedder that ships takes its BatchNormalization statistics from them.
 
     Raises:
-        ReidError: a weight is negative, or needs person_ids; a decay that is not from 0 to below 1; a part that the
-            embedder does not have, or its factor is not above 0.
+        ReidError: a weight is negative or needs person_ids, the decay is not from 0 to below 1, or a part of
+            layer_learning_rates is not in the embedder or has a factor that is not above 0.
     """
 
     statistics_batches: Iterable | None = None
@@ -158,14 +155,11 @@ class TripletTrainer(keras.Model):
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
 
     def freeze_backbone(self, steps: int) -> None:
-        """Freezes all but the head for the first steps of the run, and frees it once they are made.
+        """Freezes all but the head for the first `steps` of the run, and frees it afterwards.
 
-        To be called inside `fit` before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone
-        normalizes by its moving statistics, which do not move, and no backward pass runs through it. What the trainer
-        has beside the embedder learns from the first step. Freed, Adam counts the steps of these weights from there.
-
-        Args:
-            steps: how many.
+        Call it inside `fit` before each epoch, as `keras_reid.training.FreezeBackbone` does. A frozen backbone
+        normalizes by its moving statistics, which stay, and no backward pass runs through it. Once it is free, Adam
+        counts the steps of its weights from there.
 
         Raises:
             ReidError: the embedder has no head of `build_embedder`, or the optimizer is another than adam, adamw, sgd.
@@ -176,9 +170,9 @@ class TripletTrainer(keras.Model):
         if not self._backbone:
             return
         frozen = int(self.optimizer.iterations.numpy()) < steps
-        # What is, not what this last did: `fit` begins with what was frozen in compile, and leaves as it was called.
+        # Compared with the layers' own state, which `fit` resets.
         if frozen == self._backbone[0].trainable or steps != self._frozen_steps:
-            if self._backbone[0].trainable:  # of all weights, so that each checkpoint of the run has the same shape
+            if self._backbone[0].trainable:  # the state of all weights: each checkpoint of the run has the same shape
                 with self.distribute_strategy.scope():
                     create_state(self.optimizer, self.trainable_variables)
             for layer in self._backbone:
@@ -224,16 +218,16 @@ class TripletTrainer(keras.Model):
         return {**report, "learning_rate": current_learning_rate(self.optimizer)}
 
     def test_step(self, data) -> dict:
-        """Reports the compiled loss alone: the other terms know the training identities only."""
+        """Reports the compiled loss without the other terms, which only know the training identities."""
         images, person_ids = _images_and_ids(data)
         embeddings = self(images, training=False)
         loss = self.compute_loss(images, person_ids, embeddings)
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
     def shipped_embedder(self) -> keras.Model:
-        """Returns the embedder as it ships: in float32, with the averaged weights where they are averaged.
+        """Returns the embedder as it ships, in float32 and with averaged weights if any.
 
-        It is one model, which each call brings up to date. Under several workers all must call it at once.
+        Each call updates and returns the same model. All workers must call it at once.
 
         Raises:
             ReidError: tensorflow-addons' SWA has averaged, but there are no `statistics_batches`.
@@ -252,14 +246,14 @@ class TripletTrainer(keras.Model):
 
     @property
     def learned_parts(self) -> dict:
-        """All that a step changes but optimizer and report, name -> part: what a checkpoint must hold."""
+        """What a step changes, besides optimizer and report, by name: a checkpoint must hold it."""
         parts = {"embedder": self.embedder, "identity": self.identity_loss, "centers": self.center_loss}
         parts |= {"augmentation": self.augmentation, "average": self.average}
         return {name: part for name, part in parts.items() if part is not None}
 
     @property
     def learned_variables(self) -> list:
-        """The variables of `learned_parts`: weights, moving statistics, centers, random state, averages."""
+        """The variables of `learned_parts`."""
         return [variable for part in self.learned_parts.values() for variable in part.variables]
 
     @property
@@ -267,7 +261,7 @@ class TripletTrainer(keras.Model):
         return list(self._means.values())  # Keras resets these at the start of each epoch.
 
     def _update_factors(self) -> list[tuple]:
-        """Returns (variable, factor) of the weights whose update is scaled, of those that train now."""
+        """Returns (variable, factor) for the weights whose update is scaled in this step."""
         if not self._frozen_steps or not self._backbone[0].trainable:
             return self._factors
         factors = {variable.ref(): factor for variable, factor in self._factors}
@@ -288,7 +282,7 @@ class TripletTrainer(keras.Model):
             )
 
     def _both_features(self, images: tf.Tensor) -> tuple:
-        """Returns what the pair and center losses see, and what the classifier sees, float32 `[B, D]` each."""
+        """Returns the features of the pair and center losses, and those of the classifier, float32 `[B, D]` each."""
         if self._features is None:
             embeddings = self(images, training=True)
             return embeddings, embeddings
@@ -305,7 +299,7 @@ class TripletTrainer(keras.Model):
             person_ids, embeddings = all_rows(person_ids, context), all_rows(embeddings, context)
         metric = getattr(self.loss, "metric", "euclidean")
         pairs, distances = pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
-        valid = tf.cast(pairs.valid, tf.float32)  # what the two below give for an anchor that is not has no weight
+        valid = tf.cast(pairs.valid, tf.float32)  # other anchors have no weight in the two below
         hardest_positive = tf.reduce_max(tf.where(pairs.positive, distances, 0.0), axis=1)
         hardest_negative = tf.reduce_min(tf.where(pairs.negative, distances, tf.float32.max), axis=1)
         violation = hardest_positive - hardest_negative + getattr(self.loss, "hinge", 0.0)

@@ -57,9 +57,9 @@ def test_what_tf_config_cannot_be(text, reason):
 
 
 def test_tf_config_and_strategy_must_agree():
-    with pytest.raises(ReidError, match="--strategy=multi_worker, but TF_CONFIG is not set"):
+    with pytest.raises(ReidError, match="^strategy=multi_worker, but TF_CONFIG is not set"):
         read_cluster("multi_worker", {})
-    with pytest.raises(ReidError, match="--strategy=one, but TF_CONFIG names 2 workers"):
+    with pytest.raises(ReidError, match="^strategy=one, but TF_CONFIG names 2 workers"):
         read_cluster("one", config({"worker": TWO}))
 
 

@@ -33,7 +33,7 @@ def test_whole_identities_as_equally_as_they_can_be_shared(replicas, workers, ra
 
 
 def test_too_few_identities_are_refused():
-    with pytest.raises(ReidError, match="--identities_per_batch=3 for 4 replicas, expected at least 4"):
+    with pytest.raises(ReidError, match="^identities_per_batch=3 for 4 replicas, expected at least 4"):
         team(4, 1, 0).parts(3)
     with pytest.raises(ReidError, match="expected at least 8: .* two to mine among them"):
         team(4, 1, 0).parts(7, least=2)
