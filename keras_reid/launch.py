@@ -69,9 +69,7 @@ def started(count: int, arguments: Sequence[str]) -> Iterator[list[subprocess.Po
 def free_places(count: int) -> list[str]:
     """Returns "127.0.0.1:port" for that many ports that are free."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 

@@ -75,20 +75,19 @@ def scale_update(factors: list[tuple], update: Callable[[], None]) -> None:
     before = [tf.identity(variable) for variable, _ in factors]
     update()
 
-    def assign(strategy, before):
+    def scale(variable, value, factor):
+        return variable.assign(value + factor * (variable - value))
+
+    def scale_all(strategy, before):
         for (variable, factor), value in zip(factors, before):
-            if strategy is None:
-                variable.assign(value + factor * (variable - value))
-            else:
-                strategy.extended.update(
-                    variable, lambda one, value, factor: one.assign(value + factor * (one - value)), (value, factor)
-                )
+            strategy.extended.update(variable, scale, (value, factor))
 
     context = replica_context()
-    if context is None:
-        assign(None, before)
-    else:  # a weight that all replicas share is not assigned to by one
-        context.merge_call(assign, args=(before,))
+    if context is not None:  # one replica must not assign to a weight that all share
+        context.merge_call(scale_all, args=(before,))
+        return
+    for (variable, factor), value in zip(factors, before):
+        scale(variable, value, factor)
 
 
 def restart_factor(optimizer, frozen_steps: int) -> tf.Tensor | float:

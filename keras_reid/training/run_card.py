@@ -32,9 +32,6 @@ def begin_card(run: RunFolder, facts: Mapping, *, step: int, data: Mapping, envi
 
     Returns:
         A line on how the data have changed since the run stopped; None where they have not.
-
-    Raises:
-        ReidError: `run_card.json` is damaged.
     """
     held = read_card(run)
     lists = {"data": _with_entry(held.get("data", []), data, step)}

@@ -50,9 +50,9 @@ def read_run_data(settings: Settings, cluster: Cluster | None = None) -> RunData
         print(line)
     sizes = settings.some("identities_per_batch", "images_per_identity", "sampler", "seed")
     batches = IdentityBatches(catalog[catalog.split == "train"], **sizes)
-    steps, P, K = batches.steps_per_epoch, settings.identities_per_batch, settings.images_per_identity
+    steps, size = batches.steps_per_epoch, f"{settings.identities_per_batch} x {settings.images_per_identity} images"
     total = f"{settings.epochs} epochs are {steps * settings.epochs} steps"
-    print(f"an epoch is {steps} steps of {P} x {K} images; {total}", flush=True)
+    print(f"an epoch is {steps} steps of {size}; {total}", flush=True)
     return RunData(catalog, batches)
 
 

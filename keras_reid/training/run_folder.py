@@ -102,11 +102,7 @@ class RunFolder:
         return held
 
     def lock(self) -> None:
-        """Keeps other processes out of the folder until `close`, or the end of this process.
-
-        Raises:
-            ReidError: another process trains in it.
-        """
+        """Keeps other processes out of the folder until `close`; ReidError where another one trains in it."""
         if not self.writes or self._lock.is_locked:
             return
         try:
@@ -126,12 +122,8 @@ class RunFolder:
 
     def _refuse_other_flags(self, flags: Mapping[str, str], defaults: Mapping[str, str]) -> None:
         held = {**defaults, **as_written_now(self.read_flags())}
-        names = sorted((held.keys() | flags.keys()) - FREE)
-        changed = [
-            f"{_setting(name, held)} there and {_setting(name, flags)} now"
-            for name in names
-            if held.get(name) != flags.get(name)
-        ]
+        names = [name for name in (held.keys() | flags.keys()) - FREE if held.get(name) != flags.get(name)]
+        changed = [f"{_setting(name, held)} there and {_setting(name, flags)} now" for name in sorted(names)]
         if changed:
             raise ReidError(
                 f"{str(self.path)!r} holds another run: {'; '.join(changed)}. Set run_dir to a new folder, give the "

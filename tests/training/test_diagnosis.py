@@ -97,7 +97,7 @@ class Poison(keras.callbacks.Callback):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_steps(step, tmp_path):
     run = RunFolder(tmp_path)
     doctor = doctor_of(run, first_step=1000)
-    with pytest.raises(ReidError, match="Lower --learning_rate") as stop:
+    with pytest.raises(ReidError, match="Lower learning_rate") as stop:
         fit(BatchHardTripletLoss(), steps=80, doctor=doctor, callbacks=[Poison(step)])
     last_good = 1000 + step
     assert f"between step {last_good}, the last good one, and step {last_good + 1}" in str(stop.value)
@@ -173,8 +173,8 @@ def test_a_loss_at_a_standstill_at_the_cost_of_a_point_is_a_collapse(margin, lev
     reports = Reports(doctor_of(), BatchHardTripletLoss(margin))
     assert reports(60, loss=lambda n: level + 0.02 * (60 - n)) is None  # on its way there
     finding = reports(WINDOW, loss=level)
-    assert f"the loss has stood at {level:.2g}" in finding and "--learning_rate too high" in finding
-    assert ("try --margin=soft" in finding) == (margin != "soft")
+    assert f"the loss has stood at {level:.2g}" in finding and "learning_rate too high" in finding
+    assert ("try margin=soft" in finding) == (margin != "soft")
 
 
 def test_a_loss_that_passes_the_cost_of_a_point_is_healthy():
@@ -218,7 +218,7 @@ def test_distances_that_shrink_tenfold_under_a_loss_above_that_of_a_point_are_a_
     assert reports(30, loss=1.7, positive_distance=1.9, negative_distance=2.2) is None
     assert reports(30, loss=lambda n: 0.8 - 0.01 * n, positive_distance=0.4, negative_distance=0.5) is None
     finding = reports(SHORT_WINDOW, loss=lambda n: 0.5 - 0.005 * n, positive_distance=0.13, negative_distance=0.17)
-    assert "collapse: pairs are" in finding and "hinge from scratch (try --margin=soft)" in finding
+    assert "collapse: pairs are" in finding and "hinge from scratch (try margin=soft)" in finding
 
 
 def test_distances_that_shrink_tenfold_under_a_good_loss_are_healthy():
