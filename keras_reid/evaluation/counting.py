@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from keras_reid.data.counted import Matches
-from keras_reid.evaluation.blocks import cores, slices, threads
-from keras_reid.evaluation.products import preparation, with_squares
+from keras_reid.evaluation.products import cores, preparation, slices, threads, with_squares
 
 _MATCHES_AT_ONCE = 512  # rows that stay in the cache
 _IMAGES_AT_ONCE = 1 << 14  # a block of more images has fewer queries, for which the product is slower
@@ -31,7 +30,7 @@ def match_ranks(
       gallery: `[G, D]`, finite.
       matches: who counts.
       metric: "euclidean" or "cosine".
-      block_bytes: about the size of one working block; a few of them are alive at a time.
+      block_bytes: as in `evaluate_retrieval`.
     """
     prepare = preparation(query, gallery, metric)
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps
@@ -78,11 +77,7 @@ def _at_most(limits: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 class _Counter:
-    """Adds up, one part of the gallery after another, how many wrong images are as near as each true match.
-
-    Attributes:
-      closer: int64 `[M]`, the numbers so far.
-    """
+    """Adds up in `closer`, int64 `[M]`, part by part of the gallery, how many wrong images are as near as each match."""
 
     def __init__(self, anchors: np.ndarray, limits: np.ndarray, starts: np.ndarray):
         """Takes the scored queries, the limits of their matches, and where those of each start, `[Q + 1]`."""

@@ -6,17 +6,24 @@ rows cannot be ruled out, and those alone are compared in float64 and sorted. No
 
 from __future__ import annotations
 
-import collections
 import functools
 import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import cores, slices, squared_lengths, threads
-from keras_reid.evaluation.products import centered, products_with, with_squares
+from keras_reid.evaluation.products import (
+    centered,
+    cores,
+    products_with,
+    slices,
+    squared_lengths,
+    threads,
+    with_squares,
+)
 
 BLOCK_BYTES = 64 << 20  # One block of products; smaller ones make the product slower.
 CACHE_BYTES = 1 << 20  # What a core works on at a time after the product: it should stay in the core's own cache.
@@ -48,15 +55,9 @@ def nearest_neighbors(
     Args:
       query: `[Q, D]`, finite: float16, float32, float64 or integers.
       gallery: `[G, D]`, the same.
-      count: how many neighbors, at most G.
+      count: how many neighbors, 1 to G, else ReidError.
       block_bytes: size of the block of products; little else is alive besides it and one copy of the gallery.
       description: text of the progress bar; without it there is none.
-
-    Returns:
-      A `Neighbors`.
-
-    Raises:
-      ReidError: if `count` is not between 1 and G.
     """
     if not 1 <= count <= len(gallery):
         raise ReidError(f"count={count}: expected 1 to {len(gallery)}, the number of gallery rows. Ask for fewer")
@@ -99,14 +100,8 @@ def _without_needless_copies(gallery: np.ndarray, count: int) -> np.ndarray:
 
     Else a network that puts every image at one point would leave no candidate ruled out.
     """
-    copies: collections.Counter = collections.Counter()
-    searched = []
-    for index, row in enumerate(np.ascontiguousarray(gallery)):
-        content = hashlib.blake2b(row, digest_size=16).digest()
-        copies[content] += 1
-        if copies[content] <= count:
-            searched.append(index)
-    return np.array(searched)
+    contents = [hashlib.blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(gallery)]
+    return np.flatnonzero(pd.Series(contents).groupby(contents).cumcount() < count)
 
 
 def _search(query: np.ndarray, gallery: np.ndarray, count: int, dtype: Any, block_bytes: int, bar: tqdm) -> Neighbors:

@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import slices, squared_lengths, threads
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
 from keras_reid.evaluation.neighbors import BLOCK_BYTES, nearest_neighbors, progress_bar, squared_distances
-from keras_reid.evaluation.products import centered, products_with, unit_rows, with_squares
+from keras_reid.evaluation.products import (
+    centered,
+    have_unit_length,
+    products_with,
+    slices,
+    squared_lengths,
+    threads,
+    unit_rows,
+    with_squares,
+)
 
 CANCELLED = 1e-6  # Length of a mean of unit vectors below which its direction is rounding error.
 BYTES_PER_PAIR = 16  # A value, an index, and the same once more while rows are put together.
@@ -70,7 +77,10 @@ def rerank(
     """
     check_positive("k1", k1)
     check_positive("k2", k2)
-    _check_share("lambda_value", lambda_value)
+    if isinstance(lambda_value, bool) or not isinstance(lambda_value, numbers.Real) or not 0 <= lambda_value <= 1:
+        raise ReidError(
+            f"lambda_value={lambda_value!r}: expected a number from 0 to 1, the share of the original distance"
+        )
     query, gallery = _read_sides(query_embeddings, gallery_embeddings, metric, block_bytes)
     images = np.concatenate([query, gallery])
     query, gallery = images[: len(query)], images[len(query) :]
@@ -121,18 +131,15 @@ def expand_queries(
     nearest = nearest_neighbors(
         query, gallery, count, block_bytes=block_bytes, description="query expansion: neighbors"
     ).indices
-    of_unit_length = metric == "cosine" or _have_unit_length(query) and _have_unit_length(gallery)
+    of_unit_length = metric == "cosine" or have_unit_length(query) and have_unit_length(gallery)
     expanded = np.empty(query.shape, np.float32)
     for part in slices(len(query), block_bytes // (8 * (count + 1) * query.shape[1])):
         mean = (query[part] + gallery[nearest[part]].sum(axis=1, dtype=np.float64)) / (count + 1)
         if of_unit_length:
-            lengths = _lengths(mean)[:, None]
+            lengths = np.sqrt(squared_lengths(mean))[:, None]
             mean = np.where(lengths > CANCELLED, mean / np.maximum(lengths, CANCELLED), query[part])
         expanded[part] = mean
     return expanded
-
-
-# --- What comes in ---
 
 
 def _read_sides(query: Any, gallery: Any, metric: str, block_bytes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,19 +147,6 @@ def _read_sides(query: Any, gallery: Any, metric: str, block_bytes: int) -> tupl
     check_positive("block_bytes", block_bytes)
     query, gallery = read_embeddings(query, gallery, metric)
     return (unit_rows(query), unit_rows(gallery)) if metric == "cosine" else (query, gallery)
-
-
-def _check_share(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ReidError(f"{name}={value!r}: expected a number from 0 to 1, the share of the original distance")
-
-
-def _lengths(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(squared_lengths(rows))
-
-
-def _have_unit_length(rows: np.ndarray) -> bool:
-    return bool((np.abs(_lengths(rows) - 1) <= UNIT_LENGTH_TOLERANCE).all())
 
 
 # --- Who is whose neighbor ---
@@ -184,8 +178,7 @@ def _weights(
     images: np.ndarray, largest: np.ndarray, lists: np.ndarray, half_lists: np.ndarray, block_bytes: int
 ) -> sparse.csr_matrix:
     """Returns V before the averaging, sparse float32 `[N, N]`, each row summing to 1."""
-    reciprocal, half = _reciprocal(lists), _reciprocal(half_lists)
-    weigh = functools.partial(_weigh_rows, images, largest, reciprocal, half)
+    weigh = functools.partial(_weigh_rows, images, largest, _reciprocal(lists), _reciprocal(half_lists))
     # The overlaps of one row with all candidates are at most list times half list many.
     step = block_bytes // (BYTES_PER_PAIR * lists.shape[1] * half_lists.shape[1])
     with threads() as pool:
