@@ -77,7 +77,7 @@ def _at_most(limits: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 class _Counter:
-    """Adds up in `closer`, int64 `[M]`, part by part of the gallery, how many wrong images are as near as each match."""
+    """Adds up in `closer`, int64 `[M]`, part by part of the gallery, the wrong images as near as each true match."""
 
     def __init__(self, anchors: np.ndarray, limits: np.ndarray, starts: np.ndarray):
         """Takes the scored queries, the limits of their matches, and where those of each start, `[Q + 1]`."""

@@ -16,7 +16,13 @@ from keras_reid.evaluation.products import slices
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 _ROWS_AT_ONCE = 4096
 _IGNORE_NOTHING = ", or use ignore=nothing"
-_IDS = ("person_ids", "camera_ids", "tracklet_ids", "files")
+# What the arguments of `evaluate_retrieval` call the columns of a catalog, behind `query_` and `gallery_`.
+ARGUMENTS = {
+    "person_id": "person_ids",
+    "camera_id": "camera_ids",
+    "tracklet_id": "tracklet_ids",
+    "image_path": "files",
+}
 
 
 def check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -43,7 +49,7 @@ def read_people(
     """
     check_option("ignore", ignore, IGNORE)
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
-    unknown = set(ids) - {f"{side}_{name}" for side in ("query", "gallery") for name in _IDS}
+    unknown = set(ids) - {f"{side}_{name}" for side in ("query", "gallery") for name in ARGUMENTS.values()}
     if unknown:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     column, frames = SHARED_COLUMN[ignore], []
@@ -52,7 +58,7 @@ def read_people(
         if column == "camera_id":
             frame[column] = _read_cameras(f"{side}_camera_ids", ids, length, missing_cameras)
         elif column:
-            frame[column] = _read_labels(f"{side}_{'files' if column == 'image_path' else f'{column}s'}", ids, length)
+            frame[column] = _read_labels(f"{side}_{ARGUMENTS[column]}", ids, length)
         frames.append(frame)
     return people_of(*frames, ignore=ignore, missing_cameras=missing_cameras)
 

@@ -19,16 +19,7 @@ _BINS = 120
 
 
 def draw(folder: str | os.PathLike, result: RetrievalResult, verification: VerificationResult | None) -> list[Path]:
-    """Writes cmc.png and, where there is a verification, roc.png and distances.png.
-
-    Args:
-      folder: made if it is not there.
-      result: of an evaluation.
-      verification: of the same, or None.
-
-    Returns:
-      The paths.
-    """
+    """Writes cmc.png and, where there is a verification, roc.png and distances.png into a folder; returns the paths."""
     painters = {"cmc.png": lambda axes: _paint_cmc(axes, result)}
     if verification:
         painters["roc.png"] = lambda axes: _paint_roc(axes, verification)

@@ -88,11 +88,12 @@ def rerank(
     sizes = [min(size, len(images)) for size in (k1 + 1, int(np.around(k1 / 2)) + 1, k2)]
     found = nearest_neighbors(images, images, max(sizes), block_bytes=block_bytes, description="re-ranking: neighbors")
     lists = _itself_first(found.indices)
-    weights = _weights(images, found.largest, lists[:, : sizes[0]], lists[:, : sizes[1]], block_bytes)
+    largest = np.where(found.largest > 0, found.largest, 1)  # Where all images are one point, every distance is 0.
+    weights = _weights(images, largest, lists[:, : sizes[0]], lists[:, : sizes[1]], block_bytes)
     if k2 > 1:
         weights = _as_matrix(lists[:, : sizes[2]]) @ weights
         weights.data /= sizes[2]
-    distances = _original_distances(query, gallery, found.largest[: len(query)], lambda_value, block_bytes)
+    distances = _original_distances(query, gallery, largest[: len(query)], lambda_value, block_bytes)
     _add_jaccard(distances, weights, 1 - lambda_value, block_bytes)
     return distances
 
@@ -200,15 +201,10 @@ def _weigh_rows(
     expanded.eliminate_zeros()
     rows = np.repeat(np.arange(part.start, part.stop), np.diff(expanded.indptr))
     distances = squared_distances(images, rows, images, expanded.indices)
-    weights = np.exp(-distances / _never_zero(largest)[rows])
+    weights = np.exp(-distances / largest[rows])
     sums = np.add.reduceat(weights, expanded.indptr[:-1])  # No row is empty: everybody is a member of the own set.
     expanded.data = (weights / sums[rows - part.start]).astype(np.float32)
     return expanded
-
-
-def _never_zero(largest: np.ndarray) -> np.ndarray:
-    """Where all images are one point, every distance is 0 and stays 0 when divided by 1."""
-    return np.where(largest > 0, largest, 1)
 
 
 # --- How far that is ---
@@ -223,7 +219,7 @@ def _original_distances(
         return distances
     prepare = centered(query, gallery)
     columns = with_squares(prepare, gallery, np.float32)
-    factors = share / (_never_zero(largest) * prepare.scale**2)
+    factors = share / (largest * prepare.scale**2)
     for part in slices(len(query), block_bytes // (4 * len(gallery))):
         block = distances[part]
         lengths = products_with(columns, prepare, query[part], out=block)

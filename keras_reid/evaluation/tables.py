@@ -74,11 +74,7 @@ def differences_table(differences: Mapping[str, Difference]) -> str:
 
 
 def camera_pairs_table(pairs: Mapping[str, list]) -> str:
-    """Returns mAP in percent, cameras of the queries down and of the gallery across.
-
-    Args:
-        pairs: columns of what `camera_pairs` returns.
-    """
+    """Returns mAP in percent from the columns of `camera_pairs`: cameras of the queries down, of the gallery across."""
     frame = pd.DataFrame(pairs)
     if not len(frame):
         return "no pair of two cameras has a match"
@@ -87,12 +83,7 @@ def camera_pairs_table(pairs: Mapping[str, list]) -> str:
 
 
 def identities_table(identities: Mapping[str, list], count: int = 10) -> str:
-    """Returns the identities found worst.
-
-    Args:
-        identities: columns of what `identities` returns.
-        count: how many.
-    """
+    """Returns the `count` identities found worst, from the columns of what `breakdown.identities` returns."""
     frame = pd.DataFrame(identities).head(count)
     percent = {"mAP %": 100 * frame.mean_average_precision, "top-1 %": 100 * frame.top1}
     return frame[["person_id", "queries"]].assign(**percent).to_string(index=False, float_format="{:.2f}".format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -125,11 +126,9 @@ def parity_table(reference: Score, parities: Mapping[str, Mapping]) -> str:
 
 def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
     """Adds to the report of an export folder, under the path of each artifact; forgets what is no longer there."""
-    path = directory / REPORT
-    try:
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError:
-        held = {}
+    path, held = directory / REPORT, {}
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        held = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(held, dict):  # damaged: what it held of other artifacts is lost already
         held = {}
     held = {name: parity for name, parity in held.items() if (directory / name).exists()}
