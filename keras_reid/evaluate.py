@@ -24,8 +24,8 @@ def evaluate(flags: command.Flags) -> None:
     # --- All that is cheap to check, before TensorFlow is loaded and not after minutes of scoring.
     check(flags)
     against = read_scores(flags.against) if flags.against else None
-    pattern = flags.camera_pattern
-    catalogs = {name: read_dataset(data, place, camera_pattern=pattern) for name, data, place in named_data_sets(flags)}
+    sets, pattern = named_data_sets(flags), flags.camera_pattern
+    catalogs = {name: read_dataset(*one, camera_pattern=pattern) for name, one in sets.items()}
     for name, catalog in catalogs.items():
         print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
 
@@ -68,7 +68,7 @@ def evaluate(flags: command.Flags) -> None:
 
 def write(source: str, reports: dict, flags: command.Flags) -> None:
     """Writes everything as JSON."""
-    described = {name: {"dataset": dataset, "data_dir": folder} for name, dataset, folder in named_data_sets(flags)}
+    described = {name: dict(zip(("dataset", "data_dir"), one)) for name, one in named_data_sets(flags).items()}
     scores = [{**described.get(name, {}), **report.to_dict()} for name, report in reports.items()]
     content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
     write_text(flags.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -102,15 +102,15 @@ def check(flags: command.Flags) -> None:
         command.check_folder(name, flags[name].value)
 
 
-def named_data_sets(flags: command.Flags) -> list[tuple[str, str, str]]:
-    """Returns name for the table, dataset and folder of each --data_dir."""
+def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
+    """Returns dataset and folder of each --data_dir under their name in the table."""
     named, sets = {}, options.data_sets(flags)
     datasets = [dataset for dataset, _ in sets]
     for dataset, folder in sets:
         # The folder tells datasets of one name apart.
         name = f"{dataset}:{Path(folder).name}" if datasets.count(dataset) > 1 else dataset
         named[f"{dataset}:{folder}" if name in named else name] = (dataset, folder)
-    return [(name, *one) for name, one in named.items()]
+    return named
 
 
 def report_of(embedded, flags: command.Flags):

@@ -38,13 +38,11 @@ class Flags(flags.FlagValues):
     def boolean(self, name: str, default: bool, text: str) -> None:
         flags.DEFINE_boolean(name, default, text, flag_values=self)
 
-    def integer(self, name: str, default: int, text: str, lower: int | None = None, upper: int | None = None) -> None:
-        flags.DEFINE_integer(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=self)
+    def integer(self, name: str, default: int, text: str, *bounds: int | None) -> None:
+        flags.DEFINE_integer(name, default, text, *bounds, flag_values=self)
 
-    def number(
-        self, name: str, default: float | None, text: str, lower: float | None = None, upper: float | None = None
-    ) -> None:
-        flags.DEFINE_float(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=self)
+    def number(self, name: str, default: float | None, text: str, *bounds: float | None) -> None:
+        flags.DEFINE_float(name, default, text, *bounds, flag_values=self)
 
     def choice(self, name: str, default: str | None, choices: Sequence[str], text: str) -> None:
         flags.DEFINE_enum(name, default, list(choices), text, flag_values=self)

@@ -42,8 +42,7 @@ def train_flags() -> Flags:
     for field in dataclasses.fields(Settings):
         _setting(values, field.name)
     values.choice("resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
-    text = "Go on with a run although flags differ from those it began with."
-    values.boolean("allow_flag_changes", False, text)
+    values.boolean("allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
     return values
 
 
@@ -94,10 +93,8 @@ def export_flags() -> Flags:
     values.string("data_dir", None, "Folder of the dataset (of csv the file); the run's own by default.")
     _setting(values, "camera_pattern")
     _setting(values, "missing_cameras", default=None)
-    text = (
-        "Least cosine similarity to the reference model, of the worst image (of tflite_int8 the 1st percentile); by "
-        f"default {MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8."
-    )
+    text = "Least cosine similarity to the reference model, of the worst image (of tflite_int8 the 1st percentile); by "
+    text += f"default {MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8."
     values.number("min_cosine", None, text, -1, 1)
     values.number("max_map_drop", MAX_MAP_DROP, "Most points of mAP that a format may lose to the reference model.", 0)
     values.integer("parity_images", 0, "Score on people with about that many images, at least 1000; 0: on all.", 0)
@@ -158,13 +155,9 @@ def reproduce_flags() -> Flags:
     """Returns the flags of `keras_reid.reproduce`, which also takes a run folder."""
     values = Flags(takes_arguments=True)
     values.repeated("data_dir", [], "Where the run's dataset lies now; again for each of several.")
-    values.number(
-        "tolerance",
-        0.1,
-        "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
-        "Market-1501's; in a small set one query may be more.",
-        0,
-    )
+    text = "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
+    text += "Market-1501's; in a small set one query may be more."
+    values.number("tolerance", 0.1, text, 0)
     _setting(values, "batch_size")
     values.string("json", None, "File to write the comparison to.")
     return values

@@ -11,12 +11,7 @@ from keras_reid.evaluation.results import RetrievalResult
 
 
 def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cameras: str = "refuse") -> pd.DataFrame:
-    """Scores each pair of cameras: queries of one against the gallery of the other alone.
-
-    Args:
-      embedded: query and gallery.
-      ignore: as in `evaluate_retrieval`.
-      missing_cameras: the same; images without a camera are in no pair.
+    """Scores each pair of cameras by the rules of `evaluate_retrieval`, queries of one, gallery of the other.
 
     Returns:
       A row for each pair with a scored query: query_camera, gallery_camera, queries, mean_average_precision, top1.
@@ -37,15 +32,7 @@ def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cam
 
 
 def identities(embedded: Embedded, result: RetrievalResult) -> pd.DataFrame:
-    """Returns the mean scores of each identity's queries, the worst first.
-
-    Args:
-      embedded: query and gallery.
-      result: of their evaluation.
-
-    Returns:
-      A row for each identity with a scored query: person_id, queries, mean_average_precision, top1.
-    """
+    """Returns person_id, queries, mean_average_precision, top1 of the identities of scored queries, the worst first."""
     frame = _means(result, names_of(embedded.query, "person_id")).rename_axis("person_id").reset_index()
     return frame.sort_values(["mean_average_precision", "person_id"], ignore_index=True)
 

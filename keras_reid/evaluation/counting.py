@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from keras_reid.data.counted import Matches
-from keras_reid.evaluation.products import cores, preparation, slices, threads, with_squares
+from keras_reid.evaluation.blocks import cores, slices, threads
+from keras_reid.evaluation.products import preparation, with_squares
 
 _MATCHES_AT_ONCE = 512  # rows that stay in the cache
 _IMAGES_AT_ONCE = 1 << 14  # a block of more images has fewer queries, for which the product is slower
@@ -24,13 +25,6 @@ def match_ranks(
 
     Squared distances are compared, without the term |q|^2 that all images of a query share. A wrong image counts as
     closer unless it is farther than the true match by more than the rounding error of a float64 product.
-
-    Args:
-      query: `[Q, D]`, finite.
-      gallery: `[G, D]`, finite.
-      matches: who counts.
-      metric: "euclidean" or "cosine".
-      block_bytes: as in `evaluate_retrieval`.
     """
     prepare = preparation(query, gallery, metric)
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps

@@ -11,18 +11,13 @@ import pandas as pd
 from keras_reid.choices import IGNORE, METRICS, MISSING_CAMERAS
 from keras_reid.data.counted import SHARED_COLUMN, People, people_of
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.products import slices
+from keras_reid.evaluation.blocks import slices
 
 LARGEST_VALUE = float(np.finfo(np.float32).max)  # Squares of these still fit into float64.
 _ROWS_AT_ONCE = 4096
 _IGNORE_NOTHING = ", or use ignore=nothing"
 # What the arguments of `evaluate_retrieval` call the columns of a catalog, behind `query_` and `gallery_`.
-ARGUMENTS = {
-    "person_id": "person_ids",
-    "camera_id": "camera_ids",
-    "tracklet_id": "tracklet_ids",
-    "image_path": "files",
-}
+ARGUMENTS = {"person_id": "person_ids", "camera_id": "camera_ids", "tracklet_id": "tracklet_ids", "image_path": "files"}
 
 
 def check_option(name: str, value: Any, known: tuple[str, ...]) -> None:
@@ -38,15 +33,7 @@ def check_positive(name: str, value: Any) -> None:
 def read_people(
     queries: int, gallery: int, *, ignore: str = "same_camera", missing_cameras: str = "refuse", **ids: Any
 ) -> tuple[People, People]:
-    """Returns who is on the images of both sides; `ids` are those of `evaluate_retrieval`, as are the rules.
-
-    Args:
-      queries: how many queries there are.
-      gallery: how many gallery images.
-      ignore: as in `evaluate_retrieval`.
-      missing_cameras: the same.
-      **ids: `query_person_ids`, `gallery_person_ids`, `query_camera_ids` and so on.
-    """
+    """Returns who is on so many queries and gallery images; rules and ids are the arguments of `evaluate_retrieval`."""
     check_option("ignore", ignore, IGNORE)
     check_option("missing_cameras", missing_cameras, MISSING_CAMERAS)
     unknown = set(ids) - {f"{side}_{name}" for side in ("query", "gallery") for name in ARGUMENTS.values()}

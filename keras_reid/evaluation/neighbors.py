@@ -15,15 +15,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.products import (
-    centered,
-    cores,
-    products_with,
-    slices,
-    squared_lengths,
-    threads,
-    with_squares,
-)
+from keras_reid.evaluation.blocks import cores, slices, squared_lengths, threads
+from keras_reid.evaluation.products import centered, products_with, with_squares
 
 BLOCK_BYTES = 64 << 20  # One block of products; smaller ones make the product slower.
 CACHE_BYTES = 1 << 20  # What a core works on at a time after the product: it should stay in the core's own cache.
@@ -50,14 +43,9 @@ def nearest_neighbors(
 ) -> Neighbors:
     """Finds the nearest gallery rows of each query row by squared Euclidean distance, as float64 orders them.
 
-    Rows at equal distance stand in the order of their indices. For cosine, give unit vectors.
-
-    Args:
-      query: `[Q, D]`, finite: float16, float32, float64 or integers.
-      gallery: `[G, D]`, the same.
-      count: how many neighbors, 1 to G, else ReidError.
-      block_bytes: size of the block of products; little else is alive besides it and one copy of the gallery.
-      description: text of the progress bar; without it there is none.
+    Rows `[Q, D]` and `[G, D]` are finite: float16, float32, float64 or integers; for cosine, unit vectors. Those at
+    equal distance stand in the order of their indices. Little is alive besides one block of products and one copy of
+    the gallery. Without a description there is no progress bar. ReidError where `count` is not 1 to G.
     """
     if not 1 <= count <= len(gallery):
         raise ReidError(f"count={count}: expected 1 to {len(gallery)}, the number of gallery rows. Ask for fewer")

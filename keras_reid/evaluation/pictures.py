@@ -38,9 +38,8 @@ def draw(folder: str | os.PathLike, result: RetrievalResult, verification: Verif
 def _paint_cmc(axes: Axes, result: RetrievalResult) -> None:
     ranks = np.arange(1, len(result.cmc) + 1)
     axes.plot(ranks, 100 * result.cmc, color=_ONE, marker="o", markersize=3)
-    axes.set_title(f"CMC: top-1 {result.top1:.1%}, mAP {result.mean_average_precision:.1%}")
-    axes.set_xlabel("rank")
-    axes.set_ylabel("queries with a match up to there, %")
+    title = f"CMC: top-1 {result.top1:.1%}, mAP {result.mean_average_precision:.1%}"
+    axes.set(title=title, xlabel="rank", ylabel="queries with a match up to there, %")
     axes.set_ylim(top=100.5)
 
 
@@ -50,10 +49,9 @@ def _paint_roc(axes: Axes, verification: VerificationResult) -> None:
     axes.plot(rates, 100 * np.array(curve["true_positive_rate"]), color=_ONE)
     for rate in FALSE_POSITIVE_RATES:
         axes.axvline(rate, color="gray", linewidth=0.8, linestyle=":")
-    axes.set_xscale("log")
-    axes.set_title(f"ROC: equal error rate {verification.equal_error_rate:.2%}")
-    axes.set_xlabel("impostor pairs called the same")
-    axes.set_ylabel("genuine pairs called the same, %")
+    title = f"ROC: equal error rate {verification.equal_error_rate:.2%}"
+    sides = {"xlabel": "impostor pairs called the same", "ylabel": "genuine pairs called the same, %"}
+    axes.set(title=title, xscale="log", **sides)
 
 
 def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
@@ -69,7 +67,5 @@ def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
         axes.stairs(100 * np.diff(rate[at]), edges, fill=True, alpha=0.55, color=color, label=name)
     point = verification.equal_error()
     axes.axvline(point.threshold, color="black", linewidth=1, linestyle="--", label="equal error")
-    axes.set_title("distances of pairs")
-    axes.set_xlabel(f"{verification.metric} distance")
-    axes.set_ylabel("pairs, %")
+    axes.set(title="distances of pairs", xlabel=f"{verification.metric} distance", ylabel="pairs, %")
     axes.legend()

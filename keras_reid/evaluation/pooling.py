@@ -9,8 +9,9 @@ import pandas as pd
 
 from keras_reid.choices import METRICS, POOLINGS
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import squared_lengths
 from keras_reid.evaluation.inputs import check_option
-from keras_reid.evaluation.products import have_unit_length, squared_lengths, unit_rows
+from keras_reid.evaluation.products import have_unit_length, unit_rows
 
 
 def pool_embeddings(

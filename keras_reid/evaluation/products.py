@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
+from keras_reid.evaluation.blocks import slices, squared_lengths
 
 _ROWS_OF_MEDIAN = 500
 _BYTES_AT_ONCE = 1 << 20  # of rows that are prepared at a time: they should stay in a core's own cache
 
 Preparation = Callable[[np.ndarray], np.ndarray]
-
-
-def slices(length: int, step: int) -> list[slice]:
-    """Returns slices that cover `range(length)`: `step` long, but 1 at least; the last may be shorter."""
-    step = max(1, step)
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
-
-
-def cores() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def threads() -> ThreadPoolExecutor:
-    """Returns one thread for each core we may use: NumPy and SciPy free the interpreter while they work on arrays."""
-    return ThreadPoolExecutor(cores())
-
-
-def squared_lengths(rows: np.ndarray) -> np.ndarray:
-    """Returns |row|^2 in float64, `[N]` for `[N, D]`."""
-    return np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
 
 
 def have_unit_length(rows: np.ndarray) -> bool:

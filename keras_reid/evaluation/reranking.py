@@ -14,18 +14,10 @@ import numpy as np
 from scipy import sparse
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices, squared_lengths, threads
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
 from keras_reid.evaluation.neighbors import BLOCK_BYTES, nearest_neighbors, progress_bar, squared_distances
-from keras_reid.evaluation.products import (
-    centered,
-    have_unit_length,
-    products_with,
-    slices,
-    squared_lengths,
-    threads,
-    unit_rows,
-    with_squares,
-)
+from keras_reid.evaluation.products import centered, have_unit_length, products_with, unit_rows, with_squares
 
 CANCELLED = 1e-6  # Length of a mean of unit vectors below which its direction is rounding error.
 BYTES_PER_PAIR = 16  # A value, an index, and the same once more while rows are put together.
@@ -187,11 +179,7 @@ def _weights(
 
 
 def _weigh_rows(
-    images: np.ndarray,
-    largest: np.ndarray,
-    reciprocal: sparse.csr_matrix,
-    half: sparse.csr_matrix,
-    part: slice,
+    images: np.ndarray, largest: np.ndarray, reciprocal: sparse.csr_matrix, half: sparse.csr_matrix, part: slice
 ) -> sparse.csr_matrix:
     members = reciprocal[part]
     shared = members.multiply(members @ half.T).tocsr()  # How many of each member's own set are members too.

@@ -80,15 +80,7 @@ class RetrievalResult:
 
 
 def score_ranks(matches: Matches, match_ranks: np.ndarray, *, metric: str, ignore: str, ranks: int) -> RetrievalResult:
-    """Returns the scores of the ranks, int64 `[M]`, 1 is best, ascending within a query, of the true matches.
-
-    Args:
-      matches: who counts; a query without a true match is skipped.
-      match_ranks: where the true matches stand.
-      metric: named in the result.
-      ignore: named in the result.
-      ranks: length of the CMC curve.
-    """
+    """Returns the scores of the ranks of the true matches, int64 `[M]`, 1 is best, ascending within each query."""
     queries, starts = len(matches.first), np.flatnonzero(np.diff(matches.query, prepend=-1))
     scored, counts = matches.query[starts], np.diff(starts, append=len(matches.query))
     found = np.arange(len(matches.query)) - np.repeat(starts, counts) + 1

@@ -69,35 +69,25 @@ def score(
     Raises:
         ReidError: a split is empty, an image cannot be read, or no query has a match.
     """
-    stopwatch = _Stopwatch(artifact)
+    batches = []
+
+    def embed_batch(images: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        embeddings = np.asarray(artifact.embed_batch(images))
+        batches.append((images.shape, time.perf_counter() - start))
+        return embeddings
+
     batch_size *= max(1, len(team.devices) if team else 1)
     options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
-    embedded = embed_catalog(stopwatch.artifact, catalog, **options)
+    embedded = embed_catalog(dataclasses.replace(artifact, embed_batch=embed_batch), catalog, **options)
     rules = {"ignore": ignore, "missing_cameras": missing_cameras}
-    return Score(embedded.evaluate(**rules), embedded, stopwatch.images_per_second, rules)
+    return Score(embedded.evaluate(**rules), embedded, _images_per_second(batches), rules)
 
 
-class _Stopwatch:
-    """Measures an artifact while it embeds; `.artifact` is what to ask in its place."""
-
-    def __init__(self, artifact: Artifact):
-        self.artifact = dataclasses.replace(artifact, embed_batch=self._embed_batch)
-        self._embed, self._batches = artifact.embed_batch, []
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Images embedded in a second of embedding, decoding apart; None before any."""
-        seen, counted = set(), []
-        for shape, seconds in self._batches:
-            if shape in seen:  # The first batch of a shape pays for traces and memory.
-                counted.append((shape, seconds))
-            seen.add(shape)
-        counted = counted or self._batches
-        images, seconds = sum(shape[0] for shape, _ in counted), sum(seconds for _, seconds in counted)
-        return images / seconds if seconds else None
-
-    def _embed_batch(self, images: np.ndarray) -> np.ndarray:
-        start = time.perf_counter()
-        embeddings = np.asarray(self._embed(images))
-        self._batches.append((images.shape, time.perf_counter() - start))
-        return embeddings
+def _images_per_second(batches: list[tuple]) -> float | None:
+    """Returns the speed from shape and seconds of each batch: the first of a shape pays for traces and memory."""
+    frame = pd.DataFrame(batches, columns=["shape", "seconds"])
+    later = frame.duplicated("shape")
+    counted = frame[later] if later.any() else frame
+    seconds = counted.seconds.sum()
+    return float(counted["shape"].str[0].sum() / seconds) if seconds else None

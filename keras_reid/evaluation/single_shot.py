@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from keras_reid.data.counted import Matches
+from keras_reid.evaluation.blocks import slices, squared_lengths
 from keras_reid.evaluation.inputs import check_positive, read_embeddings, read_people
-from keras_reid.evaluation.products import preparation, slices, squared_lengths
+from keras_reid.evaluation.products import preparation
 from keras_reid.evaluation.ranking import find_matches
 
 _BLOCK_BYTES = 32 << 20

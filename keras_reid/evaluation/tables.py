@@ -41,12 +41,7 @@ def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] |
 
 
 def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
-    """Returns a table of equal error rates and true positive rates, a column for each dataset.
-
-    Args:
-        scores: name -> `VerificationResult.to_dict()`.
-        kind: name of the column where there is one dataset.
-    """
+    """Returns a table of each dataset's `VerificationResult.to_dict()`; the column of a single one is named `kind`."""
     columns = {}
     for name, found in scores.items():
         rows = {"genuine pairs": f"{found['genuine_pairs']:,}", "impostor pairs": f"{found['impostor_pairs']:,}"}

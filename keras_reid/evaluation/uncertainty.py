@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.inputs import check_positive
-from keras_reid.evaluation.products import slices
 from keras_reid.evaluation.results import RetrievalResult
 
 DRAWS = 2000
@@ -112,11 +112,10 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
     """Returns where each query of this run stands in the other; ReidError where one of them is no list of scores."""
     for run in (here, there):
         check_run(run)
-    positions = {name: index for index, name in enumerate(there["query"])}
-    for run in (here, there):
         if len(set(run["query"])) < len(run["query"]):
             name = Counter(run["query"]).most_common(1)[0][0]
             raise ReidError(f"query {name!r} occurs twice: runs are compared query by query. Give each its own name.")
+    positions = {name: index for index, name in enumerate(there["query"])}
     missing = [name for name in here["query"] if name not in positions]
     surplus = len(positions) - (len(here["query"]) - len(missing))
     if missing or surplus:

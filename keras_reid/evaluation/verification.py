@@ -12,8 +12,9 @@ from keras_reid.artifacts.metadata import CALIBRATED
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.counted import Matches
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices, squared_lengths, threads
 from keras_reid.evaluation.inputs import read_embeddings, read_people
-from keras_reid.evaluation.products import center_of, slices, squared_lengths, threads, unit_rows
+from keras_reid.evaluation.products import center_of, unit_rows
 from keras_reid.evaluation.ranking import find_matches
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
