@@ -38,13 +38,19 @@ def required(values: Flags, *names: str) -> None:
             raise ReidError(f"--{name} is not set: {values[name].help}")
 
 
+def check_rate(name: str, rate: float | None) -> None:
+    """Raises ReidError when a flag's rate is 0 or 1, or beyond."""
+    if rate is not None and not 0 < rate < 1:
+        raise ReidError(f"--{name}={rate}, expected a rate between 0 and 1, such as 1e-3.")
+
+
 def check_writable(name: str, path: str | None) -> None:
     """Raises ReidError when a flag's file could not be written: a folder, or in a place that is not there."""
-    folder = os.path.dirname(os.path.abspath(path or ""))
-    if path and os.path.isdir(path):
-        raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
     if not path:
         return
+    if os.path.isdir(path):
+        raise ReidError(f"--{name}={path} is a folder, expected the name of a file.")
+    folder = os.path.dirname(os.path.abspath(path))
     try:  # Who may write is not always what the permissions say.
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -70,12 +76,7 @@ def given(values: Flags, *names: str) -> dict:
 
 
 def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str] | None = None) -> int:
-    """Parses the flags and runs a command.
-
-    Args:
-        main: takes the parsed flags.
-        values: the command's flags.
-        argv: program name and arguments; `sys.argv` by default.
+    """Parses the flags, of `sys.argv` by default, and runs a command with them.
 
     Returns:
         The exit code: 0, 1 for bad input with one line on stderr, 130 or 143 when interrupted.

@@ -24,8 +24,8 @@ def evaluate(flags: command.Flags) -> None:
     # --- All that is cheap to check, before TensorFlow is loaded and not after minutes of scoring.
     check(flags)
     against = read_scores(flags.against) if flags.against else None
-    pattern = flags.camera_pattern
-    catalogs = {name: read_dataset(data, place, camera_pattern=pattern) for name, data, place in named_data_sets(flags)}
+    sets, pattern = named_data_sets(flags), flags.camera_pattern
+    catalogs = {name: read_dataset(*one, camera_pattern=pattern) for name, one in sets.items()}
     for name, catalog in catalogs.items():
         print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
 
@@ -68,7 +68,7 @@ def evaluate(flags: command.Flags) -> None:
 
 def write(source: str, reports: dict, flags: command.Flags) -> None:
     """Writes everything as JSON."""
-    described = {name: {"dataset": dataset, "data_dir": folder} for name, dataset, folder in named_data_sets(flags)}
+    described = {name: dict(zip(("dataset", "data_dir"), one)) for name, one in named_data_sets(flags).items()}
     scores = [{**described.get(name, {}), **report.to_dict()} for name, report in reports.items()]
     content = {"artifact": source, **(scores[0] if len(scores) == 1 else {"data_sets": scores})}
     write_text(flags.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -94,8 +94,7 @@ def check(flags: command.Flags) -> None:
     changed = [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
     if flags.calibrate_fpr is not None and changed:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
-    if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
-        raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
+    command.check_rate("calibrate_fpr", flags.calibrate_fpr)
     if flags.calibrate_fpr is not None and not flags.verification:
         raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
     command.check_writable("json", flags.json)
@@ -103,17 +102,15 @@ def check(flags: command.Flags) -> None:
         command.check_folder(name, flags[name].value)
 
 
-def named_data_sets(flags: command.Flags) -> list[tuple[str, str, str]]:
-    """Returns name for the table, dataset and folder of each --data_dir."""
-    sets = options.data_sets(flags)
+def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
+    """Returns dataset and folder of each --data_dir under their name in the table."""
+    named, sets = {}, options.data_sets(flags)
     datasets = [dataset for dataset, _ in sets]
-    names = list(datasets)
-    for index, (dataset, folder) in enumerate(sets):
-        if datasets.count(dataset) > 1:  # the folder tells them apart
-            names[index] = f"{dataset}:{Path(folder).name}"
-            if names[index] in names[:index]:
-                names[index] = f"{dataset}:{folder}"
-    return [(name, *one) for name, one in zip(names, sets)]
+    for dataset, folder in sets:
+        # The folder tells datasets of one name apart.
+        name = f"{dataset}:{Path(folder).name}" if datasets.count(dataset) > 1 else dataset
+        named[f"{dataset}:{folder}" if name in named else name] = (dataset, folder)
+    return named
 
 
 def report_of(embedded, flags: command.Flags):
@@ -159,7 +156,7 @@ def pairs_of(embedded, flags: command.Flags, rules: dict):
     except ReidError as error:
         if flags.calibrate_fpr is not None:
             raise
-        print(f"no verification: {error}")
+        print(f"no verification: {command.name_flags(str(error), flags)}")
         return None
 
 
@@ -179,10 +176,9 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
         print(f"\nverification: genuine and impostor pairs\n{verification_table(verified, kind)}")
     for name, report in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
-        skipped = report.skipped
+        skipped, queries = report.skipped, report.result.queries
         if skipped:
             names = f"{', '.join(skipped[:3])}{f' and {len(skipped) - 3} more' if len(skipped) > 3 else ''}"
-            queries = report.result.queries
             print(f"{len(skipped)} of {queries} queries{of} have no match in the gallery, left out: {names}")
         if flags.breakdown:
             before = ", before re-ranking" if flags.rerank else ""

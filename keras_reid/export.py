@@ -13,8 +13,7 @@ from pathlib import Path
 
 from keras_reid import command, options
 from keras_reid.artifacts.formats.table import check_formats
-from keras_reid.data import read_dataset
-from keras_reid.data.training_sets import read_training_sets, scored_name
+from keras_reid.data.training_sets import read_scored_sets, scored_name
 from keras_reid.errors import ReidError
 from keras_reid.training.run_folder import RunFolder
 
@@ -25,15 +24,10 @@ def export(flags: command.Flags) -> None:
     run = RunFolder(flags.run_dir)
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
-    formats = flags.formats
-    check(flags, formats)
+    check(flags)
     held = run.read_flags()
     sets = data_sets(flags, held)
-    pattern = flags.camera_pattern or held.get("camera_pattern")
-    if len(sets) == 1:  # it may be one without training images
-        catalog = read_dataset(*sets[0], camera_pattern=pattern)
-    else:
-        catalog = read_training_sets(sets, camera_pattern=pattern)
+    catalog = read_scored_sets(sets, camera_pattern=flags.camera_pattern or held.get("camera_pattern"))
     missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
     from keras_reid.artifacts import artifact_of, describe_embedder
@@ -69,16 +63,8 @@ def export(flags: command.Flags) -> None:
         calibration_count=flags.calibration_images,
         of_images=scored_images(whole) if flags.parity_images else None,
     )
-    paths, _ = ship(
-        embedder,
-        directory,
-        formats=formats,
-        metadata=metadata,
-        catalog=catalog,
-        reference=reference,
-        search=search,
-        options=options_,
-    )
+    what = {"formats": flags.formats, "metadata": metadata, "catalog": catalog, "search": search}
+    paths, _ = ship(embedder, directory, **what, reference=reference, options=options_)
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
 
 
@@ -106,21 +92,19 @@ def threshold_of(flags: command.Flags, reference, known: dict, scored_on: str) -
     views = known.get("threshold_views") or "none"
     if known.get("threshold") is not None and views != "none":
         print(
-            f"the threshold of {flags.run_dir} is left out: it was calibrated with "
-            f"--test_time_augmentation={views}, and what ships "
-            "embeds an image as it is. --calibrate_fpr calibrates one for it"
+            f"the threshold of {flags.run_dir} is left out: it was calibrated with --test_time_augmentation={views}, "
+            "and what ships embeds an image as it is. --calibrate_fpr calibrates one for it"
         )
         return {}
     return {key: value for key, value in known.items() if key in CALIBRATED}
 
 
-def check(flags: command.Flags, formats: Sequence[str]) -> None:
+def check(flags: command.Flags) -> None:
     """Raises ReidError for formats that are unknown, flags that exclude each other, and a folder not to be written."""
-    check_formats(formats)
-    if flags.gallery and "savedmodel" not in formats:
+    check_formats(flags.formats)
+    if flags.gallery and "savedmodel" not in flags.formats:
         raise ReidError("--gallery is what the SavedModel's search searches: add savedmodel to --formats.")
-    if flags.calibrate_fpr is not None and not 0 < flags.calibrate_fpr < 1:
-        raise ReidError(f"--calibrate_fpr={flags.calibrate_fpr}, expected a rate between 0 and 1, such as 1e-3.")
+    command.check_rate("calibrate_fpr", flags.calibrate_fpr)
     if flags.calibrate_fpr is not None and flags.parity_images:
         raise ReidError("--calibrate_fpr counts the pairs of all images: leave out --parity_images.")
     command.check_folder("export_dir", flags.export_dir or str(RunFolder(flags.run_dir).export))

@@ -38,13 +38,11 @@ class Flags(flags.FlagValues):
     def boolean(self, name: str, default: bool, text: str) -> None:
         flags.DEFINE_boolean(name, default, text, flag_values=self)
 
-    def integer(self, name: str, default: int, text: str, lower: int | None = None, upper: int | None = None) -> None:
-        flags.DEFINE_integer(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=self)
+    def integer(self, name: str, default: int, text: str, *bounds: int | None) -> None:
+        flags.DEFINE_integer(name, default, text, *bounds, flag_values=self)
 
-    def number(
-        self, name: str, default: float | None, text: str, lower: float | None = None, upper: float | None = None
-    ) -> None:
-        flags.DEFINE_float(name, default, text, lower_bound=lower, upper_bound=upper, flag_values=self)
+    def number(self, name: str, default: float | None, text: str, *bounds: float | None) -> None:
+        flags.DEFINE_float(name, default, text, *bounds, flag_values=self)
 
     def choice(self, name: str, default: str | None, choices: Sequence[str], text: str) -> None:
         flags.DEFINE_enum(name, default, list(choices), text, flag_values=self)
@@ -59,11 +57,6 @@ class Flags(flags.FlagValues):
     def by_commas(self, name: str, default: Sequence | Mapping, text: str, read: Callable[[str], object]) -> None:
         """Defines a flag whose text holds several values; `read` is `names`, `numbers` or `factors`."""
         flags.DEFINE(_ByCommas(read), name, default, text, flag_values=self)
-
-    @property
-    def repeated_names(self) -> list[str]:
-        """The names of the flags that may be given several times."""
-        return [name for name in self if isinstance(self[name], flags.MultiFlag)]
 
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
         path = find_flagfile(filename)
@@ -82,7 +75,7 @@ class Flags(flags.FlagValues):
     def _latest(self, lines: Sequence[str]) -> list[str]:
         """Returns arguments without those of a flagfile that are given again: absl would add repeated flags to them."""
         kept = list(lines)
-        for name in self.repeated_names:
+        for name in (name for name in self if isinstance(self[name], flags.MultiFlag)):
             given = [line for line in kept if re.match(f"--?{name}(=|$)", line)]
             files = [getattr(line, "file", None) for line in given]
             latest = None if None in files else files[-1:] and files[-1]
@@ -106,11 +99,7 @@ class Flags(flags.FlagValues):
 
 
 class _FromFile(str):
-    """A line of a flagfile. The same flag on the command line, or in a later flagfile, replaces it.
-
-    Attributes:
-        file: the flagfile.
-    """
+    """A line of the flagfile `file`; the same flag on the command line, or in a later flagfile, replaces it."""
 
 
 class _ByCommas(flags.ArgumentParser):
@@ -144,11 +133,7 @@ def factors(text: str) -> dict[str, float]:
 
 
 def find_flagfile(name: str) -> Path:
-    """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout.
-
-    Raises:
-        ReidError: there is none; names those that ship.
-    """
+    """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout."""
     installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"
     # Beside an installed package `configs` could be anybody's.
     folders = [installed] if installed.is_dir() else [checkout] if (_PACKAGE.parent / "setup.py").exists() else []

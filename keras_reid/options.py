@@ -9,7 +9,6 @@ from absl import flags
 from keras_reid import choices
 from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.data.readers.sources import WITHDRAWN
-from keras_reid.errors import ReidError
 from keras_reid.flag_values import Flags, factors, names, numbers
 from keras_reid.training.settings import Settings
 
@@ -21,23 +20,6 @@ class _Datasets(flags.EnumParser):
         if argument.lower() in WITHDRAWN:
             raise ValueError(WITHDRAWN[argument.lower()])
         return super().parse(argument)
-
-
-def _datasets(values: Flags, of_data_dir: str) -> None:
-    text = "Dataset, or several, one for each --data_dir."
-    values.repeated("dataset", ["market1501"], text, _Datasets(list(choices.DATASETS)))
-    values.repeated("data_dir", [], of_data_dir)
-    _camera_pattern(values)
-
-
-def _camera_pattern(values: Flags) -> None:
-    text = "Of --dataset=folder: a regular expression with the camera in parentheses, such as 'c([0-9]+)_'."
-    values.string("camera_pattern", None, text)
-
-
-def _missing_cameras(values: Flags, default: str | None) -> None:
-    text = "What a missing camera id means in scoring: an error, a camera of its own, or an image that does not count."
-    values.choice("missing_cameras", default, choices.MISSING_CAMERAS, text)
 
 
 def _ignore(values: Flags) -> None:
@@ -54,24 +36,13 @@ def _test_time_augmentation(values: Flags) -> None:
     values.choice("test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
 
 
-def _batch_size(values: Flags) -> None:
-    values.integer("batch_size", 64, "Images at once in scoring; no effect on the scores.", 1)
-
-
-def _pipeline_augmentation(values: Flags) -> None:
-    values.number("random_flip", 0.5, "Probability of a left-right flip.")
-    values.integer("random_crop_padding", 10, "Pixels of border from which a random crop is cut; 0 is off.")
-    values.number("random_erasing", 0.0, "Probability that a random rectangle is erased; 0 is off.")
-
-
 def train_flags() -> Flags:
     """Returns the flags of `keras_reid.train`: the settings of a run, and how a call treats the run that is there."""
     values = Flags()
     for field in dataclasses.fields(Settings):
-        _setting(values, field)
+        _setting(values, field.name)
     values.choice("resume", "auto", choices.RESUME, "Whether to go on with a run in --run_dir.")
-    text = "Go on with a run although flags differ from those it began with."
-    values.boolean("allow_flag_changes", False, text)
+    values.boolean("allow_flag_changes", False, "Go on with a run although flags differ from those it began with.")
     return values
 
 
@@ -79,12 +50,13 @@ def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags(renamed={"views": "test_time_augmentation"})
     _artifact(values)
-    _datasets(values, "Folder of the dataset (of csv the file); again for a cross-domain table.")
+    for name in ("dataset", "data_dir", "camera_pattern"):
+        _setting(values, name)
     values.string("query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     values.string("gallery_embeddings", None, "The same of the gallery.")
     values.choice("metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
     _ignore(values)
-    _missing_cameras(values, "refuse")
+    _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
     values.integer("draws", 100, "Galleries that single_gallery_shot draws.", 1)
@@ -105,7 +77,7 @@ def evaluate_flags() -> Flags:
     values.boolean("breakdown", False, "Show the scores of each pair of cameras, and the identities found worst.")
     values.string("pictures", None, "Folder for pictures: CMC, ROC, distances.")
     values.string("save_embeddings", None, "Folder for query.npz and gallery.npz.")
-    _batch_size(values)
+    _setting(values, "batch_size")
     values.string("json", None, "File to write everything to.")
     return values
 
@@ -119,12 +91,10 @@ def export_flags() -> Flags:
     values.by_commas("formats", list(DEFAULT_FORMATS), text, names)
     values.choice("dataset", None, choices.DATASETS, "Dataset to score on; the run's own by default.")
     values.string("data_dir", None, "Folder of the dataset (of csv the file); the run's own by default.")
-    _camera_pattern(values)
-    _missing_cameras(values, None)
-    text = (
-        "Least cosine similarity to the reference model, of the worst image (of tflite_int8 the 1st percentile); by "
-        f"default {MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8."
-    )
+    _setting(values, "camera_pattern")
+    _setting(values, "missing_cameras", default=None)
+    text = "Least cosine similarity to the reference model, of the worst image (of tflite_int8 the 1st percentile); by "
+    text += f"default {MIN_COSINE}, and {MIN_COSINE_OF_INT8_WEIGHTS} where weights are int8."
     values.number("min_cosine", None, text, -1, 1)
     values.number("max_map_drop", MAX_MAP_DROP, "Most points of mAP that a format may lose to the reference model.", 0)
     values.integer("parity_images", 0, "Score on people with about that many images, at least 1000; 0: on all.", 0)
@@ -132,7 +102,7 @@ def export_flags() -> Flags:
     values.number("calibrate_fpr", None, "Calibrate the threshold with this false positive rate before writing.", 0, 1)
     values.string("gallery", None, "Saved embeddings (.npz, .parquet, .csv) that the SavedModel's search searches.")
     values.integer("neighbors", 10, "How many search finds.", 1)
-    _batch_size(values)
+    _setting(values, "batch_size")
     return values
 
 
@@ -163,13 +133,12 @@ def doctor_flags() -> Flags:
     values.string("data_dir", None, "Folder of the dataset, unpacked.")
     values.integer("images_per_identity", 4, "K, images of each identity in a training batch.", 2)
     _ignore(values)
-    _missing_cameras(values, "refuse")
+    _setting(values, "missing_cameras", default="refuse")
     values.string("json", None, "File to write everything to: every count, every finding with all its names.")
-    values.string("pictures", None, "Folder for pictures: an augmented training batch, people across cameras.")
+    values.string("pictures", None, "Folder for pictures: people across cameras, a training batch of these sizes.")
     values.integer("identities_per_batch", 18, "P, identities in the batch that is drawn.", 2)
-    values.integer("image_height", 256, "Pixels of training; for the pictures, as all below.", 1)
-    values.integer("image_width", 128, "Pixels.", 1)
-    _pipeline_augmentation(values)
+    for name in ("image_height", "image_width", "random_flip", "random_crop_padding", "random_erasing"):
+        _setting(values, name)
     values.integer("seed", 0, "Of batch and augmentation.", 0, 2**32 - 1)
     return values
 
@@ -186,14 +155,10 @@ def reproduce_flags() -> Flags:
     """Returns the flags of `keras_reid.reproduce`, which also takes a run folder."""
     values = Flags(takes_arguments=True)
     values.repeated("data_dir", [], "Where the run's dataset lies now; again for each of several.")
-    values.number(
-        "tolerance",
-        0.1,
-        "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
-        "Market-1501's; in a small set one query may be more.",
-        0,
-    )
-    _batch_size(values)
+    text = "Most points that a score may differ by: other processors round otherwise, and 0.1 is 3 queries of "
+    text += "Market-1501's; in a small set one query may be more."
+    values.number("tolerance", 0.1, text, 0)
+    _setting(values, "batch_size")
     values.string("json", None, "File to write the comparison to.")
     return values
 
@@ -206,28 +171,16 @@ def launch_flags() -> Flags:
 
 
 def data_sets(values: Flags) -> list[tuple[str, str]]:
-    """Returns name and folder of each dataset, from --dataset (once, or as often as --data_dir) and --data_dir.
-
-    Raises:
-        ReidError: they are given another number of times, or one is given twice.
-    """
-    names, folders = values["dataset"].value, values["data_dir"].value
-    if len(names) not in (1, max(1, len(folders))):
-        raise ReidError(
-            f"--dataset is given {len(names)} times and --data_dir {len(folders)} times: expected one "
-            "--dataset, or one for each --data_dir, in the same order."
-        )
-    sets = list(zip(names * len(folders) if len(names) == 1 else names, folders))
-    twice = next((one for place, one in enumerate(sets) if one in sets[:place]), None)
-    if twice:
-        raise ReidError(f"--data_dir={twice[1]} is given twice: expected different datasets.")
-    return sets
+    """Returns name and folder of each dataset, from --dataset and --data_dir; ReidError where they do not fit."""
+    return Settings(dataset=values["dataset"].value, data_dir=values["data_dir"].value).datasets
 
 
-def _setting(values: Flags, field: dataclasses.Field) -> None:
-    """Defines the flag of a setting of a training run."""
-    text, allowed, least, most = (field.metadata[name] for name in ("help", "choices", "least", "most"))
-    name, default = field.name, getattr(Settings(), field.name)
+def _setting(values: Flags, name: str, **changed: str | None) -> None:
+    """Defines the flag of a setting of a training run; `default` may be another one."""
+    field = Settings.__dataclass_fields__[name]
+    text, allowed, least, most = (field.metadata[key] for key in ("help", "choices", "least", "most"))
+    default = changed.get("default", getattr(Settings(), name))
+    as_text = default if default is None else str(default)
     if name == "dataset":
         values.repeated(name, default, text, _Datasets(list(allowed)))
     elif name == "data_dir":
@@ -236,7 +189,7 @@ def _setting(values: Flags, field: dataclasses.Field) -> None:
         read = numbers if name == "decay_epochs" else factors
         values.by_commas(name, read(""), text, read)
     elif allowed:
-        values.choice(name, str(default), [str(choice) for choice in allowed], text)
+        values.choice(name, as_text, [str(choice) for choice in allowed], text)
     elif isinstance(default, bool):
         values.boolean(name, default, text)
     elif isinstance(default, int):
@@ -244,4 +197,4 @@ def _setting(values: Flags, field: dataclasses.Field) -> None:
     elif isinstance(default, float) and name != "margin":
         values.number(name, default, text, least, most)
     else:
-        values.string(name, default if default is None else str(default), text)
+        values.string(name, as_text, text)

@@ -16,9 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from keras_reid import command, options
-from keras_reid.data import read_dataset
 from keras_reid.data.fingerprint import changed_splits, fingerprint
-from keras_reid.data.training_sets import read_training_sets
+from keras_reid.data.training_sets import read_scored_sets
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.tables import SCORE_ROWS
 from keras_reid.files import write_text
@@ -40,7 +39,7 @@ def reproduce(flags: command.Flags) -> None:
     if len(names) != len(folders):
         raise ReidError(f"the run has {len(names)} datasets: give --data_dir as often, in their order, or not at all.")
     sets = list(zip(names, folders))
-    catalog = read_catalog(sets, held.get("camera_pattern"))
+    catalog = read_scored_sets(sets, camera_pattern=held.get("camera_pattern"))
     check_data(run, catalog, sets)
 
     # --- The same again.
@@ -59,8 +58,7 @@ def reproduce(flags: command.Flags) -> None:
     reproduced = abs(worst["difference"]) <= flags.tolerance
     if flags.json:
         content = {"run_dir": flags.arguments[0], "tolerance": flags.tolerance, "reproduced": reproduced}
-        content["scores"] = rows
-        write_text(flags.json, json.dumps(content, indent=2) + "\n")
+        write_text(flags.json, json.dumps({**content, "scores": rows}, indent=2) + "\n")
     largest = f"{abs(worst['difference']):.2f} points ({worst['score']} of {worst['artifact']})"
     if not reproduced:
         raise ReidError(
@@ -71,7 +69,7 @@ def reproduce(flags: command.Flags) -> None:
 
 
 def recorded(run: RunFolder) -> dict[str, tuple[Path, dict]]:
-    """Returns of each artifact that the run shipped its path and its recorded scores.
+    """Returns path and recorded scores of each artifact that the run shipped.
 
     Raises:
         ReidError: the run is not finished, its record is damaged, or an artifact is gone.
@@ -87,16 +85,11 @@ def recorded(run: RunFolder) -> dict[str, tuple[Path, dict]]:
         missing = [key for key in SCORE_ROWS.values() if not isinstance(scores[name].get(key), (int, float))]
         if missing:
             raise ReidError(f"{str(run.evaluation)!r} is damaged: {name} has no {missing[0]}.")
-        if not (run.path / str(exports[name])).exists():
-            raise ReidError(f"{str(run.path / str(exports[name]))!r}, which the run shipped, is gone. Restore it.")
-    return {name: (run.path / str(exports[name]), scores[name]) for name in exports}
-
-
-def read_catalog(sets: Sequence[tuple[str, str]], camera_pattern: str | None) -> pd.DataFrame:
-    """Returns the catalog of a run's datasets; a single one may have lost its training images."""
-    if len(sets) == 1:
-        return read_dataset(*sets[0], camera_pattern=camera_pattern)
-    return read_training_sets(sets, camera_pattern=camera_pattern)
+    paths = {name: run.path / str(place) for name, place in exports.items()}
+    for path in paths.values():
+        if not path.exists():
+            raise ReidError(f"{str(path)!r}, which the run shipped, is gone. Restore it.")
+    return {name: (path, scores[name]) for name, path in paths.items()}
 
 
 def check_data(run: RunFolder, catalog: pd.DataFrame, sets: Sequence[tuple[str, str]]) -> None:
@@ -130,10 +123,8 @@ def differences(recorded_scores: Mapping[str, Mapping], again: Mapping[str, Mapp
 
 def as_table(rows: Sequence[Mapping]) -> str:
     """Returns the rows of `differences` as they stand on the screen."""
-    shown = pd.DataFrame(rows)
-    for column, form in (("recorded", "{:.2f}"), ("again", "{:.2f}"), ("difference", "{:+.2f}")):
-        shown[column] = shown[column].map(form.format)
-    return shown.to_string(index=False)
+    forms = {"recorded": "{:.2f}".format, "again": "{:.2f}".format, "difference": "{:+.2f}".format}
+    return pd.DataFrame(rows).to_string(index=False, formatters=forms)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

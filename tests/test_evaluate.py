@@ -312,7 +312,10 @@ def test_what_was_scored_is_kept_when_it_does_not_compare(run, tmp_path, artifac
     [
         (["--query_embeddings=q.npz"], "--gallery_embeddings is not set"),
         (["--query_embeddings=q.npz", "--gallery_embeddings=g.npz"], "--artifact and --query_embeddings exclude"),
-        (["--dataset=market1501", "--dataset=cuhk03", "--dataset=synthetic"], "--dataset is given 4 times"),
+        (
+            ["--dataset=market1501", "--dataset=cuhk03", "--dataset=synthetic"],
+            "dataset names 4 datasets and --data_dir 1 folders",
+        ),
         (["--dataset=duke"], "--dataset"),
         (["--data_dir=elsewhere", "--against=a.json"], "--against is for one dataset"),
         (["--calibrate_fpr=0"], "--calibrate_fpr=0.0, expected a rate between 0 and 1"),
@@ -349,7 +352,7 @@ def test_embeddings_of_two_widths_and_without_people(tmp_path, refused):
         assert text in refused(evaluate.main, ["evaluate", *given])
 
 
-def test_the_live_network_and_its_file_give_the_same_embeddings(artifact, sides, synthetic_dir):
+def test_the_reference_model_and_its_file_give_the_same_embeddings(artifact, sides, synthetic_dir):
     catalog = read_market1501(synthetic_dir)
     query = catalog[catalog.split == "query"]
     np.testing.assert_array_equal(embed_files(artifact_of(load_keras(artifact)), query.image_path), sides[0])

@@ -127,8 +127,8 @@ def test_flags_with_commas_of_another_form_are_refused(given, text, refused):
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("--dataset=mars --dataset=viper --data_dir=a", "--dataset is given 2 times and --data_dir 1 times"),
-        ("--dataset=mars --data_dir=a --data_dir=a", "--data_dir=a is given twice"),
+        ("--dataset=mars --dataset=viper --data_dir=a", "dataset names 2 datasets and data_dir 1 folders"),
+        ("--dataset=mars --data_dir=a --data_dir=a", "data_dir=a is given twice"),
     ],
 )
 def test_data_sets_that_do_not_pair_up_are_refused(given, text):

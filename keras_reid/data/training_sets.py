@@ -20,6 +20,13 @@ def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str |
     return join_catalogs([(name, read_dataset(name, folder, camera_pattern=camera_pattern)) for name, folder in sets])
 
 
+def read_scored_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
+    """Reads datasets as `read_training_sets`, to score on them: a single one needs no training images."""
+    if len(sets) == 1:
+        return read_dataset(*sets[0], camera_pattern=camera_pattern)
+    return read_training_sets(sets, camera_pattern=camera_pattern)
+
+
 def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     """Joins the catalogs of several datasets: the training images of all, query and gallery of one.
 

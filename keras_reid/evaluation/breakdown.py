@@ -11,19 +11,13 @@ from keras_reid.evaluation.results import RetrievalResult
 
 
 def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cameras: str = "refuse") -> pd.DataFrame:
-    """Scores each pair of cameras: queries of one against the gallery of the other alone.
-
-    Args:
-      embedded: query and gallery.
-      ignore: as in `evaluate_retrieval`.
-      missing_cameras: the same; images without a camera are in no pair.
+    """Scores each pair of cameras by the rules of `evaluate_retrieval`, queries of one, gallery of the other.
 
     Returns:
       A row for each pair with a scored query: query_camera, gallery_camera, queries, mean_average_precision, top1.
     """
-    for frame in (embedded.query, embedded.gallery):
-        if "camera_id" not in frame:
-            raise ReidError("there are no camera ids: scores cannot be broken down by pairs of cameras.")
+    if not all("camera_id" in frame for frame in (embedded.query, embedded.gallery)):
+        raise ReidError("there are no camera ids: scores cannot be broken down by pairs of cameras.")
     rows, names = [], dict(zip(embedded.gallery.camera_id, names_of(embedded.gallery, "camera_id")))
     for camera in sorted(embedded.gallery.camera_id.dropna().unique()):
         seen = embedded.of_gallery_camera(camera)
@@ -31,41 +25,23 @@ def camera_pairs(embedded: Embedded, *, ignore: str = "same_camera", missing_cam
             result = seen.evaluate(ignore=ignore, missing_cameras=missing_cameras)
         except ReidError:  # no query has a match there
             continue
-        scores = _per_query(result, names_of(embedded.query, "camera_id"))
-        for query_camera, scored in scores.dropna().groupby("group"):
-            means = [scored.average_precision.mean(), scored.found_first.mean()]
-            rows.append([query_camera, names[camera], len(scored), *means])
+        means = _means(result, names_of(embedded.query, "camera_id"))
+        rows += [[query_camera, names[camera], *scores] for query_camera, *scores in means.itertuples()]
     columns = ["query_camera", "gallery_camera", "queries", "mean_average_precision", "top1"]
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:2], ignore_index=True)
 
 
 def identities(embedded: Embedded, result: RetrievalResult) -> pd.DataFrame:
-    """Returns the mean scores of each identity's queries, the worst first.
-
-    Args:
-      embedded: query and gallery.
-      result: of their evaluation.
-
-    Returns:
-      A row for each identity with a scored query: person_id, queries, mean_average_precision, top1.
-    """
-    grouped = _per_query(result, names_of(embedded.query, "person_id")).dropna().groupby("group")
-    frame = pd.DataFrame(
-        {
-            "queries": grouped.size(),
-            "mean_average_precision": grouped.average_precision.mean(),
-            "top1": grouped.found_first.mean(),
-        }
-    )
-    frame = frame.rename_axis("person_id").reset_index()
+    """Returns person_id, queries, mean_average_precision, top1 of the identities of scored queries, the worst first."""
+    frame = _means(result, names_of(embedded.query, "person_id")).rename_axis("person_id").reset_index()
     return frame.sort_values(["mean_average_precision", "person_id"], ignore_index=True)
 
 
-def _per_query(result: RetrievalResult, groups: pd.Series) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "group": np.asarray(groups),
-            "average_precision": result.average_precision,
-            "found_first": np.where(result.first_match_rank > 0, result.first_match_rank == 1, np.nan).astype(float),
-        }
+def _means(result: RetrievalResult, groups: pd.Series) -> pd.DataFrame:
+    """Returns a row for each group of queries: how many were scored, and their means."""
+    scores = {"mean_average_precision": result.average_precision, "top1": result.first_match_rank == 1}
+    scored = result.first_match_rank > 0
+    grouped = pd.DataFrame(scores)[scored].groupby(np.asarray(groups)[scored])
+    return grouped.agg(
+        queries=("top1", "size"), mean_average_precision=("mean_average_precision", "mean"), top1=("top1", "mean")
     )

@@ -25,13 +25,6 @@ def match_ranks(
 
     Squared distances are compared, without the term |q|^2 that all images of a query share. A wrong image counts as
     closer unless it is farther than the true match by more than the rounding error of a float64 product.
-
-    Args:
-      query: `[Q, D]`, finite.
-      gallery: `[G, D]`, finite.
-      matches: who counts.
-      metric: "euclidean" or "cosine".
-      block_bytes: about the size of one working block; a few of them are alive at a time.
     """
     prepare = preparation(query, gallery, metric)
     slack = 2 * (gallery.shape[1] + 6) * np.finfo(np.float64).eps
@@ -78,11 +71,7 @@ def _at_most(limits: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 class _Counter:
-    """Adds up, one part of the gallery after another, how many wrong images are as near as each true match.
-
-    Attributes:
-      closer: int64 `[M]`, the numbers so far.
-    """
+    """Adds up in `closer`, int64 `[M]`, part by part of the gallery, the wrong images as near as each true match."""
 
     def __init__(self, anchors: np.ndarray, limits: np.ndarray, starts: np.ndarray):
         """Takes the scored queries, the limits of their matches, and where those of each start, `[Q + 1]`."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_reid.data.ids import NAME_SUFFIX
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.inputs import ARGUMENTS
 from keras_reid.evaluation.pooling import pool_rows
 from keras_reid.evaluation.ranking import evaluate_distances, evaluate_retrieval
 from keras_reid.evaluation.reranking import expand_queries, rerank
@@ -43,29 +44,29 @@ class Embedded:
 
     def evaluate(self, **rules: Any) -> RetrievalResult:
         """Scores them by `evaluate_retrieval`, which tells the rules."""
-        return evaluate_retrieval(self.query_embeddings, self.gallery_embeddings, **self._people(), **self._with(rules))
+        return evaluate_retrieval(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
 
     def evaluate_reranked(self, *, k1: int, k2: int, lambda_value: float, **rules: Any) -> RetrievalResult:
         """Scores them after re-ranking by `rerank`."""
         options = {"k1": k1, "k2": k2, "lambda_value": lambda_value, "metric": self.metric}
         distances = rerank(self.query_embeddings, self.gallery_embeddings, **options)
-        metric = f"{self.metric}, re-ranked (k1={k1}, k2={k2}, lambda={lambda_value:g})"
-        return evaluate_distances(distances, metric=metric, **self._people(), **rules)
+        rules["metric"] = f"{self.metric}, re-ranked (k1={k1}, k2={k2}, lambda={lambda_value:g})"
+        return evaluate_distances(distances, **self._options(rules))
 
-    def evaluate_single_gallery_shot(self, *, draws: int, seed: int, **rules: Any) -> SingleShotResult:
-        """Scores them by `evaluate_single_gallery_shot`."""
-        options = {"draws": draws, "seed": seed, **self._people(), **self._with(rules)}
-        return evaluate_single_gallery_shot(self.query_embeddings, self.gallery_embeddings, **options)
+    def evaluate_single_gallery_shot(self, **rules: Any) -> SingleShotResult:
+        """Scores them by `evaluate_single_gallery_shot`, which tells the rules."""
+        return evaluate_single_gallery_shot(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
 
     def verify(self, **rules: Any) -> VerificationResult:
         """Counts genuine and impostor pairs by `verify`."""
-        return verify(self.query_embeddings, self.gallery_embeddings, **self._people(), **self._with(rules))
+        return verify(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
 
     def with_expanded_queries(self, neighbors: int) -> Embedded:
         """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
-        options = {"neighbors": neighbors, "metric": self.metric}
-        expanded = expand_queries(self.query_embeddings, self.gallery_embeddings, **options)
-        return dataclasses.replace(self, query_embeddings=expanded)
+        sides = (self.query_embeddings, self.gallery_embeddings)
+        return dataclasses.replace(
+            self, query_embeddings=expand_queries(*sides, neighbors=neighbors, metric=self.metric)
+        )
 
     def without_missing_cameras(self) -> Embedded:
         """Returns them without the gallery images whose camera is not known; queries stay, and are skipped."""
@@ -75,11 +76,9 @@ class Embedded:
 
     def with_tracklets(self, how: str) -> Embedded:
         """Returns them with the frames of each track pooled, by mean or max: one query or gallery entry for a track."""
-        sides, options = {}, {"how": how, "metric": self.metric}
-        for name in ("query", "gallery"):
-            frame, embeddings = getattr(self, name), getattr(self, f"{name}_embeddings")
-            sides[name], sides[f"{name}_embeddings"] = pool_rows(frame, embeddings, by=["tracklet_id"], **options)
-        return dataclasses.replace(self, **sides)
+        options = {"by": ["tracklet_id"], "how": how, "metric": self.metric}
+        query = pool_rows(self.query, self.query_embeddings, **options)
+        return Embedded(*query, *pool_rows(self.gallery, self.gallery_embeddings, **options), self.metric)
 
     def with_multi_query(self, frame: pd.DataFrame, embeddings: np.ndarray, how: str) -> Embedded:
         """Returns them with each query's embedding replaced by that of several images of its identity by its camera.
@@ -115,14 +114,11 @@ class Embedded:
         rows = which.to_numpy(bool)
         return dataclasses.replace(self, gallery=self.gallery[rows], gallery_embeddings=self.gallery_embeddings[rows])
 
-    def _people(self) -> dict[str, Any]:
-        columns = {"person_ids": "person_id", "camera_ids": "camera_id", "tracklet_ids": "tracklet_id"}
-        columns["files"] = "image_path"
-        return {
+    def _options(self, rules: dict[str, Any]) -> dict[str, Any]:
+        """Returns the rules, and who is on the images, as the functions of an evaluation take them."""
+        people = {
             f"{side}_{name}": frame[column].to_numpy() if column in frame else None
             for side, frame in (("query", self.query), ("gallery", self.gallery))
-            for name, column in columns.items()
+            for column, name in ARGUMENTS.items()
         }
-
-    def _with(self, rules: dict[str, Any]) -> dict[str, Any]:
-        return {"metric": self.metric, **rules}
+        return {"metric": self.metric, **people, **rules}

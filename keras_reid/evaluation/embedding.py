@@ -52,12 +52,11 @@ def embed_catalog(
     options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
     embeddings = embed_files(artifact, paths, **options)
     ends = np.cumsum([len(split) for split in splits.values()])
-    embeddings = dict(zip(splits, np.split(embeddings, ends[:-1])))
-    sides = {"query": splits["query"], "query_embeddings": embeddings["query"]}
-    sides |= {"gallery": splits["gallery"], "gallery_embeddings": embeddings["gallery"]}
-    source = "multi_query" if "multi_query" in splits else "query"
-    embedded = Embedded(**sides, metric=artifact.metric)
-    return _pooled(embedded, splits[source], embeddings[source], multi_query, tracklets)
+    sides = list(zip(splits.values(), np.split(embeddings, ends[:-1])))
+    # Where the dataset has images for multi_query they are the third side; else queries are pooled among themselves.
+    return _pooled(
+        Embedded(*sides[0], *sides[1], artifact.metric), *sides[2 if len(sides) > 2 else 0], multi_query, tracklets
+    )
 
 
 def _pooled(
@@ -80,23 +79,20 @@ def embedded_of_files(
     multi_query: str | None = None,
     tracklets: str | None = None,
 ) -> Embedded:
-    """Returns saved embeddings as query and gallery.
+    """Returns saved embeddings, with a column person_id, as query and gallery; the files say the metric by default.
 
-    Args:
-        query: with a column person_id; ids that are no integers are coded from 1, alike on both sides.
-        gallery: the same.
-        metric: how they are compared; what the files say by default.
-        multi_query: as in `embed_catalog`.
-        tracklets: the same.
+    Ids that are no integers are coded from 1, alike on both sides. `multi_query` and `tracklets` are as in
+    `embed_catalog`.
 
     Raises:
         ReidError: person ids are missing, or the files name no metric or two.
     """
     for name, saved in (("query", query), ("gallery", gallery)):
         if "person_id" not in saved.frame or saved.frame.person_id.isna().any():
+            some = " for some images" if "person_id" in saved.frame else ""
             raise ReidError(
-                f"the {name} embeddings name no person_id{' for some images' if 'person_id' in saved.frame else ''}: "
-                "expected one for each. Embed from a .csv with the columns image_path, person_id and camera_id."
+                f"the {name} embeddings name no person_id{some}: expected one for each. Embed from a .csv with the "
+                "columns image_path, person_id and camera_id."
             )
     named = {saved.metric for saved in (query, gallery) if saved.metric}
     if not metric and len(named) != 1:

@@ -6,12 +6,12 @@ rows cannot be ruled out, and those alone are compared in float64 and sorted. No
 
 from __future__ import annotations
 
-import collections
 import functools
 import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from keras_reid.errors import ReidError
@@ -43,20 +43,9 @@ def nearest_neighbors(
 ) -> Neighbors:
     """Finds the nearest gallery rows of each query row by squared Euclidean distance, as float64 orders them.
 
-    Rows at equal distance stand in the order of their indices. For cosine, give unit vectors.
-
-    Args:
-      query: `[Q, D]`, finite: float16, float32, float64 or integers.
-      gallery: `[G, D]`, the same.
-      count: how many neighbors, at most G.
-      block_bytes: size of the block of products; little else is alive besides it and one copy of the gallery.
-      description: text of the progress bar; without it there is none.
-
-    Returns:
-      A `Neighbors`.
-
-    Raises:
-      ReidError: if `count` is not between 1 and G.
+    Rows `[Q, D]` and `[G, D]` are finite: float16, float32, float64 or integers; for cosine, unit vectors. Those at
+    equal distance stand in the order of their indices. Little is alive besides one block of products and one copy of
+    the gallery. Without a description there is no progress bar. ReidError where `count` is not 1 to G.
     """
     if not 1 <= count <= len(gallery):
         raise ReidError(f"count={count}: expected 1 to {len(gallery)}, the number of gallery rows. Ask for fewer")
@@ -99,14 +88,8 @@ def _without_needless_copies(gallery: np.ndarray, count: int) -> np.ndarray:
 
     Else a network that puts every image at one point would leave no candidate ruled out.
     """
-    copies: collections.Counter = collections.Counter()
-    searched = []
-    for index, row in enumerate(np.ascontiguousarray(gallery)):
-        content = hashlib.blake2b(row, digest_size=16).digest()
-        copies[content] += 1
-        if copies[content] <= count:
-            searched.append(index)
-    return np.array(searched)
+    contents = [hashlib.blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(gallery)]
+    return np.flatnonzero(pd.Series(contents).groupby(contents).cumcount() < count)
 
 
 def _search(query: np.ndarray, gallery: np.ndarray, count: int, dtype: Any, block_bytes: int, bar: tqdm) -> Neighbors:

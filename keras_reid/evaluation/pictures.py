@@ -19,16 +19,7 @@ _BINS = 120
 
 
 def draw(folder: str | os.PathLike, result: RetrievalResult, verification: VerificationResult | None) -> list[Path]:
-    """Writes cmc.png and, where there is a verification, roc.png and distances.png.
-
-    Args:
-      folder: made if it is not there.
-      result: of an evaluation.
-      verification: of the same, or None.
-
-    Returns:
-      The paths.
-    """
+    """Writes cmc.png and, where there is a verification, roc.png and distances.png into a folder; returns the paths."""
     painters = {"cmc.png": lambda axes: _paint_cmc(axes, result)}
     if verification:
         painters["roc.png"] = lambda axes: _paint_roc(axes, verification)
@@ -47,9 +38,8 @@ def draw(folder: str | os.PathLike, result: RetrievalResult, verification: Verif
 def _paint_cmc(axes: Axes, result: RetrievalResult) -> None:
     ranks = np.arange(1, len(result.cmc) + 1)
     axes.plot(ranks, 100 * result.cmc, color=_ONE, marker="o", markersize=3)
-    axes.set_title(f"CMC: top-1 {result.top1:.1%}, mAP {result.mean_average_precision:.1%}")
-    axes.set_xlabel("rank")
-    axes.set_ylabel("queries with a match up to there, %")
+    title = f"CMC: top-1 {result.top1:.1%}, mAP {result.mean_average_precision:.1%}"
+    axes.set(title=title, xlabel="rank", ylabel="queries with a match up to there, %")
     axes.set_ylim(top=100.5)
 
 
@@ -59,10 +49,9 @@ def _paint_roc(axes: Axes, verification: VerificationResult) -> None:
     axes.plot(rates, 100 * np.array(curve["true_positive_rate"]), color=_ONE)
     for rate in FALSE_POSITIVE_RATES:
         axes.axvline(rate, color="gray", linewidth=0.8, linestyle=":")
-    axes.set_xscale("log")
-    axes.set_title(f"ROC: equal error rate {verification.equal_error_rate:.2%}")
-    axes.set_xlabel("impostor pairs called the same")
-    axes.set_ylabel("genuine pairs called the same, %")
+    title = f"ROC: equal error rate {verification.equal_error_rate:.2%}"
+    sides = {"xlabel": "impostor pairs called the same", "ylabel": "genuine pairs called the same, %"}
+    axes.set(title=title, xscale="log", **sides)
 
 
 def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
@@ -78,7 +67,5 @@ def _paint_distances(axes: Axes, verification: VerificationResult) -> None:
         axes.stairs(100 * np.diff(rate[at]), edges, fill=True, alpha=0.55, color=color, label=name)
     point = verification.equal_error()
     axes.axvline(point.threshold, color="black", linewidth=1, linestyle="--", label="equal error")
-    axes.set_title("distances of pairs")
-    axes.set_xlabel(f"{verification.metric} distance")
-    axes.set_ylabel("pairs, %")
+    axes.set(title="distances of pairs", xlabel=f"{verification.metric} distance", ylabel="pairs, %")
     axes.legend()

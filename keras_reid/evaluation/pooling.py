@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
+from keras_reid.choices import METRICS, POOLINGS
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import squared_lengths
-from keras_reid.evaluation.inputs import METRICS, check_option
-from keras_reid.evaluation.products import unit_rows
-
-POOLINGS = ("mean", "max")
+from keras_reid.evaluation.inputs import check_option
+from keras_reid.evaluation.products import have_unit_length, unit_rows
 
 
 def pool_embeddings(
@@ -53,8 +51,8 @@ def pool_embeddings(
     starts = np.cumsum(counts) - counts
     rows = unit_rows(embeddings[order]) if metric == "cosine" else embeddings[order].astype(np.float64)
     pooled = np.maximum.reduceat(rows, starts) if how == "max" else np.add.reduceat(rows, starts) / counts[:, None]
-    lengths = np.sqrt(squared_lengths(pooled))[:, None]
-    if (abs(np.sqrt(squared_lengths(rows)) - 1) <= UNIT_LENGTH_TOLERANCE).all():
+    if have_unit_length(rows):
+        lengths = np.sqrt(squared_lengths(pooled))[:, None]
         pooled = pooled / np.where(lengths > 0, lengths, 1)
     return pooled.astype(np.float32), order[starts]
 
@@ -62,14 +60,7 @@ def pool_embeddings(
 def pool_rows(
     frame: pd.DataFrame, embeddings: np.ndarray, *, by: list[str], how: str, metric: str
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Pools the rows of a catalog that agree in some columns.
-
-    Args:
-      frame: catalog rows, one for each embedding.
-      embeddings: float `[N, D]`.
-      by: the columns, such as person_id and camera_id, or tracklet_id.
-      how: as in `pool_embeddings`.
-      metric: the same.
+    """Pools the rows of a catalog that agree in the columns `by`, and their embeddings `[N, D]`, by `pool_embeddings`.
 
     Returns:
       The first row of each group, and its embedding.

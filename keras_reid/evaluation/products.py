@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.evaluation.blocks import slices, squared_lengths
 
 _ROWS_OF_MEDIAN = 500
 _BYTES_AT_ONCE = 1 << 20  # of rows that are prepared at a time: they should stay in a core's own cache
 
 Preparation = Callable[[np.ndarray], np.ndarray]
+
+
+def have_unit_length(rows: np.ndarray) -> bool:
+    """Returns whether all rows have length 1, to within what networks that normalize in low precision give."""
+    return bool((np.abs(np.sqrt(squared_lengths(rows)) - 1) <= UNIT_LENGTH_TOLERANCE).all())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +48,9 @@ def centered(query: np.ndarray, gallery: np.ndarray) -> Centered:
 
 
 def center_of(rows: np.ndarray) -> np.ndarray:
-    """Returns a point amid the rows, float64 `[D]`.
+    """Returns a point amid the rows, float64 `[D]`: the median of some, which one row far away does not move.
 
-    The median of some, not the mean of all: a single row far away must not take everybody's digits. Rounded to float32,
-    so that subtracting it from float32 embeddings is exact or nearly so.
+    It is rounded to float32: subtracting it from float32 embeddings is exact or nearly exact.
     """
     some = rows[:: max(1, len(rows) // _ROWS_OF_MEDIAN)].astype(np.float64)
     return np.median(some, axis=0).astype(np.float32).astype(np.float64)
@@ -80,11 +85,7 @@ def with_squares(prepare: Preparation, rows: np.ndarray, dtype: Any = np.float64
 def products_with(gallery: np.ndarray, prepare: Preparation, query: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Writes |q - g|^2 - |q|^2 into `out` `[Q, G]`, in its dtype; returns |q|^2, float64 `[Q]`.
 
-    Args:
-        gallery: of `with_squares`, `[G, D + 1]`.
-        prepare: of the same.
-        query: `[Q, D]`.
-        out: of the dtype of `gallery`.
+    `gallery` is what `with_squares` returns for the same preparation and dtype, `[G, D + 1]`.
     """
     query = with_squares(prepare, query)
     lengths = query[:, -1].copy()

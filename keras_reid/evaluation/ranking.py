@@ -94,8 +94,7 @@ def evaluate_retrieval(
     )
     matches = find_matches(*people, ignore)
     found_at = match_ranks(query, gallery, matches, metric=metric, block_bytes=block_bytes)
-    counts = {"queries": len(query), "gallery": len(matches.order)}
-    return score_ranks(matches.query, found_at, **counts, metric=metric, ignore=ignore, ranks=ranks)
+    return score_ranks(matches, found_at, metric=metric, ignore=ignore, ranks=ranks)
 
 
 def evaluate_distances(
@@ -108,8 +107,7 @@ def evaluate_distances(
       metric: named in the result.
       ignore: as in `evaluate_retrieval`.
       ranks: length of the CMC curve.
-      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as in
-        `evaluate_retrieval`.
+      **people: ids of query and gallery and `missing_cameras`, as in `evaluate_retrieval`.
 
     Returns:
       A `RetrievalResult`; wrong images at exactly the distance of a true match count as closer.
@@ -128,17 +126,11 @@ def evaluate_distances(
     if not np.isfinite([distances.min(), distances.max()]).all():
         raise ReidError("distances hold NaN or inf: expected finite numbers. Look at the embeddings")
     matches = find_matches(*read_people(*distances.shape, ignore=ignore, **people), ignore)
-    counts = {"queries": len(distances), "gallery": len(matches.order)}
-    found_at = ranks_in_matrix(distances, matches)
-    return score_ranks(matches.query, found_at, **counts, metric=metric, ignore=ignore, ranks=ranks)
+    return score_ranks(matches, ranks_in_matrix(distances, matches), metric=metric, ignore=ignore, ranks=ranks)
 
 
 def find_matches(query: People, gallery: People, ignore: str) -> Matches:
-    """Returns which gallery images count for which query, by the rule of `keras_reid.data.counted`.
-
-    Raises:
-      ReidError: no query has a true match; the message names the usual cause and the ways out.
-    """
+    """Returns which gallery images count for which query; ReidError, with the usual cause, where none has a match."""
     matches = counted.find_matches(query, gallery)
     if not len(matches.query):
         raise ReidError(_why_all_skipped(query, gallery, matches, ignore))

@@ -27,11 +27,10 @@ class ReferenceModel:
 
         The first call with a model builds and traces what later calls with the same model bring up to date: a new
         graph each time would take memory that TensorFlow never gives back. Make the first call outside a strategy's
-        scope (so before `fit`), which would spread the copies over all replicas.
+        scope, before `fit`, which would spread the copies over all replicas.
 
         Args:
-            embedder: `[B, H, W, 3]` to `[B, D]`, under any dtype policy. One that computes in float32 already is taken
-                as it is; else a float32 copy is made.
+            embedder: `[B, H, W, 3]` to `[B, D]`; one that computes in float32 already is not copied.
         """
         if embedder is not self._embedder:
             self._model = embedder if _computes_in_float32(embedder) else rebuild_in_float32(embedder)

@@ -72,12 +72,7 @@ class Report:
 
 
 def per_query(frame: pd.DataFrame, result: RetrievalResult) -> dict[str, list]:
-    """Returns the scores of each query, and what names it: its file, without the folders, or its number.
-
-    Args:
-        frame: a row for each query.
-        result: of their evaluation.
-    """
+    """Returns the scores of each query, a row of `frame`, and what names it: its file, or its number."""
     rows = {"query": _query_names(frame), "person_id": names_of(frame, "person_id")}
     if "camera_id" in frame:
         rows["camera_id"] = names_of(frame, "camera_id")

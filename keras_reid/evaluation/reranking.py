@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from keras_reid.artifacts.augmentation import UNIT_LENGTH_TOLERANCE
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths, threads
 from keras_reid.evaluation.inputs import check_positive, read_embeddings
 from keras_reid.evaluation.neighbors import BLOCK_BYTES, nearest_neighbors, progress_bar, squared_distances
-from keras_reid.evaluation.products import centered, products_with, unit_rows, with_squares
+from keras_reid.evaluation.products import centered, have_unit_length, products_with, unit_rows, with_squares
 
 CANCELLED = 1e-6  # Length of a mean of unit vectors below which its direction is rounding error.
 BYTES_PER_PAIR = 16  # A value, an index, and the same once more while rows are put together.
@@ -70,7 +69,10 @@ def rerank(
     """
     check_positive("k1", k1)
     check_positive("k2", k2)
-    _check_share("lambda_value", lambda_value)
+    if isinstance(lambda_value, bool) or not isinstance(lambda_value, numbers.Real) or not 0 <= lambda_value <= 1:
+        raise ReidError(
+            f"lambda_value={lambda_value!r}: expected a number from 0 to 1, the share of the original distance"
+        )
     query, gallery = _read_sides(query_embeddings, gallery_embeddings, metric, block_bytes)
     images = np.concatenate([query, gallery])
     query, gallery = images[: len(query)], images[len(query) :]
@@ -78,11 +80,12 @@ def rerank(
     sizes = [min(size, len(images)) for size in (k1 + 1, int(np.around(k1 / 2)) + 1, k2)]
     found = nearest_neighbors(images, images, max(sizes), block_bytes=block_bytes, description="re-ranking: neighbors")
     lists = _itself_first(found.indices)
-    weights = _weights(images, found.largest, lists[:, : sizes[0]], lists[:, : sizes[1]], block_bytes)
+    largest = np.where(found.largest > 0, found.largest, 1)  # Where all images are one point, every distance is 0.
+    weights = _weights(images, largest, lists[:, : sizes[0]], lists[:, : sizes[1]], block_bytes)
     if k2 > 1:
         weights = _as_matrix(lists[:, : sizes[2]]) @ weights
         weights.data /= sizes[2]
-    distances = _original_distances(query, gallery, found.largest[: len(query)], lambda_value, block_bytes)
+    distances = _original_distances(query, gallery, largest[: len(query)], lambda_value, block_bytes)
     _add_jaccard(distances, weights, 1 - lambda_value, block_bytes)
     return distances
 
@@ -121,18 +124,15 @@ def expand_queries(
     nearest = nearest_neighbors(
         query, gallery, count, block_bytes=block_bytes, description="query expansion: neighbors"
     ).indices
-    of_unit_length = metric == "cosine" or _have_unit_length(query) and _have_unit_length(gallery)
+    of_unit_length = metric == "cosine" or have_unit_length(query) and have_unit_length(gallery)
     expanded = np.empty(query.shape, np.float32)
     for part in slices(len(query), block_bytes // (8 * (count + 1) * query.shape[1])):
         mean = (query[part] + gallery[nearest[part]].sum(axis=1, dtype=np.float64)) / (count + 1)
         if of_unit_length:
-            lengths = _lengths(mean)[:, None]
+            lengths = np.sqrt(squared_lengths(mean))[:, None]
             mean = np.where(lengths > CANCELLED, mean / np.maximum(lengths, CANCELLED), query[part])
         expanded[part] = mean
     return expanded
-
-
-# --- What comes in ---
 
 
 def _read_sides(query: Any, gallery: Any, metric: str, block_bytes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,19 +140,6 @@ def _read_sides(query: Any, gallery: Any, metric: str, block_bytes: int) -> tupl
     check_positive("block_bytes", block_bytes)
     query, gallery = read_embeddings(query, gallery, metric)
     return (unit_rows(query), unit_rows(gallery)) if metric == "cosine" else (query, gallery)
-
-
-def _check_share(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= value <= 1:
-        raise ReidError(f"{name}={value!r}: expected a number from 0 to 1, the share of the original distance")
-
-
-def _lengths(rows: np.ndarray) -> np.ndarray:
-    return np.sqrt(squared_lengths(rows))
-
-
-def _have_unit_length(rows: np.ndarray) -> bool:
-    return bool((np.abs(_lengths(rows) - 1) <= UNIT_LENGTH_TOLERANCE).all())
 
 
 # --- Who is whose neighbor ---
@@ -184,8 +171,7 @@ def _weights(
     images: np.ndarray, largest: np.ndarray, lists: np.ndarray, half_lists: np.ndarray, block_bytes: int
 ) -> sparse.csr_matrix:
     """Returns V before the averaging, sparse float32 `[N, N]`, each row summing to 1."""
-    reciprocal, half = _reciprocal(lists), _reciprocal(half_lists)
-    weigh = functools.partial(_weigh_rows, images, largest, reciprocal, half)
+    weigh = functools.partial(_weigh_rows, images, largest, _reciprocal(lists), _reciprocal(half_lists))
     # The overlaps of one row with all candidates are at most list times half list many.
     step = block_bytes // (BYTES_PER_PAIR * lists.shape[1] * half_lists.shape[1])
     with threads() as pool:
@@ -193,11 +179,7 @@ def _weights(
 
 
 def _weigh_rows(
-    images: np.ndarray,
-    largest: np.ndarray,
-    reciprocal: sparse.csr_matrix,
-    half: sparse.csr_matrix,
-    part: slice,
+    images: np.ndarray, largest: np.ndarray, reciprocal: sparse.csr_matrix, half: sparse.csr_matrix, part: slice
 ) -> sparse.csr_matrix:
     members = reciprocal[part]
     shared = members.multiply(members @ half.T).tocsr()  # How many of each member's own set are members too.
@@ -207,15 +189,10 @@ def _weigh_rows(
     expanded.eliminate_zeros()
     rows = np.repeat(np.arange(part.start, part.stop), np.diff(expanded.indptr))
     distances = squared_distances(images, rows, images, expanded.indices)
-    weights = np.exp(-distances / _never_zero(largest)[rows])
+    weights = np.exp(-distances / largest[rows])
     sums = np.add.reduceat(weights, expanded.indptr[:-1])  # No row is empty: everybody is a member of the own set.
     expanded.data = (weights / sums[rows - part.start]).astype(np.float32)
     return expanded
-
-
-def _never_zero(largest: np.ndarray) -> np.ndarray:
-    """Where all images are one point, every distance is 0 and stays 0 when divided by 1."""
-    return np.where(largest > 0, largest, 1)
 
 
 # --- How far that is ---
@@ -230,7 +207,7 @@ def _original_distances(
         return distances
     prepare = centered(query, gallery)
     columns = with_squares(prepare, gallery, np.float32)
-    factors = share / (_never_zero(largest) * prepare.scale**2)
+    factors = share / (largest * prepare.scale**2)
     for part in slices(len(query), block_bytes // (4 * len(gallery))):
         block = distances[part]
         lengths = products_with(columns, prepare, query[part], out=block)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_reid.data.counted import Matches
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RetrievalResult:
@@ -77,30 +79,11 @@ class RetrievalResult:
         }
 
 
-def score_ranks(
-    match_query: np.ndarray,
-    match_ranks: np.ndarray,
-    *,
-    queries: int,
-    gallery: int,
-    metric: str,
-    ignore: str,
-    ranks: int,
-) -> RetrievalResult:
-    """Returns the scores of the ranks at which the true matches stand.
-
-    Args:
-      match_query: int `[M]`, ascending: the query of each true match; a query that is not in it is skipped.
-      match_ranks: int64 `[M]`, ascending within a query, 1 is best.
-      queries: number of queries.
-      gallery: number of counted gallery images.
-      metric: named in the result.
-      ignore: named in the result.
-      ranks: length of the CMC curve.
-    """
-    starts = np.flatnonzero(np.diff(match_query, prepend=-1))
-    scored, counts = match_query[starts], np.diff(starts, append=len(match_query))
-    found = np.arange(len(match_query)) - np.repeat(starts, counts) + 1
+def score_ranks(matches: Matches, match_ranks: np.ndarray, *, metric: str, ignore: str, ranks: int) -> RetrievalResult:
+    """Returns the scores of the ranks of the true matches, int64 `[M]`, 1 is best, ascending within each query."""
+    queries, starts = len(matches.first), np.flatnonzero(np.diff(matches.query, prepend=-1))
+    scored, counts = matches.query[starts], np.diff(starts, append=len(matches.query))
+    found = np.arange(len(matches.query)) - np.repeat(starts, counts) + 1
     precision = found / match_ranks
     # Before rank 1 the official script takes the precision to be 1.
     precision_before = np.where(match_ranks > 1, (found - 1) / np.maximum(match_ranks - 1, 1), 1.0)
@@ -115,7 +98,7 @@ def score_ranks(
         mean_average_precision_trapezoid=float(trapezoid[scored].mean()),
         mean_inverse_negative_penalty=float(penalty[scored].mean()),
         queries=queries,
-        gallery=gallery,
+        gallery=len(matches.order),
         metric=metric,
         ignore=ignore,
         cmc=np.array([_share_found(first_match_rank, rank) for rank in range(1, ranks + 1)]),

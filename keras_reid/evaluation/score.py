@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from keras_reid.artifacts import Artifact
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.embedding import embed_catalog
 from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.evaluation.stopwatch import Stopwatch
 from keras_reid.evaluation.verification import VerificationResult
 
 _LOGGED = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
@@ -65,15 +66,28 @@ def score(
         team: the workers and devices that share the work, `keras_reid.training.strategy.Team`. All workers must call
             this at once; each gets the whole score.
 
-    Returns:
-        A `Score`.
-
     Raises:
         ReidError: a split is empty, an image cannot be read, or no query has a match.
     """
-    stopwatch = Stopwatch(artifact)
+    batches = []
+
+    def embed_batch(images: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        embeddings = np.asarray(artifact.embed_batch(images))
+        batches.append((images.shape, time.perf_counter() - start))
+        return embeddings
+
     batch_size *= max(1, len(team.devices) if team else 1)
     options = {"batch_size": batch_size, "test_time_augmentation": test_time_augmentation, "team": team}
-    embedded = embed_catalog(stopwatch.artifact, catalog, **options)
+    embedded = embed_catalog(dataclasses.replace(artifact, embed_batch=embed_batch), catalog, **options)
     rules = {"ignore": ignore, "missing_cameras": missing_cameras}
-    return Score(embedded.evaluate(**rules), embedded, stopwatch.images_per_second, rules)
+    return Score(embedded.evaluate(**rules), embedded, _images_per_second(batches), rules)
+
+
+def _images_per_second(batches: list[tuple]) -> float | None:
+    """Returns the speed from shape and seconds of each batch: the first of a shape pays for traces and memory."""
+    frame = pd.DataFrame(batches, columns=["shape", "seconds"])
+    later = frame.duplicated("shape")
+    counted = frame[later] if later.any() else frame
+    seconds = counted.seconds.sum()
+    return float(counted["shape"].str[0].sum() / seconds) if seconds else None

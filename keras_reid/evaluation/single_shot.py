@@ -81,7 +81,7 @@ def evaluate_single_gallery_shot(
       metric: "euclidean" or "cosine".
       ignore: as in `evaluate_retrieval`.
       ranks: length of the CMC curve.
-      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as there.
+      **people: ids of query and gallery and `missing_cameras`, as in `evaluate_retrieval`.
 
     Returns:
       A `SingleShotResult`.
@@ -92,8 +92,12 @@ def evaluate_single_gallery_shot(
     check_positive("draws", draws)
     check_positive("ranks", ranks)
     query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
-    matches = find_matches(*read_people(len(query), len(gallery), ignore=ignore, **people), ignore)
-    found_at = _ranks_of_draws(query, gallery, matches, _people_of(matches, people), metric, draws, seed)
+    of_query, of_gallery = read_people(len(query), len(gallery), ignore=ignore, **people)
+    matches = find_matches(of_query, of_gallery, ignore)
+    person_ids = of_gallery.person_ids[matches.order]
+    # Where the images of each identity start in the order of the gallery, and its end.
+    starts = np.append(np.flatnonzero(np.diff(person_ids, prepend=person_ids[0] - 1)), len(person_ids))
+    found_at = _ranks_of_draws(query, gallery, matches, starts, metric, draws, seed)
     cmc = [(found_at <= rank).mean() for rank in range(1, max(ranks, 10) + 1)]
     return SingleShotResult(
         mean_average_precision=float((1 / found_at).mean()),
@@ -108,12 +112,6 @@ def evaluate_single_gallery_shot(
         cmc=np.array(cmc[:ranks]),
         skipped_queries=np.setdiff1d(np.arange(len(query)), matches.query),
     )
-
-
-def _people_of(matches: Matches, people: dict) -> np.ndarray:
-    """Returns where the images of each identity start in the order of the gallery, and its end, int64 `[P + 1]`."""
-    person_ids = np.asarray(people["gallery_person_ids"])[matches.order].astype(np.int64)
-    return np.append(np.flatnonzero(np.diff(person_ids, prepend=person_ids[0] - 1)), len(person_ids))
 
 
 def _ranks_of_draws(
@@ -133,13 +131,9 @@ def _ranks_of_draws(
         scores = squares - 2 * (anchors @ images.T)
         for row, row_scores, length in zip(range(part.start, part.stop), scores, squared_lengths(anchors)):
             own = starts[:-1] == matches.first[scored[row]]
-            drawn = _draw(random, starts[:-1][~own], np.diff(starts)[~own], draws)
+            first, count = starts[:-1][~own], np.diff(starts)[~own]
+            drawn = first + (random.random((draws, len(first))) * count).astype(np.int64)  # one of each identity
             true = random.choice(matches.position[first_match[row] : ends[row]], draws)
             limits = row_scores[true] + slack * (squares[true] + length)
             found_at[row] = 1 + (row_scores[drawn] <= limits[:, None]).sum(axis=1)
     return found_at
-
-
-def _draw(random: np.random.Generator, starts: np.ndarray, counts: np.ndarray, draws: int) -> np.ndarray:
-    """Returns one position of each identity in each draw, int64 `[draws, identities]`."""
-    return starts + (random.random((draws, len(starts))) * counts).astype(np.int64)

@@ -41,12 +41,7 @@ def scores_table(scores: Mapping[str, Mapping], intervals: Mapping[str, tuple] |
 
 
 def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
-    """Returns a table of equal error rates and true positive rates, a column for each dataset.
-
-    Args:
-        scores: name -> `VerificationResult.to_dict()`.
-        kind: name of the column where there is one dataset.
-    """
+    """Returns a table of each dataset's `VerificationResult.to_dict()`; the column of a single one is named `kind`."""
     columns = {}
     for name, found in scores.items():
         rows = {"genuine pairs": f"{found['genuine_pairs']:,}", "impostor pairs": f"{found['impostor_pairs']:,}"}
@@ -74,11 +69,7 @@ def differences_table(differences: Mapping[str, Difference]) -> str:
 
 
 def camera_pairs_table(pairs: Mapping[str, list]) -> str:
-    """Returns mAP in percent, cameras of the queries down and of the gallery across.
-
-    Args:
-        pairs: columns of what `camera_pairs` returns.
-    """
+    """Returns mAP in percent from the columns of `camera_pairs`: cameras of the queries down, of the gallery across."""
     frame = pd.DataFrame(pairs)
     if not len(frame):
         return "no pair of two cameras has a match"
@@ -87,12 +78,7 @@ def camera_pairs_table(pairs: Mapping[str, list]) -> str:
 
 
 def identities_table(identities: Mapping[str, list], count: int = 10) -> str:
-    """Returns the identities found worst.
-
-    Args:
-        identities: columns of what `identities` returns.
-        count: how many.
-    """
+    """Returns the `count` identities found worst, from the columns of what `breakdown.identities` returns."""
     frame = pd.DataFrame(identities).head(count)
     percent = {"mAP %": 100 * frame.mean_average_precision, "top-1 %": 100 * frame.top1}
     return frame[["person_id", "queries"]].assign(**percent).to_string(index=False, float_format="{:.2f}".format)

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.inputs import check_positive
 from keras_reid.evaluation.results import RetrievalResult
 
@@ -85,21 +87,19 @@ def paired_differences(
         integer of at least 1.
     """
     check_positive("draws", draws)
-    order = _same_queries(here, there)
     scores = []
-    for run, rows in ((here, slice(None)), (there, order)):
-        precision = np.array([np.nan if value is None else value for value in run["average_precision"]], float)[rows]
-        ranks = np.array(run["first_match_rank"])[rows]
-        scores.append((_per_query(precision, ranks), ranks > 0))
-    both = scores[0][1] & scores[1][1]
+    for run, rows in ((here, slice(None)), (there, _same_queries(here, there))):
+        precision, ranks = (np.array(run[name], float)[rows] for name in ("average_precision", "first_match_rank"))
+        scores.append(pd.DataFrame(_per_query(precision, ranks)))
+    both = scores[0].mean_average_precision.notna() & scores[1].mean_average_precision.notna()
     if not both.any():
         raise ReidError("no query is scored in both runs: nothing to compare. Check that both have the same rules.")
-    left, right = (np.stack([column[both] for column in values.values()], axis=1) for values, _ in scores)
-    differences = left - right
+    left, right = (frame[both] for frame in scores)
+    differences = (left - right).to_numpy()
     intervals, p_values = _intervals(differences, draws, seed), _p_values(differences, draws, seed)
     return {
         name: Difference(*(float(value) for value in (a, b, a - b)), interval, p_value)
-        for name, a, b, interval, p_value in zip(scores[0][0], left.mean(0), right.mean(0), intervals, p_values)
+        for name, a, b, interval, p_value in zip(left, left.mean(), right.mean(), intervals, p_values)
     }
 
 
@@ -112,11 +112,10 @@ def _same_queries(here: Mapping[str, Any], there: Mapping[str, Any]) -> np.ndarr
     """Returns where each query of this run stands in the other; ReidError where one of them is no list of scores."""
     for run in (here, there):
         check_run(run)
-    positions = {name: index for index, name in enumerate(there["query"])}
-    for run in (here, there):
         if len(set(run["query"])) < len(run["query"]):
             name = Counter(run["query"]).most_common(1)[0][0]
             raise ReidError(f"query {name!r} occurs twice: runs are compared query by query. Give each its own name.")
+    positions = {name: index for index, name in enumerate(there["query"])}
     missing = [name for name in here["query"] if name not in positions]
     surplus = len(positions) - (len(here["query"]) - len(missing))
     if missing or surplus:
@@ -153,8 +152,8 @@ def _intervals(values: np.ndarray, draws: int, seed: int) -> list[tuple[float, f
     """Returns for each column of `values` `[N, C]` the interval in which 95 % of the resampled means lie."""
     random, count = np.random.default_rng(seed), len(values)
     means = []
-    for start in range(0, draws, max(1, _WEIGHTS_AT_ONCE // count)):
-        size = min(max(1, _WEIGHTS_AT_ONCE // count), draws - start)
+    for part in slices(draws, _WEIGHTS_AT_ONCE // count):
+        size = part.stop - part.start
         drawn = random.integers(count, size=(size, count)) + np.arange(size)[:, None] * count
         weights = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         means.append(weights @ values / count)
@@ -166,9 +165,8 @@ def _p_values(differences: np.ndarray, draws: int, seed: int) -> list[float]:
     random, count = np.random.default_rng(seed), len(differences)
     observed = abs(differences.mean(axis=0))
     larger = np.zeros(differences.shape[1])
-    for start in range(0, draws, max(1, _WEIGHTS_AT_ONCE // count)):
-        size = min(max(1, _WEIGHTS_AT_ONCE // count), draws - start)
-        signs = random.integers(2, size=(size, count)) * 2.0 - 1.0
+    for part in slices(draws, _WEIGHTS_AT_ONCE // count):
+        signs = random.integers(2, size=(part.stop - part.start, count)) * 2.0 - 1.0
         # Equal up to rounding is as large: without a difference anywhere, every permutation is.
         larger += (abs(signs @ differences / count) >= observed * (1 - 1e-12) - 1e-15).sum(axis=0)
     return ((1 + larger) / (1 + draws)).tolist()

@@ -64,11 +64,7 @@ class VerificationResult:
                 f"{self.false_positive_rate[0]:.2%} of the impostor pairs have distance 0: no threshold has a "
                 f"false positive rate of {false_positive_rate}. The model has collapsed, or images are listed twice."
             )
-        return OperatingPoint(
-            float(self.thresholds[below]),
-            float(self.false_positive_rate[below]),
-            float(self.true_positive_rate[below]),
-        )
+        return self._point(below)
 
     def calibration(
         self, false_positive_rate: float, *, dataset: str, test_time_augmentation: str = "none"
@@ -80,11 +76,11 @@ class VerificationResult:
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
         nearest = int(np.argmin(abs(self.false_positive_rate - (1 - self.true_positive_rate))))
-        return OperatingPoint(
-            float(self.thresholds[nearest]),
-            float(self.false_positive_rate[nearest]),
-            float(self.true_positive_rate[nearest]),
-        )
+        return self._point(nearest)
+
+    def _point(self, step: int) -> OperatingPoint:
+        curves = (self.thresholds, self.false_positive_rate, self.true_positive_rate)
+        return OperatingPoint(*(float(curve[step]) for curve in curves))
 
     @property
     def equal_error_rate(self) -> float:
@@ -141,7 +137,7 @@ def verify(
       gallery_embeddings: `[G, D]`.
       metric: "euclidean", or "cosine" for the cosine distance, 1 - cosine similarity.
       ignore: as in `evaluate_retrieval`: a gallery image that it ignores for a query is in no pair with it.
-      **people: `query_person_ids`, `gallery_person_ids`, camera ids and the like, and `missing_cameras`, as there.
+      **people: ids of query and gallery and `missing_cameras`, as in `evaluate_retrieval`.
 
     Returns:
       A `VerificationResult`; distances are float64, memory is bounded. The distance of an impostor pair that is within
@@ -172,9 +168,8 @@ class _Pairs:
     """Counts pairs along a scale of distances whose steps are even in the logarithm, so that no outlier coarsens it."""
 
     def __init__(self, query: np.ndarray, gallery: np.ndarray, matches: Matches, counted: np.ndarray, metric: str):
-        self._query, self._gallery, self._matches, self._metric = query, gallery, matches, metric
-        self._counted = counted
-        self._offset = center_of(gallery)
+        self._query, self._gallery, self._matches = query, gallery, matches
+        self._counted, self._metric, self._offset = counted, metric, center_of(gallery)
         largest = 2.0
         if metric == "euclidean":
             blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))

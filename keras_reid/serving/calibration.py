@@ -11,16 +11,7 @@ from keras_reid.keras2 import tf
 
 
 def spread_over_identities_and_cameras(images: pd.DataFrame, count: int, *, seed: int = 0) -> pd.DataFrame:
-    """Chooses images so that each identity comes once before any comes twice, and cameras take turns.
-
-    Args:
-        images: with the columns person_id and, where it is known, camera_id.
-        count: how many are wanted; all where there are fewer.
-        seed: of the random order.
-
-    Returns:
-        Rows of `images`.
-    """
+    """Returns `count` rows of a catalog: each identity comes once before any comes twice, and cameras take turns."""
     # Missing camera ids are one camera.
     frame = images.assign(camera=images.camera_id.astype("string").fillna("") if "camera_id" in images else "")
     frame = frame.sample(frac=1, random_state=seed)
@@ -33,15 +24,7 @@ def spread_over_identities_and_cameras(images: pd.DataFrame, count: int, *, seed
 
 
 def calibration_images(catalog: pd.DataFrame, image_size: tuple[int, int], *, count: int) -> np.ndarray:
-    """Reads training images of many identities and cameras.
-
-    Args:
-        catalog: with the split "train".
-        image_size: (height, width) of the network's input.
-        count: how many.
-
-    Returns:
-        uint8 `[N, height, width, 3]`, RGB, rounded after the resize.
+    """Reads training images of many identities and cameras, as uint8 `[N, height, width, 3]`, RGB.
 
     Raises:
         ReidError: there are no training images, or one cannot be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -22,11 +23,7 @@ MINIMUM_IMAGES = 1000  # that a report is made over, or all there are
 
 
 def parity_of(reference: Score, shipped: Score) -> dict:
-    """Compares what was exported with the reference model on all images that both were scored on.
-
-    Args:
-        reference: of the reference model.
-        shipped: of the artifact, on the same catalog.
+    """Compares what was exported with the reference model on the images of the catalog that both were scored on.
 
     Returns:
         images; worst_cosine, first_percentile_cosine, mean_cosine; worst_relative_difference and
@@ -34,7 +31,8 @@ def parity_of(reference: Score, shipped: Score) -> dict:
         cosine does not; mean_average_precision and top1 with their change (shipped - reference), images_per_second,
         the whole of both scores, and the 95 % intervals of the artifact's.
     """
-    expected, actual = (_embeddings(score) for score in (reference, shipped))
+    sides = ((score.embedded.query_embeddings, score.embedded.gallery_embeddings) for score in (reference, shipped))
+    expected, actual = (np.concatenate(both).astype(np.float64) for both in sides)
     cosines = row_cosines(expected, actual)
     lengths = np.linalg.norm(expected, axis=1)
     differences = np.linalg.norm(actual - expected, axis=1) / np.where(lengths > 0, lengths, 1)
@@ -71,13 +69,8 @@ def shortfall(name: str, parity: Mapping, *, min_cosine: float | None, max_map_d
     """Returns how a format falls short of the reference model; None where it does not.
 
     Where embeddings are compared by Euclidean distance their lengths count, too: a threshold lies on their scale. They
-    may differ by as much as two of one length and the least cosine do, sqrt(2 - 2 cosine) of it.
-
-    Args:
-        name: of the format.
-        parity: of `parity_of`.
-        min_cosine: the least cosine; None for that of the format.
-        max_map_drop: most points of mAP that it may lose.
+    may differ by as much as two of one length and the least cosine do, sqrt(2 - 2 cosine) of it. `min_cosine` is None
+    for that of the format, `max_map_drop` is in points.
     """
     limit = FORMATS[name].min_cosine if min_cosine is None else min_cosine
     percentile = FORMATS[name].judged_by_first_percentile
@@ -125,11 +118,9 @@ def parity_table(reference: Score, parities: Mapping[str, Mapping]) -> str:
 
 def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
     """Adds to the report of an export folder, under the path of each artifact; forgets what is no longer there."""
-    path = directory / REPORT
-    try:
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError:
-        held = {}
+    path, held = directory / REPORT, {}
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        held = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(held, dict):  # damaged: what it held of other artifacts is lost already
         held = {}
     held = {name: parity for name, parity in held.items() if (directory / name).exists()}
@@ -137,12 +128,9 @@ def record_parity(directory: Path, parities: Mapping[str, Mapping]) -> None:
 
 
 def some_people(catalog: pd.DataFrame, images: int, *, seed: int = 0) -> pd.DataFrame:
-    """Returns a catalog whose query and gallery hold fewer identities, each with all of its images.
+    """Returns a catalog whose query and gallery hold at least so many images: all those of fewer identities.
 
-    Args:
-        catalog: with the splits "query" and "gallery"; other splits stay as they are.
-        images: the least number of images that stay; distractors and junk are left out.
-        seed: of the choice of identities.
+    Distractors and junk are left out; other splits stay as they are.
 
     Raises:
         ReidError: fewer than `MINIMUM_IMAGES` are wanted.
@@ -159,12 +147,6 @@ def some_people(catalog: pd.DataFrame, images: int, *, seed: int = 0) -> pd.Data
 def scored_images(catalog: pd.DataFrame) -> int:
     """Returns how many images an evaluation embeds."""
     return int((catalog.split.isin(["query", "gallery"]) & (catalog.person_id != JUNK_ID)).sum())
-
-
-def _embeddings(score: Score) -> np.ndarray:
-    """Returns the embeddings of query and gallery, float64 `[Q + G, D]`."""
-    sides = (score.embedded.query_embeddings, score.embedded.gallery_embeddings)
-    return np.concatenate(sides).astype(np.float64)
 
 
 def _rate(images_per_second: float | None) -> str:

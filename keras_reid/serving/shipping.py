@@ -28,12 +28,7 @@ _ABANDONED = 24 * 3600  # seconds after which what a killed export left is nobod
 
 
 class Search(NamedTuple):
-    """What the SavedModel's signature `search` searches.
-
-    Attributes:
-        gallery: the embeddings, and who they show.
-        neighbors: how many of them it finds for an image.
-    """
+    """What the SavedModel's signature `search` searches, and how many neighbors it finds for an image."""
 
     gallery: Gallery
     neighbors: int = 10
@@ -100,17 +95,13 @@ def ship(
     if any(FORMATS[name].needs_calibration for name in formats):
         calibration = calibration_images(catalog, embedder.input_shape[1:3], count=options.calibration_count)
 
-    def write(name: str, path: Path) -> None:
-        own = search._asdict() if search and name == "savedmodel" else {}
-        if FORMATS[name].needs_calibration:
-            own["calibration_images"] = calibration
-        FORMATS[name].write(embedder, path, metadata, **own)
-
     parities, limits = {}, {"min_cosine": options.min_cosine, "max_map_drop": options.max_map_drop}
     with _staged(formats, directory) as staged:
         for name, path in staged.items():
             print(f"exporting {name}", flush=True)
-            write(name, path)
+            own = search._asdict() if search and name == "savedmodel" else {}
+            own |= {"calibration_images": calibration} if FORMATS[name].needs_calibration else {}
+            FORMATS[name].write(embedder, path, metadata, **own)
             shipped = score(open_artifact(path), catalog, batch_size=options.batch_size, **reference.rules)
             parity = {"format": name, **parity_of(reference, shipped), "megabytes": _bytes(path) / 1e6}
             parity["of_images"] = options.of_images
@@ -132,10 +123,8 @@ def _check_places(formats: Sequence[str], directory: Path) -> None:
     for place in [FORMATS[name].place for name in formats] + [REPORT]:
         path, is_folder = directory / place, place == FORMATS["savedmodel"].place
         if path.exists() and path.is_dir() != is_folder:
-            wanted = "a folder of versions" if is_folder else "a file"
-            raise ReidError(
-                f"{str(path)!r} is {'a folder' if path.is_dir() else 'a file'}, expected {wanted}: move it."
-            )
+            found, wanted = ("a file", "a folder of versions") if is_folder else ("a folder", "a file")
+            raise ReidError(f"{str(path)!r} is {found}, expected {wanted}: move it.")
 
 
 @contextlib.contextmanager

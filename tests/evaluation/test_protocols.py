@@ -114,6 +114,12 @@ def test_distances_that_are_no_matrix_of_finite_floats_are_refused():
         evaluate_distances(np.array([[1.0, np.nan]]), **people)
 
 
+def test_an_argument_of_another_name_is_an_error_and_not_left_out():
+    people = {"query_person_ids": [1], "gallery_person_ids": [1], "ignore": "nothing"}
+    with pytest.raises(TypeError, match="query_cameras"):
+        evaluate_distances(np.zeros((1, 1)), query_cameras=[1], **people)
+
+
 # --- One gallery image of each person ---
 
 LINE = {
