@@ -31,7 +31,7 @@ def export(flags: command.Flags) -> None:
     missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
     from keras_reid.artifacts import artifact_of, describe_embedder
-    from keras_reid.evaluation.score import score
+    from keras_reid.evaluation.scoring import score
     from keras_reid.models import load_keras, read_metadata
     from keras_reid.serving import Search, ShippingOptions, read_gallery, scored_images, ship, some_people
 

@@ -35,6 +35,6 @@ def __getattr__(name: str):
             f"keras_reid needs Keras 2 as tf.keras, but Keras 3 is active (TensorFlow {tf.__version__}, "
             f"TF_USE_LEGACY_KERAS={os.environ.get('TF_USE_LEGACY_KERAS', 'not set')}). Install tf_keras, then import "
             "keras_reid.models before tensorflow or set TF_USE_LEGACY_KERAS=1 before Python starts. "
-            "keras_reid.losses works under Keras 3 as well."
+            "keras_reid.losses and keras_reid.evaluation work under Keras 3 as well."
         )
     return tf.keras

@@ -44,7 +44,7 @@ def reproduce(flags: command.Flags) -> None:
 
     # --- The same again.
     from keras_reid.artifacts import open_artifact
-    from keras_reid.evaluation.score import score
+    from keras_reid.evaluation.scoring import score
 
     rules = {"missing_cameras": held.get("missing_cameras", "refuse"), "batch_size": flags.batch_size}
     opened = {name: open_artifact(path) for name, (path, _) in artifacts.items()}  # not after minutes of scoring

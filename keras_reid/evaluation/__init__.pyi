@@ -10,7 +10,8 @@ from .report import Report as Report
 from .reranking import expand_queries as expand_queries
 from .reranking import rerank as rerank
 from .results import RetrievalResult as RetrievalResult
-from .score import Score as Score
+from .scoring import Score as Score
+from .scoring import score as score
 from .single_shot import evaluate_single_gallery_shot as evaluate_single_gallery_shot
 from .tables import scores_table as scores_table
 from .uncertainty import confidence_intervals as confidence_intervals

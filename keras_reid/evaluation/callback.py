@@ -11,7 +11,7 @@ import pandas as pd
 from keras_reid.artifacts import Artifact, open_artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.reference import ReferenceModel
-from keras_reid.evaluation.score import score
+from keras_reid.evaluation.scoring import score
 from keras_reid.keras2 import tf
 
 

@@ -18,7 +18,7 @@ from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.artifacts.formats.table import FORMATS, MAX_MAP_DROP, check_formats
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import Score
-from keras_reid.evaluation.score import score
+from keras_reid.evaluation.scoring import score
 from keras_reid.files import remove, remove_leftovers_of, temporary_name
 from keras_reid.keras2 import keras
 from keras_reid.serving.calibration import calibration_images

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-from keras_reid.evaluation.score import Score
+from keras_reid.evaluation.scoring import Score
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
 from keras_reid.training.checkpoints import Checkpoints

@@ -9,7 +9,7 @@ from keras_reid.artifacts import describe_embedder
 from keras_reid.data.images import FILE_ERRORS, raise_for_undecodable
 from keras_reid.evaluation import confidence_intervals, mean_color_artifact
 from keras_reid.evaluation.reference import ReferenceModel
-from keras_reid.evaluation.score import Score, score
+from keras_reid.evaluation.scoring import Score, score
 from keras_reid.interrupts import Interrupted
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras

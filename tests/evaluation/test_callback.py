@@ -7,7 +7,7 @@ from keras_reid import TripletTrainer
 from keras_reid.artifacts import artifact_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import ReferenceModel, RetrievalEvaluation, mean_color_artifact, scores_table
-from keras_reid.evaluation.score import score
+from keras_reid.evaluation.scoring import score
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models import rebuild_in_float32

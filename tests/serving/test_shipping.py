@@ -12,7 +12,7 @@ import pytest
 from keras_reid.artifacts import artifact_of, describe_embedder, open_artifact
 from keras_reid.artifacts.formats import tflite
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.score import score
+from keras_reid.evaluation.scoring import score
 from keras_reid.serving import FORMATS, ship, shipping, some_people
 from keras_reid.serving.calibration import calibration_images, spread_over_identities_and_cameras
 from keras_reid.serving.parity import parity_of, record_parity, row_cosines, shortfall

@@ -6,7 +6,7 @@ import pytest
 from keras_reid import TripletTrainer
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import RetrievalEvaluation
-from keras_reid.evaluation.score import score
+from keras_reid.evaluation.scoring import score
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import Checkpoints
