@@ -126,4 +126,4 @@ def _coded(frames: list[pd.DataFrame], column: str) -> list[pd.DataFrame]:
 def mean_color_artifact() -> Artifact:
     """Returns the baseline that every network must beat: an image's mean red, green and blue as its embedding."""
     metadata = {"metric": "euclidean", "embedding_size": 3}
-    return Artifact("mean colour", "mean colour", metadata, lambda images: images.mean(axis=(1, 2)))
+    return Artifact("mean color", "mean color", metadata, lambda images: images.mean(axis=(1, 2)))
