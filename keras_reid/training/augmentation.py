@@ -43,8 +43,12 @@ class DeviceAugmentation(keras.layers.Layer):
     ):
         # Float32 under every policy: bfloat16 cannot tell 254 from 255.
         super().__init__(**{"dtype": "float32", **kwargs})
-        self._strengths = {"color_jitter": color_jitter, "rand_augment": rand_augment}
-        self._strengths |= {"random_grayscale": random_grayscale, "random_blur": random_blur}
+        self._strengths = {
+            "color_jitter": color_jitter,
+            "rand_augment": rand_augment,
+            "random_grayscale": random_grayscale,
+            "random_blur": random_blur,
+        }
         for name, strength in self._strengths.items():
             if not 0 <= strength <= 1:
                 raise ReidError(f"{name}={strength}, expected a number from 0 to 1.")

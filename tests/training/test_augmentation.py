@@ -234,8 +234,8 @@ def test_the_flags_reach_the_trainer(monkeypatch, synthetic_dir, tmp_path, refus
     def trainer(embedder, *, augmentation, **kwargs):
         raise ReidError("no augmentation" if augmentation is None else json.dumps(augmentation.get_config()))
 
-    monkeypatch.setattr("keras_reid.models.build_embedder", lambda **kwargs: None)
-    monkeypatch.setattr("keras_reid.training.TripletTrainer", trainer)
+    monkeypatch.setattr("keras_reid.training.run_network.build_embedder", lambda **kwargs: None)
+    monkeypatch.setattr("keras_reid.training.run_network.TripletTrainer", trainer)
     arguments = train_arguments(synthetic_dir, tmp_path / "run", "--seed=8")
     assert "no augmentation" in refused(train.main, arguments)
     config = refused(train.main, [*arguments, *(f"--{name}={strength}" for name, strength in STRENGTHS.items())])
