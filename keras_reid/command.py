@@ -110,9 +110,7 @@ def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str
 def _parse(values: Flags, argv: Sequence[str]) -> None:
     try:
         positional = values(argv)[1:]
-    except ReidError:
-        raise
-    except ValueError as error:  # of absl, for --noflag=value
+    except ValueError as error:  # of absl too, for --noflag=value
         raise ReidError(str(error)) from error
     values.arguments[:] = positional
     if positional and not values.takes_arguments:

@@ -50,8 +50,9 @@ def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags(renamed={"views": "test_time_augmentation"})
     _artifact(values)
-    for name in ("dataset", "data_dir", "camera_pattern"):
-        _setting(values, name)
+    _setting(values, "dataset")
+    values.repeated("data_dir", [], "Folder of the dataset (of csv the file); again for a cross-domain table.")
+    _setting(values, "camera_pattern")
     values.string("query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     values.string("gallery_embeddings", None, "The same of the gallery.")
     values.choice("metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
@@ -135,7 +136,8 @@ def doctor_flags() -> Flags:
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")
     values.string("json", None, "File to write everything to: every count, every finding with all its names.")
-    values.string("pictures", None, "Folder for pictures: people across cameras, a training batch of these sizes.")
+    text = "Folder for pictures: people across cameras; an augmented training batch, image_height by image_width."
+    values.string("pictures", None, text)
     values.integer("identities_per_batch", 18, "P, identities in the batch that is drawn.", 2)
     for name in ("image_height", "image_width", "random_flip", "random_crop_padding", "random_erasing"):
         _setting(values, name)

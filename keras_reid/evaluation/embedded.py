@@ -63,10 +63,9 @@ class Embedded:
 
     def with_expanded_queries(self, neighbors: int) -> Embedded:
         """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
-        sides = (self.query_embeddings, self.gallery_embeddings)
-        return dataclasses.replace(
-            self, query_embeddings=expand_queries(*sides, neighbors=neighbors, metric=self.metric)
-        )
+        options = {"neighbors": neighbors, "metric": self.metric}
+        expanded = expand_queries(self.query_embeddings, self.gallery_embeddings, **options)
+        return dataclasses.replace(self, query_embeddings=expanded)
 
     def without_missing_cameras(self) -> Embedded:
         """Returns them without the gallery images whose camera is not known; queries stay, and are skipped."""

@@ -54,9 +54,8 @@ def embed_catalog(
     ends = np.cumsum([len(split) for split in splits.values()])
     sides = list(zip(splits.values(), np.split(embeddings, ends[:-1])))
     # Where the dataset has images for multi_query they are the third side; else queries are pooled among themselves.
-    return _pooled(
-        Embedded(*sides[0], *sides[1], artifact.metric), *sides[2 if len(sides) > 2 else 0], multi_query, tracklets
-    )
+    pooled = sides[2] if len(sides) > 2 else sides[0]
+    return _pooled(Embedded(*sides[0], *sides[1], artifact.metric), *pooled, multi_query, tracklets)
 
 
 def _pooled(
