@@ -38,15 +38,10 @@ def hinge_or_softplus(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
 
 
 class LossTerms(NamedTuple):
-    """The loss terms of a batch of B images: the loss is their sum divided by their number.
+    """The loss terms of a batch of B images: the loss is their sum divided by their number."""
 
-    Attributes:
-        sums: float32 `[B]`, for each image the sum of its terms (of its anchor, pairs or triplets); 0 without any.
-        counts: float32 `[B]`, the number of those terms.
-    """
-
-    sums: tf.Tensor
-    counts: tf.Tensor
+    sums: tf.Tensor  # float32 [B], of the terms of each image (of its anchor, pairs or triplets); 0 without any
+    counts: tf.Tensor  # float32 [B], the number of those terms
 
 
 def gap_terms(gap: tf.Tensor, valid: tf.Tensor, margin: Margin) -> LossTerms:

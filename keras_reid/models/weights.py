@@ -16,23 +16,14 @@ _BACKBONE_LAYER = re.compile(r"(conv1|v2_stack_\d+_block\d+_\w+|conv\d_block\d+_
 
 @dataclasses.dataclass(frozen=True)
 class WeightReport:
-    """What a file's weights were used for, by the names of layers that have weights.
+    """What a file's weights were used for, by the names of layers that have weights."""
 
-    Attributes:
-        origin: where the weights came from.
-        kind: which library's network wrote them.
-        matched: layers of the embedder that were filled.
-        missing: layers of the embedder that keep their random weights.
-        unused: layers of the file that found no place.
-        normalization: what happens to the input, in words.
-    """
-
-    origin: str
-    kind: str
-    matched: tuple
-    missing: tuple
-    unused: tuple
-    normalization: str
+    origin: str  # where the weights came from
+    kind: str  # which library's network wrote them
+    matched: tuple  # layers of the embedder that were filled
+    missing: tuple  # layers of the embedder that keep their random weights
+    unused: tuple  # layers of the file that found no place
+    normalization: str  # what happens to the input, in words
 
     def summary(self) -> str:
         """Returns one line: how many matched, and every name that did not."""

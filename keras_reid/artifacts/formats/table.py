@@ -19,24 +19,15 @@ MAX_MAP_DROP = 1.0  # points
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What one format is.
+    """What one format is."""
 
-    Attributes:
-        module: of this folder: "savedmodel", "keras", "tflite" or "onnx"; also `Artifact.kind`.
-        place: its place in the export folder: a file, or for a SavedModel the folder of its versions.
-        tflite_kind: for TFLite, one of `tflite.KINDS`.
-        min_cosine: the least cosine to the reference model that counts as the same network.
-        judged_by_first_percentile: whether the 1st percentile of the cosines must reach it instead of the worst one:
-            int8 may round a rare image far.
-        needs_calibration: whether training images must show the range of its activations.
-    """
-
-    module: str
-    place: str
-    tflite_kind: str | None = None
-    min_cosine: float = MIN_COSINE
+    module: str  # of this folder: "savedmodel", "keras", "tflite" or "onnx"; also `Artifact.kind`
+    place: str  # in the export folder: a file, or for a SavedModel the folder of its versions
+    tflite_kind: str | None = None  # one of `tflite.KINDS`
+    min_cosine: float = MIN_COSINE  # the least to the reference model that counts as the same network
+    # Whether the 1st percentile of the cosines must reach it, not the worst one: int8 may round a rare image far.
     judged_by_first_percentile: bool = False
-    needs_calibration: bool = False
+    needs_calibration: bool = False  # whether training images must show the range of its activations
 
     def write(self, embedder, path: str | os.PathLike, metadata: Mapping, **options) -> Path:
         """Writes an embedder, whole or not at all, and returns the path.
