@@ -73,7 +73,7 @@ def test_a_run_that_diverges_stops_with_the_steps_and_keeps_a_diagnosis(syntheti
     flags = ["--epochs=3", "--noscore_baselines", "--learning_rate=1e30", "--optimizer=sgd"]
     error = refused(train.main, train_arguments(synthetic_dir, run_dir, *flags))
     assert "training stopped. It went wrong between step" in error and "Lower --learning_rate" in error
-    assert (run_dir / "diagnosis.txt").read_text().strip() in error
+    assert (run_dir / "diagnosis.txt").read_text().strip() in error.replace("--", "")  # the command names the flags
 
 
 @pytest.mark.parametrize("split", ["bounding_box_train", "bounding_box_test", "query"])
