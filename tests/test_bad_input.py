@@ -48,7 +48,10 @@ def snapshot(folder: Path) -> dict:
         ("--last_stride=3", "--last_stride"),
         ("--dataset=market", "--dataset"),
         ("--dataset=dukemtmc", "withdrawn by its authors"),
-        ("--dataset=viper --dataset=mars", "dataset names 3 datasets and --data_dir 1 folders"),
+        (
+            "--dataset=viper --dataset=mars",
+            "3 datasets are named for 1 --data_dir: expected one --dataset=NAME, or one for each --data_dir",
+        ),
         ("--train_images=37", "--train_images=37, expected 4 to 36"),
         ("--train_identities=1", "--train_identities=1, expected 2 to 6"),
         ("--flagfile=no_such.flags", "no flagfile 'no_such.flags'"),

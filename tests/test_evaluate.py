@@ -314,7 +314,7 @@ def test_what_was_scored_is_kept_when_it_does_not_compare(run, tmp_path, artifac
         (["--query_embeddings=q.npz", "--gallery_embeddings=g.npz"], "--artifact and --query_embeddings exclude"),
         (
             ["--dataset=market1501", "--dataset=cuhk03", "--dataset=synthetic"],
-            "dataset names 4 datasets and --data_dir 1 folders",
+            "4 datasets are named for 1 --data_dir",
         ),
         (["--dataset=duke"], "--dataset"),
         (["--data_dir=elsewhere", "--against=a.json"], "--against is for one dataset"),

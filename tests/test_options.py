@@ -127,7 +127,7 @@ def test_flags_with_commas_of_another_form_are_refused(given, text, refused):
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ("--dataset=mars --dataset=viper --data_dir=a", "dataset names 2 datasets and data_dir 1 folders"),
+        ("--dataset=mars --dataset=viper --data_dir=a", "2 datasets are named for 1 data_dir"),
         ("--dataset=mars --data_dir=a --data_dir=a", "data_dir=a is given twice"),
     ],
 )
