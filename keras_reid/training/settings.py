@@ -162,8 +162,8 @@ class Settings:
             _check(field, getattr(self, field.name))
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
             raise ReidError(
-                f"{len(self.dataset)} datasets are named for {len(self.data_dir)} data_dir: expected one dataset=NAME, or "
-                "one for each data_dir, in the same order."
+                f"{len(self.dataset)} datasets are named for {len(self.data_dir)} data_dir: expected one dataset=NAME, "
+                "or one for each data_dir, in the same order."
             )
         twice = next((one for place, one in enumerate(self.datasets) if one in self.datasets[:place]), None)
         if twice:
