@@ -55,7 +55,7 @@ class Flags(flags.FlagValues):
         flags.DEFINE_multi(parser, flags.ArgumentSerializer(), name, list(default), text, flag_values=self)
 
     def by_commas(self, name: str, default: Sequence | Mapping, text: str, read: Callable[[str], object]) -> None:
-        """Defines a flag whose text holds several values; `read` is `names`, `numbers` or `factors`."""
+        """Defines a flag whose text holds several values; `read` is `names`, or `numbers` or `factors` of `training.settings`."""
         flags.DEFINE(_ByCommas(read), name, default, text, flag_values=self)
 
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
@@ -113,23 +113,6 @@ class _ByCommas(flags.ArgumentParser):
 def names(text: str) -> list[str]:
     """Returns ["a", "b"] from "a,b"."""
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def numbers(text: str) -> list[float]:
-    """Returns [40.0, 70.0] from "40,70"; ValueError where a part is no number."""
-    try:
-        return [float(part) for part in names(text)]
-    except ValueError:
-        raise ValueError("expected numbers by commas, such as 40,70") from None
-
-
-def factors(text: str) -> dict[str, float]:
-    """Returns {"stem": 0.1, "head": 1.0} from "stem=0.1,head=1"; ValueError where a part has another form."""
-    try:
-        pairs = (part.split("=") for part in names(text))
-        return {name.strip(): float(factor) for name, factor in pairs}
-    except ValueError:
-        raise ValueError("expected part=factor by commas, such as stem=0.1,head=1") from None
 
 
 def find_flagfile(name: str) -> Path:

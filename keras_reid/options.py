@@ -9,8 +9,8 @@ from absl import flags
 from keras_reid import choices
 from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.data.readers.sources import WITHDRAWN
-from keras_reid.flag_values import Flags, factors, names, numbers
-from keras_reid.training.settings import Settings
+from keras_reid.flag_values import Flags, names
+from keras_reid.training.settings import Settings, factors, numbers
 
 
 class _Datasets(flags.EnumParser):

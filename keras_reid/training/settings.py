@@ -12,7 +12,6 @@ from typing import Any
 from keras_reid import choices
 from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
-from keras_reid.flag_values import factors, numbers
 
 # Settings that change where a run looks or how often it is scored, not what it learns.
 FREE = {"data_dir", "run_dir", "evaluate_every", "save_every_steps", "epochs", "early_stop", "batch_size"}
@@ -222,6 +221,23 @@ def _check(field: dataclasses.Field, value) -> None:
     if least is not None and not least <= value <= (value if most is None else most):
         bounds = f"at least {least}" if most is None else f"{least} to {most}"
         raise ReidError(f"{field.name}={value}, expected {bounds}.")
+
+
+def numbers(text: str) -> list[float]:
+    """Returns [40.0, 70.0] from "40,70"; ValueError where a part is no number."""
+    try:
+        return [float(part) for part in filter(None, text.split(","))]
+    except ValueError:
+        raise ValueError("expected numbers by commas, such as 40,70") from None
+
+
+def factors(text: str) -> dict[str, float]:
+    """Returns {"stem": 0.1, "head": 1.0} from "stem=0.1,head=1"; ValueError where a part has another form."""
+    try:
+        pairs = (part.split("=") for part in filter(None, text.split(",")))
+        return {name.strip(): float(factor) for name, factor in pairs}
+    except ValueError:
+        raise ValueError("expected part=factor by commas, such as stem=0.1,head=1") from None
 
 
 def as_written_now(text: Mapping[str, str]) -> dict[str, str]:
