@@ -55,7 +55,7 @@ class Flags(flags.FlagValues):
         flags.DEFINE_multi(parser, flags.ArgumentSerializer(), name, list(default), text, flag_values=self)
 
     def by_commas(self, name: str, default: Sequence | Mapping, text: str, read: Callable[[str], object]) -> None:
-        """Defines a flag whose text holds several values; `read` is `names`, or `numbers` or `factors` of `training.settings`."""
+        """Defines a flag whose text holds several values, which `read` turns into a list or a dict."""
         flags.DEFINE(_ByCommas(read), name, default, text, flag_values=self)
 
     def _get_flag_file_lines(self, filename, parsed_file_stack=None):
