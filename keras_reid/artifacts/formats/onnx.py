@@ -37,9 +37,17 @@ def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) 
     tf2onnx, embed = import_tf2onnx(), embedding_function(embedder, tf.uint8)
     with whole_or_not_at_all(path) as temporary:
         try:
-            model, _ = tf2onnx.convert.from_function(embed, input_signature=embed.input_signature, opset=_OPSET)
+            # As for a model above 2 GB: its weights stay out of the passes over the graph, which would take 10 GB.
+            options = {"input_signature": embed.input_signature, "opset": _OPSET, "large_model": True}
+            model, weights = tf2onnx.convert.from_function(embed, **options)
         except Exception as error:  # of any class
             raise ReidError(f"tf2onnx cannot convert the network ({first_line(error)}).") from error
+        for tensor in model.graph.initializer:
+            if tensor.external_data:
+                name = next(entry.value for entry in tensor.external_data if entry.key == "location")
+                tensor.raw_data = weights.name_to_tensor_data[name]
+                tensor.ClearField("external_data")
+                tensor.ClearField("data_location")
         entry = model.metadata_props.add()
         entry.key, entry.value = FILE_NAME, as_text(metadata)
         temporary.write_bytes(model.SerializeToString())
