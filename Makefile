@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# More arguments of pytest, such as TESTS=tests/losses or TESTS=--ignore=tests/docs.
+TESTS ?=
 
 .PHONY: quickstart test quick drill lint docs clean
 
@@ -12,10 +14,10 @@ quickstart: $(VENV)/ready
 # The quick tests first, so that a mistake shows early; then the slow ones. Two at a time, a file always in one process:
 # most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
 test: quick
-	$(BIN)/python -m pytest -q -m "slow and not drill" -n 2 --dist loadfile --max-worker-restart=0
+	$(BIN)/python -m pytest -q -m "slow and not drill" -n 2 --dist loadfile --max-worker-restart=0 $(TESTS)
 
 quick: $(VENV)/ready lint
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --max-worker-restart=0
+	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --max-worker-restart=0 $(TESTS)
 
 # A training run that is killed 20 times ends as one that was left alone: half an hour.
 drill: $(VENV)/ready
