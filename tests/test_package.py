@@ -58,8 +58,8 @@ def test_the_main_job_finds_its_flagfile_from_any_folder_after_installation(inst
     )
     assert run.returncode == 1
     assert run.stderr == (
-        "error: data folder 'data/Market-1501-v15.09.15' does not exist. Expected Market-1501's folder: set "
-        "--data_dir to it.\n"
+        "error: data folder 'data/Market-1501-v15.09.15' does not exist. Expected Market-1501's folder, holding "
+        "bounding_box_train, query, bounding_box_test: set --data_dir to it.\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -15,10 +15,10 @@ from keras_reid.errors import ReidError
 COLUMNS = ["image_path", "person_id", "camera_id", "split"]
 
 
-def require_folder(root: str, dataset: str) -> None:
-    """Raises ReidError where the folder of a dataset does not exist."""
+def require_folder(root: str, dataset: str, holds: str = "") -> None:
+    """Raises ReidError where the folder of a dataset, which holds what it names, does not exist."""
     if not is_folder(root):
-        raise ReidError(f"data folder {root!r} does not exist. Expected {dataset}'s folder: set data_dir to it.")
+        raise ReidError(f"data folder {root!r} does not exist. Expected {dataset}'s folder{holds}: set data_dir to it.")
 
 
 def folder_in(root: str, name: str, dataset: str) -> str:

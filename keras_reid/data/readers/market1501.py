@@ -39,7 +39,7 @@ def read_market1501(root: str | os.PathLike) -> pd.DataFrame:
     Source: Zheng et al. 2015, "Scalable Person Re-identification: A Benchmark".
     """
     root = os.fspath(root)
-    require_folder(root, "Market-1501")
+    require_folder(root, "Market-1501", f", holding {', '.join(FOLDERS.values())}")
     folders = dict(FOLDERS)
     if image_names(os.path.join(root, _MULTI_QUERY_FOLDER)):
         folders["multi_query"] = _MULTI_QUERY_FOLDER
