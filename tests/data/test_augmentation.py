@@ -1,4 +1,4 @@
-"""Fixes the random changes of training: beside a slow version in loops, and changes found again by search."""
+"""Tests of the random changes of training: beside a slow version in loops, and changes found again by search."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Fixes which images meet in a batch: what every epoch must hold, swept round the boundaries of P, K and the data."""
+"""Images that meet in a batch: what every epoch must hold, swept round the boundaries of P, K and the data."""
 
 import os
 from collections import Counter

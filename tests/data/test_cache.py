@@ -1,4 +1,4 @@
-"""Fixes what a cache keeps in memory: where it fits comfortably, within the limit of a container, bit by bit."""
+"""Tests of what a cache keeps in memory: where it fits comfortably, within the limit of a container, bit by bit."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Fixes camera-balanced batches: an anchor meets another camera where there is one, and each image comes as often."""
+"""Camera-balanced batches: an anchor meets another camera where there is one, and each image comes as often."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Fixes what counts as an image of Market-1501, whom it shows, and which data folders are refused."""
+"""Tests of what counts as an image of Market-1501, whom it shows, and which data folders are refused."""
 
 import os
 import shutil

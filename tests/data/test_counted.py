@@ -1,4 +1,4 @@
-"""Fixes which gallery images count for which query: by loops over all pairs, as the evaluation counts, and in words."""
+"""Gallery images that count for a query: by loops over all pairs, as the evaluation counts, and in words."""
 
 import numpy as np
 import pandas as pd

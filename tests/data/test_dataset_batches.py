@@ -1,4 +1,4 @@
-"""Fixes batches of several datasets: equal parts, or as equal as identities allow, everyone in every epoch."""
+"""Tests of batches of several datasets: equal parts, or as equal as identities allow, everyone in every epoch."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Fixes how a file becomes pixels: against Pillow and a slow bilinear resize."""
+"""Tests of how a file becomes pixels: against Pillow and a slow bilinear resize."""
 
 import io
 

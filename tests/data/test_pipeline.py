@@ -1,4 +1,4 @@
-"""Fixes the stream of training batches, a pure function of its arguments from any step on, and the batches to embed."""
+"""Stream of training batches, a pure function of its arguments from any step on, and the batches to embed."""
 
 import os
 from pathlib import Path

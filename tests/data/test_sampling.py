@@ -1,4 +1,4 @@
-"""Fixes which sampler draws: by its name, from the catalog's columns, and as the pipeline then reads it."""
+"""Tests of which sampler draws: by its name, from the catalog's columns, and as the pipeline then reads it."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Fixes what several datasets become as one catalog, and which part of the training images a run takes."""
+"""Tests of what several datasets become as one catalog, and which part of the training images a run takes."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Fixes the scores of a retrieval: against hand-placed points, and against a slow walk down an exactly sorted list."""
+"""Scores of a retrieval: against hand-placed points, and against a slow walk down an exactly sorted list."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Fixes re-ranking and query expansion: points placed by hand, and a slow dense reference on drawn embeddings."""
+"""Tests of re-ranking and query expansion: points placed by hand, and a slow dense reference on drawn embeddings."""
 
 import tracemalloc
 

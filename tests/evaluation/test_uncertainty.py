@@ -1,4 +1,4 @@
-"""Fixes intervals and comparisons of runs: closed forms, permutations counted one by one, queries in any order."""
+"""Tests of intervals and comparisons of runs: closed forms, permutations counted one by one, queries in any order."""
 
 import dataclasses
 import itertools

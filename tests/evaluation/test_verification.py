@@ -1,4 +1,4 @@
-"""Fixes verification: counts of pairs against a slow walk over all of them, and operating points placed by hand."""
+"""Tests of verification: counts of pairs against a slow walk over all of them, and operating points placed by hand."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Fixes the batch-hard loss beyond what test_family.py does: points by hand, labels, near duplicates, the class."""
+"""Tests of the batch-hard loss beyond what test_family.py does: points by hand, labels, near duplicates, the class."""
 
 import numpy as np
 import pytest

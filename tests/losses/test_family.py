@@ -1,4 +1,4 @@
-"""Fixes every loss of the family alike: against the loops, in each precision and graph, and where nothing counts."""
+"""Tests of every loss of the family alike: against the loops, in each precision and graph, and where nothing counts."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Fixes whom CUHK03's images show and in which split they are, in each layout, and what is refused."""
+"""Tests of whom CUHK03's images show and in which split they are, in each layout, and what is refused."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Fixes what a CSV and folders of one's own mean, and that paths may be anything that TensorFlow opens."""
+"""Tests of what a CSV and folders of one's own mean, and that paths may be anything that TensorFlow opens."""
 
 import os
 import subprocess

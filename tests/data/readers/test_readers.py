@@ -1,4 +1,4 @@
-"""Fixes what the readers make of MSMT17, MARS, VIPeR and the 500k distractors, on small trees in their layouts."""
+"""Tests of what the readers make of MSMT17, MARS, VIPeR and the 500k distractors, on small trees in their layouts."""
 
 import os
 
