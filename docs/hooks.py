@@ -181,14 +181,11 @@ def reference(package: str) -> str:
 
 def public_names(package: str) -> list[str]:
     """Returns the functions and classes that a package names in `__all__`; of keras_reid those that are no package."""
-    tree = ast.parse((_folder(package) / "__init__.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-            try:
-                names = ast.literal_eval(node.value)
-                break
-            except ValueError:
-                pass
+    for node in ast.parse((_folder(package) / "__init__.py").read_text(encoding="utf-8")).body:
+        # keras_reid.losses lists its names, which can be read without importing TensorFlow.
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List) and node.targets[0].id == "__all__":
+            names = ast.literal_eval(node.value)
+            break
     else:
         names = importlib.import_module(f"keras_reid.{package}" if package else "keras_reid").__all__
     return sorted(name for name in names if name not in PACKAGES and defined_in(package, name))

@@ -23,7 +23,7 @@ from keras_reid.errors import ReidError
 from keras_reid.interrupts import Interrupted
 
 _COMMAND = (sys.executable, "-m", "keras_reid.train")
-_GRACE = 10  # seconds for workers to notice that one is gone, and to end by themselves
+_GRACE = 30  # seconds for workers to notice that one is gone, and to end by themselves
 _SAVING = 120  # seconds for workers to finish a step and save it after a signal; another signal ends the wait
 
 

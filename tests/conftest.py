@@ -1,7 +1,10 @@
 """What every test starts from: fixed seeds, float32, and one small rendered dataset."""
 
+import gc
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 # Before TensorFlow is imported, as the commands do.
@@ -13,6 +16,11 @@ import pytest
 from filelock import FileLock
 
 from keras_reid.keras2 import keras, tf
+
+ROOT = Path(__file__).parent.parent
+
+# Tracing a network makes millions of small objects, none of them garbage: a tenth of a test's time went into looking.
+gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.fixture(autouse=True)
@@ -81,19 +89,55 @@ TINY_RUN = (
 
 
 def train_arguments(data_dir, run_dir, *more: str) -> list:
-    """The command line of a run of seconds: ResNet-50 on 32x16 images."""
+    """The command line of a run on images of 32x16."""
     return ["train", *TINY_RUN, f"--data_dir={data_dir}", f"--run_dir={run_dir}", *more]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def small_network():
+    """The commands that tests call train a network of three layers: seconds, where a ResNet-50 takes a minute."""
+    from keras_reid.training import run_network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_network, "build_embedder", small_embedder)
+        yield
+
+
+@pytest.fixture
+def resnet50(monkeypatch):
+    """The commands that the test calls train the network that ships."""
+    from keras_reid.models import build_embedder
+    from keras_reid.training import run_network
+
+    monkeypatch.setattr(run_network, "build_embedder", build_embedder)
+
+
+def small_embedder(*, embedding_size, image_size, normalize_embedding, sync_batch_norm, **_):
+    """`build_embedder` of the small network."""
+    return tiny_embedder(embedding_size, image_size, normalize_embedding, sync_batch_norm)
 
 
 @pytest.fixture(scope="session")
 def finished_run(synthetic_dir, tmp_path_factory) -> Path:
-    """A run of two epochs, from the command line to the scored exports."""
+    """A run of two epochs of the small network, from the command line to the scored exports."""
     from keras_reid import train
 
     def make(folder: Path) -> None:
         assert train.main(train_arguments(synthetic_dir, folder, "--epochs=2")) == 0
 
     return made_once(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture(scope="session")
+def finished_resnet50(synthetic_dir, tmp_path_factory) -> Path:
+    """The same with a ResNet-50, by a user's command."""
+
+    def make(folder: Path) -> None:
+        arguments = train_arguments(synthetic_dir, folder, "--epochs=2")[1:]
+        done = subprocess.run([sys.executable, "-m", "keras_reid.train", *arguments], cwd=ROOT, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+
+    return made_once(tmp_path_factory, "finished-resnet50", make)
 
 
 @pytest.fixture

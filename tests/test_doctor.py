@@ -240,7 +240,7 @@ def test_train_stops_in_one_line_where_nothing_could_be_scored(data_dir, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_train_warns_and_goes_on(data_dir, tmp_path, refused, capsys):
+def test_train_warns_and_goes_on(resnet50, data_dir, tmp_path, refused, capsys):
     """It goes on as far as the weights that are not there."""
     remove_all_but(data_dir, 1)
     arguments = train_arguments(data_dir, tmp_path / "run", "--backbone_weights=/no/such.keras")

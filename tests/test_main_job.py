@@ -18,7 +18,13 @@ from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 from tests.conftest import train_arguments
 
+pytestmark = pytest.mark.usefixtures("resnet50")
 SCORES = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
+
+
+@pytest.fixture
+def finished_run(finished_resnet50):
+    return finished_resnet50
 
 
 def test_the_run_folder_holds_everything(finished_run):

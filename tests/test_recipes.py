@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,9 @@ from keras_reid.training.run_data import read_run_data
 from keras_reid.training.run_network import build_trainer, training_batches
 from keras_reid.training.schedules import build_schedule
 from tests.conftest import TINY_RUN, train_arguments
+from tests.training.tiny_train import COMMAND as TINY_TRAIN
 
+pytestmark = pytest.mark.usefixtures("resnet50")
 CONFIGS = Path(__file__).parent.parent / "configs"
 SCORE = "val_mean_average_precision"
 
@@ -106,14 +107,14 @@ def test_what_contradicts_is_refused_in_one_line(synthetic_dir, tmp_path, refuse
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is None, reason="minutes: on one stack is enough")
 def test_150_epochs_of_the_patent_s_recipe(tmp_path):
-    """Its sizes overridden, all else as it ships: the rate of each epoch, everything there, memory that stays."""
+    """Sizes and network overridden, all else as it ships: each epoch's rate, everything there, memory that stays."""
     write_synthetic(tmp_path / "data", identities=6, cameras=2, images_per_camera=2, seed=0)
     run_dir = tmp_path / "run"
     sizes = [flag for flag in TINY_RUN if not flag.startswith(("--margin", "--evaluate_every"))]
-    command = [sys.executable, "-m", "keras_reid.train", "--flagfile=market.flags", *sizes, "--evaluate_every=50"]
+    command = [*TINY_TRAIN, "--flagfile=market.flags", *sizes, "--evaluate_every=50"]
     command += [f"--data_dir={tmp_path / 'data'}", f"--run_dir={run_dir}"]
     with open(tmp_path / "output", "w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=CONFIGS.parent, stdout=output, stderr=subprocess.STDOUT)
         memory = resident_memory_by_epoch(process, run_dir / "times.csv")
     assert process.wait() == 0, (tmp_path / "output").read_text()[-2000:]
 
@@ -128,8 +129,7 @@ def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
     assert all((run_dir / place).exists() for place in places)
     assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
-    # Median of neighbors: a checkpoint being written is 0.3 GB more or less. TensorFlow 2.15 itself loses 16 bytes for
-    # each operation that runs eagerly (2.21 does not), about 0.3 MB an epoch here.
+    # Median of neighbors. TensorFlow 2.15 itself loses 16 bytes for each operation that runs eagerly (2.21 does not).
     early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (10, 146))
     assert late <= 1.05 * early, f"{late / early:.3f}: {memory}"
 

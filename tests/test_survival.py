@@ -56,10 +56,10 @@ def test_a_data_set_that_is_removed_in_mid_run_ends_it_in_a_line_and_the_checkpo
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_in_a_line_and_the_checkpoints_stay(
-    finished_run, synthetic_dir, tmp_path, refused
+    resnet50, finished_resnet50, synthetic_dir, tmp_path, refused
 ):
     run_dir = tmp_path / "run"
-    shutil.copytree(finished_run, run_dir)
+    shutil.copytree(finished_resnet50, run_dir)
     kept = {path: path.stat().st_size for path in run_dir.rglob("step-*/*")}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, limits[1]))  # no file grows beyond, as on a full disk

@@ -35,11 +35,11 @@ def interpreter(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def exported(finished_run, tmp_path_factory) -> Path:
+def exported(finished_resnet50, tmp_path_factory) -> Path:
     """A ResNet-50 after two epochs, in every format."""
     folder = tmp_path_factory.mktemp("elsewhere") / "export"
     formats = FORMATS + ["onnx"] * HAS_TF2ONNX
-    command = [sys.executable, "-m", "keras_reid.export", f"--run_dir={finished_run}", f"--export_dir={folder}"]
+    command = [sys.executable, "-m", "keras_reid.export", f"--run_dir={finished_resnet50}", f"--export_dir={folder}"]
     # Six people and two epochs: a mAP of noise, which rounding moves. The cosines are what counts here.
     command += [f"--formats={','.join(formats)}", "--max_map_drop=100"]
     # In a process of its own, which gives back the 10 GB that tf2onnx takes.

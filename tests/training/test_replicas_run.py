@@ -17,9 +17,9 @@ import pytest
 from keras_reid.models import load_keras
 from tests.conftest import train_arguments
 from tests.test_main_job import wait_until
+from tests.training.tiny_train import COMMAND as TINY_TRAIN
 
 ROOT = Path(__file__).parents[2]
-TINY_TRAIN = [sys.executable, "-m", "tests.training.tiny_train"]
 LAUNCH = (
     "import sys; from keras_reid import launch; launch._COMMAND = (sys.executable, '-m', 'tests.training.tiny_train'); "
     "sys.exit(launch.main())"

@@ -1,15 +1,13 @@
-"""keras_reid.train with a network of three layers in place of the ResNet-50: test_replicas_run.py takes seconds so."""
+"""keras_reid.train with the small network of the tests: many epochs or processes take seconds so."""
 
 import sys
 
-from keras_reid import models, train
-from tests.conftest import tiny_embedder
+from keras_reid import train
+from keras_reid.training import run_network
+from tests.conftest import small_embedder
 
-
-def tiny(*, embedding_size, image_size, normalize_embedding, sync_batch_norm, **_):
-    return tiny_embedder(embedding_size, image_size, normalize_embedding, sync_batch_norm)
-
+COMMAND = [sys.executable, "-m", "tests.training.tiny_train"]  # from the root of the checkout
 
 if __name__ == "__main__":
-    models.build_embedder = tiny
+    run_network.build_embedder = small_embedder
     sys.exit(train.main())

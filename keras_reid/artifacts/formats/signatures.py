@@ -55,11 +55,13 @@ def serving_module(
     module.metadata = tf.saved_model.Asset(os.fspath(metadata_file))
     image_size, metric = embedder.input_shape[1:3], metadata.get("metric", "euclidean")
 
-    def network(images: tf.Tensor) -> tf.Tensor:
+    # A function of its own: all signatures call one graph of the network, which would stand in the file five times.
+    @tf.function(input_signature=[tf.TensorSpec([None, *image_size, 3], tf.float32)])
+    def network(images):
         # oneDNN gives an empty batch the wrong number of channels: pad it with one image and drop the embedding.
         count = tf.shape(images)[0]
         padded = tf.pad(images, [[0, 1 - tf.minimum(count, 1)], [0, 0], [0, 0], [0, 0]])
-        return embedder(tf.ensure_shape(padded, [None, *image_size, 3]), training=False)[:count]
+        return embedder(padded, training=False)[:count]
 
     def embedding_of(images: tf.Tensor) -> tf.Tensor:
         return network(resize_images(images, image_size))
