@@ -30,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *arguments = (sys.argv if argv is None else argv)[1:] or ["--help"]
     if name in COMMANDS:
-        return importlib.import_module(f"keras_reid.{name}").main([f"keras-reid {name}", *arguments])
+        called = [f"keras-reid {name}", *arguments]
+        if argv is None:  # the process is this command, and may end as it does
+            sys.argv[:], called = called, None
+        return importlib.import_module(f"keras_reid.{name}").main(called)
     if name not in ("--help", "-h", "-help", "help"):
         print(f"error: no command {name!r}, expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 1

@@ -1,7 +1,11 @@
 """Signals: at once outside a step, after it inside one, and nothing left behind."""
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -37,6 +41,69 @@ def test_a_signal_waits_while_held():
     assert seen == ["the step"]
     with interruptible():
         release()  # nothing is pending any more
+
+
+# A command that computes for seconds where no handler of Python's runs.
+_BUSY = """
+import hashlib, sys
+from keras_reid import command, interrupts
+from keras_reid.flag_values import Flags
+
+def busy(flags):
+    print("ready", flush=True)
+    interrupts.hold()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})
+    print("step made", flush=True)
+    interrupts.release()
+
+sys.exit(command.run_command(busy, Flags()))
+"""
+
+
+@contextlib.contextmanager
+def busy(rounds: int):
+    """Yields a process in the middle of such a step; a million rounds take half a second or more."""
+    code = _BUSY.format(rounds=rounds)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_signal_is_answered_at_once_and_the_step_is_finished():
+    with busy(3_000_000) as process:
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)  # as `timeout` does: both are one
+        assert process.stderr.readline() == "finishing this step; again to stop now\n"
+        assert process.poll() is None
+        assert process.communicate(timeout=60) == ("step made\n", "interrupted.\n")
+        assert process.returncode == 130
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_ends_the_process_at_once(number, exit_code):
+    with busy(200_000_000) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "finishing this step; again to stop now\n"
+        time.sleep(0.2)
+        process.send_signal(number)
+        assert process.communicate(timeout=5) == ("", "stopped.\n")
+        assert process.returncode == exit_code
+
+
+def test_what_a_signal_makes_a_command_do_is_not_broken_off_by_the_same_signal():
+    saved = []
+    with pytest.raises(Interrupted), interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            saved.append("the step")
+    assert saved == ["the step"]
 
 
 class SignalInside(keras.callbacks.Callback):
