@@ -147,7 +147,7 @@ def read_csv(
             f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
             "each line, separated by commas (or semicolons, or tabs), in UTF-8."
         ) from error
-    frame.columns = frame.columns.str.strip()
+    frame.columns = [name.strip() or name for name in frame]  # two columns may have no name
     for name in (name for name in frame if not is_number(name)):
         cells = stripped(frame[name]) if is_id(name) else frame[name].astype("string")
         frame[name] = cells if name in as_text else _from_text(cells, whole=is_id(name))

@@ -79,7 +79,7 @@ DIALECTS = {
     "a column named #": "#," + "\n1,".join(PLAIN.split("\n", 2)),
     "lines of old Macs": PLAIN.replace("\n", "\r"),
     "lines of Windows": PLAIN.replace("\n", "\r\n"),
-    "columns without a name": "\n".join(f"{line},," for line in PLAIN.splitlines()),
+    "columns without a name": "\n".join(f"{line},, ,  " for line in PLAIN.splitlines()),
 }
 
 
