@@ -9,7 +9,7 @@ import pandas as pd
 from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.counted import MISSING_CAMERAS_WAYS_OUT, SHARED_NAME, has_match
-from keras_reid.data.ids import NAME_SUFFIX, look_alikes, names_of
+from keras_reid.data.ids import as_names, look_alikes, names_of
 from keras_reid.errors import ReidError
 
 # The share of the identities with fewer than K images from which on that is a warning, not a note.
@@ -23,6 +23,7 @@ _LOOK_ALIKES = (
         "cameras",
         "Write each camera's name in one way: images of a query's own camera count as matches under another name.",
     ),
+    ("tracklet_id", "tracks", "Write each track's name in one way, or, if they are different tracks, do nothing."),
 )
 
 
@@ -62,19 +63,19 @@ def check_catalog(
 
 
 def names_that_look_alike(images: pd.DataFrame) -> Iterator[Finding]:
-    """Yields a finding for people, and for cameras, whose names hardly differ: they are told apart all the same.
+    """Yields a finding for people, for cameras and for tracks whose names hardly differ, and which are told apart.
 
     Args:
         images: rows of a catalog, of one dataset or, with a column `dataset_id`, of several.
     """
     for column, kind, way_out in _LOOK_ALIKES:
-        named = f"{column}{NAME_SUFFIX}"
-        if named not in images:  # whole numbers
+        if column not in images or pd.api.types.is_integer_dtype(names_of(images, column)):
             continue
-        sets = images.groupby("dataset_id")[named] if "dataset_id" in images else [(None, images[named])]
-        groups = [group for _, names in sets for group in look_alikes(names.dropna().unique())]
+        names = as_names(names_of(images, column))
+        sets = names.groupby(images.dataset_id) if "dataset_id" in images else [(None, names)]
+        groups = [group for _, of_set in sets for group in look_alikes(of_set.dropna().unique())]
         if groups:
-            share = images[named].isin([name for group in groups for name in group]).mean()
+            share = names.isin([name for group in groups for name in group]).mean()
             message = f"{kind} whose names differ in case, Unicode form, spaces or the writing of a number alone"
             message = f"{message} ({len(groups)}), and count as different"
             yield Finding(f"look_alike_{kind}", "warning", message, way_out, groups, share)

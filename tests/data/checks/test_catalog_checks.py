@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.catalog_checks import check_catalog, names_that_look_alike
 from keras_reid.data.checks.findings import Finding, exit_code, join_names, rank, warnings_or_refusal
 from keras_reid.errors import ReidError
 
@@ -118,6 +118,16 @@ def test_names_that_look_alike_are_named_and_nothing_else():
     assert ": 'cafe\\u0301' = 'caf\\xe9'. " in found["look_alike_cameras"].to_line()
     (line,) = warnings_or_refusal([found["look_alike_people"]])
     assert line.startswith("warning: people whose names differ in case, Unicode form, ")
+
+
+def test_tracks_that_look_alike_are_named_and_numbers_are_what_they_are():
+    tracks = [f"T{n}" for n in range(len(CLEAN) - 1)]
+    (finding,) = check_catalog(catalog(*CLEAN).assign(tracklet_id=[*tracks, "t01"]))
+    assert (finding.kind, finding.names) == ("look_alike_tracks", [("T1", "t01")])
+    assert kinds(catalog(*CLEAN).assign(tracklet_id=range(len(CLEAN)))) == {}
+    # One side of saved embeddings may hold numbers, and the other text.
+    frame = catalog(*CLEAN).assign(person_id_name=pd.Series([1, 2, "01", *range(3, len(CLEAN))], dtype=object))
+    assert [finding.names for finding in names_that_look_alike(frame)] == [[("01", "1")]]
 
 
 def test_names_of_two_datasets_may_look_alike():
