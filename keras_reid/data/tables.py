@@ -6,12 +6,14 @@ keeps all that was written: person 0002 stays the text "0002", and so does 2.0 i
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import re
 import warnings
 from collections.abc import Callable, Container, Iterable
+from typing import BinaryIO
 
 import pandas as pd
 
@@ -122,26 +124,10 @@ def read_csv(
     Raises:
         ReidError: the file cannot be read as a CSV, or names a column twice.
     """
-    # utf-8-sig: spreadsheets begin UTF-8 with a mark, which would become part of the first column's name.
-    options = {"encoding": "utf-8-sig", "index_col": False, "keep_default_na": False, "na_values": [""]}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # a row with more cells than there are columns
-            content = read_bytes(os.fspath(path)) if is_remote(path) else None
-
-            def opened():
-                return open(path, "rb") if content is None else io.BytesIO(content)
-
-            with opened() as file:  # pandas reads the text before a null character, or all of it, by its version
-                if any(b"\0" in part for part in iter(lambda: file.read(1 << 20), b"")):
-                    raise ValueError("there is a null character in it")
-            with opened() as file, io.TextIOWrapper(file, "utf-8-sig") as lines:
-                above, separator = _find_names(lines)
-            options |= {"sep": separator, "skiprows": above}
-            with opened() as file:
-                names = pd.read_csv(file, nrows=0, **options).columns
-            options["dtype"] = {name: "float64" if is_number(name.strip()) else str for name in names}
-            frame = _read_cells(opened, separator, options)
+            frame = _read_cells(_opener(path), is_number)
     except (OSError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         raise ReidError(
             f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
@@ -152,6 +138,35 @@ def read_csv(
         cells = stripped(frame[name]) if is_id(name) else frame[name].astype("string")
         frame[name] = cells if name in as_text else _from_text(cells, whole=is_id(name))
     return frame
+
+
+def _opener(path: str | os.PathLike) -> Callable[[], BinaryIO]:
+    """Returns a function that opens the file; a remote one is fetched once."""
+    if not is_remote(path):
+        return lambda: open(path, "rb")
+    content = read_bytes(os.fspath(path))
+    return lambda: io.BytesIO(content)
+
+
+def _read_cells(opened: Callable[[], BinaryIO], is_number: Callable[[str], bool]) -> pd.DataFrame:
+    """Returns columns of float64 and of text, under their names as they are written."""
+    with opened() as file:  # pandas reads the text before a null character, or all of it, by its version
+        if any(b"\0" in part for part in iter(lambda: file.read(1 << 20), b"")):
+            raise ValueError("there is a null character in it")
+    # utf-8-sig: spreadsheets begin UTF-8 with a mark, which would become part of the first column's name.
+    with opened() as file, io.TextIOWrapper(file, "utf-8-sig") as lines:
+        above, separator = _find_names(lines)
+    options = {"encoding": "utf-8-sig", "index_col": False, "keep_default_na": False, "na_values": [""]}
+    options |= {"skiprows": above, "sep": separator, "float_precision": "round_trip"}
+    with opened() as file:
+        names = pd.read_csv(file, nrows=0, **options).columns
+    options["dtype"] = {name: "float64" if is_number(name.strip()) else str for name in names}
+    if separator != ",":
+        with contextlib.suppress(ValueError), opened() as file:  # not with decimal commas
+            return pd.read_csv(file, **options)
+        options["decimal"] = ","
+    with opened() as file:
+        return pd.read_csv(file, **options)
 
 
 def _find_names(lines: Iterable[str]) -> tuple[int, str]:
@@ -170,16 +185,6 @@ def _find_names(lines: Iterable[str]) -> tuple[int, str]:
                 raise ValueError(f"the column {twice[0]!r} is there twice")
             return above, separator
     raise ValueError("it is empty")
-
-
-def _read_cells(opened: Callable, separator: str, options: dict) -> pd.DataFrame:
-    for decimal in "." if separator == "," else ".,":
-        try:
-            with opened() as file:
-                return pd.read_csv(file, decimal=decimal, float_precision="round_trip", **options)
-        except ValueError as error:
-            failed = error
-    raise failed
 
 
 def _from_text(cells: pd.Series, *, whole: bool) -> pd.Series:
