@@ -67,8 +67,10 @@ def interruptible() -> Iterator[None]:
 
     A second signal ends the process, with exit code 130 or 143.
     """
+    answered = threading.Event()
 
     def interrupt(signal_number, _frame):
+        answered.wait(1)  # before anything that this makes the command say
         if not _Hold.raised:
             _Hold.pending = signal_number
             if not _Hold.active:
@@ -77,7 +79,7 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python delivers signals to the main thread alone
         return
-    with _answered():
+    with _answering(answered):
         before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
         try:
             yield
@@ -95,12 +97,12 @@ def end_at_once() -> None:
 
 
 @contextlib.contextmanager
-def _answered() -> Iterator[None]:
+def _answering(answered: threading.Event) -> Iterator[None]:
     """Answers signals in a thread of its own: Python's handlers have to wait until TensorFlow returns."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    thread = threading.Thread(target=_answer, args=(reader,), daemon=True)
+    thread = threading.Thread(target=_answer, args=(reader, answered), daemon=True)
     thread.start()
     try:
         yield
@@ -111,7 +113,7 @@ def _answered() -> Iterator[None]:
         reader.close()
 
 
-def _answer(reader: socket.socket) -> None:
+def _answer(reader: socket.socket, answered: threading.Event) -> None:
     last = None
     while received := reader.recv(1):
         if received[0] not in _SIGNALS:
@@ -119,6 +121,7 @@ def _answer(reader: socket.socket) -> None:
         now = time.monotonic()
         if last is None:
             _say(_ANSWER)
+            answered.set()
         elif now - last > _ONE_SIGNAL:
             _say("stopped.")
             os._exit(128 + received[0])
