@@ -13,7 +13,7 @@ from absl import flags
 
 from keras_reid.errors import ReidError
 from keras_reid.flag_values import Flags
-from keras_reid.interrupts import end_at_once, interruptible
+from keras_reid.interrupts import interruptible
 
 
 def name_flags(text: str, values: Flags) -> str:
@@ -85,7 +85,7 @@ def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str
     # and on a CPU without AVX512-VNNI a training step is 4.5 times faster by oneDNN's kernels.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    is_program, argv = argv is None, list(sys.argv if argv is None else argv)
+    argv = list(sys.argv if argv is None else argv)
     if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding does not have
     flags.DEFINE_boolean("help", False, "Show the flags.", short_name="h", flag_values=values)
@@ -99,8 +99,6 @@ def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str
             return 0
     except KeyboardInterrupt as interrupt:
         print("interrupted.", file=sys.stderr)
-        if is_program:
-            end_at_once()
         return getattr(interrupt, "exit_code", 130)
     except Exception as error:
         message = _message(error, values)

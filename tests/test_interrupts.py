@@ -106,6 +106,24 @@ def test_what_a_signal_makes_a_command_do_is_not_broken_off_by_the_same_signal()
     assert saved == ["the step"]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 does not tell how it was started")
+@pytest.mark.parametrize(
+    ("argv", "is_left_alone"),
+    [
+        (["python", "-u", "-m", "keras_reid.train", "--epochs=2"], False),
+        (["python", "-m", "keras_reid", "train"], False),
+        (["python", "-m", "host", "keras_reid"], True),
+        (["python", "host.py"], True),
+    ],
+)
+def test_ctrl_c_ends_a_command_that_is_being_imported_and_nobody_elses_program(argv, is_left_alone):
+    name = "-m" if "-m" in argv else argv[1]  # as it is while Python imports the package of `python -m`
+    code = f"import signal, sys; sys.orig_argv, sys.argv = {argv!r}, [{name!r}]; import keras_reid; "
+    code += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout == f"{is_left_alone}\n", run.stderr
+
+
 class SignalInside(keras.callbacks.Callback):
     """Sends SIGTERM once the second step is under way."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ _DPI = 100
 _IMAGE_HEIGHT, _LINE = 1.28, 0.2  # inches: of an image on the page, and of a line of text
 _PAGE_SHAPE = 1.5  # width by height
 _UNKNOWN = ""  # camera, which no name is
+_COLUMN = 10  # letters that fit above a camera's images
 _EMPTY = "0.92"  # a light gray
 
 
@@ -114,10 +116,12 @@ def draw_across_cameras(
     names = dict(zip(images.person_id, as_names(names_of(images, "person_id"))))
     people, cameras, paths, total = _choose(images, most_people, most_cameras)
     title = f"people across cameras: {len({person for _, person in people})} of {total} people"
-    figure, axes = _page(title, len(people), len(cameras), width=_IMAGE_HEIGHT / 2)
-    for place, camera in zip(axes[:1].flat, cameras):
-        label = f"camera {lettering.label(camera)}" if camera else "unknown"
-        place.set_title(label, fontsize=8, **lettering.style)
+    labels = [f"camera {lettering.label(camera)}" if camera else "unknown" for camera in cameras]
+    labels = [textwrap.wrap(label, _COLUMN, max_lines=3, placeholder="\u2026") for label in labels]
+    lines = max(map(len, labels), default=1)
+    figure, axes = _page(title, len(people), len(cameras), width=_IMAGE_HEIGHT / 2, lines=lines)
+    for place, label in zip(axes[:1].flat, labels):
+        place.set_title("\n".join(label), fontsize=8, **lettering.style)
     for row, (part, person) in zip(axes, people):
         label = f"person {lettering.label(names[person])}\n{part}"
         row[0].set_ylabel(label, fontsize=8, rotation="horizontal", ha="right", va="center", **lettering.style)
@@ -127,12 +131,15 @@ def draw_across_cameras(
     _save(figure, path)
 
 
-def _page(title: str, rows: int, columns: int, *, width: float) -> tuple[Figure, np.ndarray]:
-    """Returns a page and its places `[rows, columns]` for images of this width, in inches; there may be none."""
+def _page(title: str, rows: int, columns: int, *, width: float, lines: int = 1) -> tuple[Figure, np.ndarray]:
+    """Returns a page and its places `[rows, columns]` for images of this width, in inches; there may be none.
+
+    Between the page's title and the first row is room for so many lines.
+    """
     height = max(rows, 1) * (_IMAGE_HEIGHT + _LINE)
     figure = Figure(figsize=(max(columns, 1) * width, height), dpi=_DPI)
     # Above and left of the figure: the page is cut to what stands on it when it is saved.
-    figure.text(0, 1 + 2 * _LINE / height, title, fontsize=10)
+    figure.text(0, 1 + (1 + lines) * _LINE / height, title, fontsize=10)
     if not rows:
         return figure, np.empty((0, 0), object)
     grid = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.05, "hspace": _LINE / _IMAGE_HEIGHT}

@@ -115,7 +115,7 @@ def test_people_and_cameras_stand_under_their_names(colors, tmp_path, written):
         warnings.simplefilter("error")
         draw_contact_sheets(tmp_path, frame, identities_per_batch=18, **still)
     label = lettering_of(frame).label
-    assert {"camera unknown", "camera Tor 2", f"person {names[3]}\ntest", f"person {names[1]}\ntrain"} < set(written)
+    assert {"camera\nunknown", "camera Tor\n2", f"person {names[3]}\ntest", f"person {names[1]}\ntrain"} < set(written)
     assert {f"person {label(names[2])}\ntrain", f"person {label(names[2])}", f"person {names[1]}"} < set(written)
 
 
