@@ -6,6 +6,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from keras_reid.interrupts import end_at_once
+
 COMMANDS = {
     "train": "trains an embedder, evaluates it, exports it, scores the exports",
     "evaluate": "scores a run, an artifact or saved embeddings",
@@ -30,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     name, *arguments = (sys.argv if argv is None else argv)[1:] or ["--help"]
     if name in COMMANDS:
+        if argv is None:
+            end_at_once()
         return importlib.import_module(f"keras_reid.{name}").main([f"keras-reid {name}", *arguments])
     if name not in ("--help", "-h", "-help", "help"):
         print(f"error: no command {name!r}, expected one of {', '.join(COMMANDS)}.", file=sys.stderr)

@@ -86,6 +86,8 @@ def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     argv = list(sys.argv if argv is None else argv)
+    if getattr(sys.stdout, "errors", None) == "strict" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the terminal's encoding does not have
     flags.DEFINE_boolean("help", False, "Show the flags.", short_name="h", flag_values=values)
     try:
         with interruptible():

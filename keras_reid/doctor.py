@@ -29,7 +29,7 @@ def doctor(flags: command.Flags) -> int:
     command.check_writable("json", flags.json)
     command.check_folder("pictures", flags.pictures)
     start = time.monotonic()
-    catalog = read_dataset(flags.dataset, flags.data_dir)
+    catalog = read_dataset(flags.dataset, flags.data_dir, camera_pattern=flags.camera_pattern, must_exist=False)
     print(f"{describe(catalog)}\n\n{counts_tables(catalog)}\n", flush=True)
     rules = command.given(flags, "images_per_identity", "ignore", "missing_cameras")
     findings = check_catalog(catalog, **rules)
@@ -47,18 +47,24 @@ def doctor(flags: command.Flags) -> int:
     print(findings_text(findings, below=flags.data_dir))
 
     # --- Pictures and JSON.
-    pictures = []
+    pictures, labels = [], {}
     if flags.pictures:
-        from keras_reid.data.checks.contact_sheet import draw_contact_sheets
+        from keras_reid.data.checks.contact_sheet import draw_contact_sheets, lettering_of
 
+        lettering = lettering_of(catalog)
+        labels = {label: name for name, label in lettering.boxed.items()}
         pictures = draw_contact_sheets(
             flags.pictures,
             catalog[~catalog.image_path.isin(unreadable_files(findings))],
             image_size=(flags.image_height, flags.image_width),
             augmentation=augmentation,
+            lettering=lettering,
             **command.given(flags, "identities_per_batch", "images_per_identity", "seed"),
         )
         print("\n".join(f"drawn {path}" for path in pictures))
+        if labels:
+            print("names with letters that no installed font has, and what stands for them in the pictures:")
+            print("\n".join(f"  {label}  {name}" for label, name in labels.items()))
     if flags.json:
         content = {
             **command.given(flags, "dataset", "data_dir"),
@@ -67,6 +73,7 @@ def doctor(flags: command.Flags) -> int:
             "counts": counts_numbers(catalog),
             "findings": [finding.to_dict() for finding in findings],
             "pictures": [str(path) for path in pictures],
+            "labels": labels,
         }
         write_text(flags.json, json.dumps(content, indent=2) + "\n")
         print(f"written to {flags.json}")

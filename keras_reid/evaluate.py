@@ -14,8 +14,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from keras_reid import command, options
+from keras_reid.artifacts.places import check_whole
 from keras_reid.data import describe, read_dataset
+from keras_reid.data.checks.catalog_checks import names_that_look_alike
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 
@@ -28,6 +32,9 @@ def evaluate(flags: command.Flags) -> None:
     catalogs = {name: read_dataset(*one, camera_pattern=pattern) for name, one in sets.items()}
     for name, catalog in catalogs.items():
         print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
+        warn_of_names(catalog, flags)
+    if flags.artifact:
+        check_whole(flags.artifact)
 
     # --- Embeddings.
     from keras_reid.artifacts import open_artifact, read_embeddings
@@ -45,6 +52,7 @@ def evaluate(flags: command.Flags) -> None:
         source, kind = f"{flags.query_embeddings} against {flags.gallery_embeddings}", "embeddings"
         sides = [read_embeddings(path) for path in (flags.query_embeddings, flags.gallery_embeddings)]
         embedded = {kind: embedded_of_files(*sides, metric=flags.metric, **pooled)}
+        warn_of_names(pd.concat([embedded[kind].query, embedded[kind].gallery], ignore_index=True), flags)
 
     # --- Scores.
     reports = {}
@@ -64,6 +72,12 @@ def evaluate(flags: command.Flags) -> None:
     finally:  # What was scored is kept, whatever it does not compare with.
         if flags.json:
             write(source, reports, flags)
+
+
+def warn_of_names(images: pd.DataFrame, flags: command.Flags) -> None:
+    """Prints a line where people or cameras are told apart by names that hardly differ."""
+    for finding in names_that_look_alike(images):
+        print(f"warning: {command.name_flags(finding.to_line(), flags)}", flush=True)
 
 
 def write(source: str, reports: dict, flags: command.Flags) -> None:

@@ -15,6 +15,7 @@ from absl import flags
 
 from keras_reid.errors import ReidError
 
+_LARGEST = 2**31 - 1  # of an integer that has no limit of its own: TensorFlow's and NumPy's take no more
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -38,8 +39,8 @@ class Flags(flags.FlagValues):
     def boolean(self, name: str, default: bool, text: str) -> None:
         flags.DEFINE_boolean(name, default, text, flag_values=self)
 
-    def integer(self, name: str, default: int, text: str, *bounds: int | None) -> None:
-        flags.DEFINE_integer(name, default, text, *bounds, flag_values=self)
+    def integer(self, name: str, default: int, text: str, least: int | None = None, most: int | None = None) -> None:
+        flags.DEFINE_integer(name, default, text, least, _LARGEST if most is None else most, flag_values=self)
 
     def number(self, name: str, default: float | None, text: str, *bounds: float | None) -> None:
         flags.DEFINE_float(name, default, text, *bounds, flag_values=self)

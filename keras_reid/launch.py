@@ -24,7 +24,7 @@ from keras_reid.interrupts import Interrupted
 
 _COMMAND = (sys.executable, "-m", "keras_reid.train")
 _GRACE = 30  # seconds for workers to notice that one is gone, and to end by themselves
-_SAVING = 120  # seconds for workers to finish a step and save it after a signal; another signal ends the wait
+_SAVING = 120  # seconds for workers to finish a step and save it after a signal; another signal ends all at once
 
 
 def launch(flags: command.Flags) -> None:
@@ -107,12 +107,11 @@ def wait_for_all(workers: Sequence[subprocess.Popen]) -> None:
 
 
 def pass_on(workers: Sequence[subprocess.Popen], signal_number: int) -> None:
-    """Tells all workers to stop, and gives them the time to save; a second signal ends the wait."""
+    """Tells all workers to stop, and gives them the time to save."""
     for process in workers:
         if process.poll() is None:
             process.send_signal(signal_number)
-    with contextlib.suppress(Interrupted):
-        _wait(workers, _SAVING)
+    _wait(workers, _SAVING)
 
 
 def _wait(workers: Sequence[subprocess.Popen], seconds: float) -> None:

@@ -1,6 +1,8 @@
 """`python -m keras_reid.compare`: the distance by hand, the verdict on either side of the threshold, bad input."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,6 +118,44 @@ def test_two_images_are_needed(photos, refused):
         assert f"expected two images, as in compare --artifact=PATH A.jpg B.jpg; got {len(images)}" in refused(
             "--artifact=x", *images
         )
+
+
+def test_files_are_checked_before_tensorflow_is_loaded(tmp_path, photos):
+    """Missing and damaged ones are told apart, in well under the seconds that TensorFlow takes."""
+    path, _ = save(tmp_path, "euclidean")
+    content = {"empty.jpg": b"", "cut.png": photos[0].read_bytes()[:-200], "text.jpg": b"no image"}
+    content |= {"cut.keras": path.read_bytes()[:-100], "bit.keras": bytearray(path.read_bytes()), "cut.tflite": b"TFL3"}
+    content["bit.keras"][len(content["bit.keras"]) // 2] ^= 1
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    good = str(photos[0])
+    cases = [
+        (path, ["gone.jpg", "empty.jpg"], "gone.jpg' does not exist; .*empty.jpg' is empty"),
+        (path, ["cut.png", "text.jpg"], "cut.png' is damaged .*; .*text.jpg' is no image, or is damaged"),
+        (path, [".", good], "is a folder"),
+        ("gone.keras", [good, good], "no artifact at"),
+        ("cut.keras", [good, good], "is no .keras file .a zip archive., or is cut short"),
+        ("bit.keras", [good, good], "is no .keras file"),
+        ("cut.tflite", [good, good], "holds no reid.json"),
+    ]
+    code = f"""
+import re, sys
+from keras_reid import compare
+from keras_reid.errors import ReidError
+flags = compare.options.compare_flags()
+for artifact, images, text in {[(str(artifact), images, text) for artifact, images, text in cases]!r}:
+    flags(["compare", f"--artifact={{artifact}}"])
+    flags.arguments[:] = images
+    try:
+        compare.compare(flags)
+    except ReidError as error:
+        assert re.search(text, str(error)), (text, str(error))
+    else:
+        raise AssertionError(text)
+assert "tensorflow" not in sys.modules
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
 
 
 def test_bad_input_is_named(tmp_path, photos, refused):

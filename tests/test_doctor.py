@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from keras_reid import doctor, options, train
+from keras_reid.data import read_market1501
 from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
 from tests.conftest import train_arguments
 
@@ -198,6 +199,60 @@ def test_a_clean_set_ends_in_0_with_everything_counted(synthetic_dir, tmp_path, 
     assert [os.path.basename(path) for path in report["pictures"]] == ["training_batch.png", "across_cameras.png"]
     for path in report["pictures"]:
         Image.open(path).load()
+
+
+def as_csv(data_dir: Path, *, person=str, camera="lobby {}".format, more: str = "") -> Path:
+    """Lists the people of a dataset, but nobody, in a CSV beside it, under other names."""
+    lines = ["image_path,person_id,camera_id,split"]
+    for row in read_market1501(data_dir).query("person_id > 0").itertuples():
+        path = os.path.relpath(row.image_path, data_dir.parent)
+        lines.append(f"{path},{person(row.person_id)},{camera(row.camera_id)},{row.split}")
+    file = data_dir.parent / "people.csv"
+    file.write_text("\n".join(lines) + f"\n{more}", encoding="utf-8")
+    return file
+
+
+def test_a_csv_is_told_by_the_names_in_it_and_one_missing_file_is_a_finding(data_dir, capsys):
+    remove_all_but(data_dir, 1)
+    name = "\u674e{:04d}".format
+    file = as_csv(data_dir, person=name, more=f"gone/1.jpg,{name(1)},lobby 1,train\n")
+    code, report = examine(file, "--dataset=csv", f"--pictures={file.parent / 'pictures'}", "--identities_per_batch=6")
+    found = {one["kind"]: one["names"] for one in report["findings"]}
+    assert found == {"missing": [str(file.parent / "gone/1.jpg")], "single_image": [name(3)]} and code == 3
+    train_counts = report["counts"]["train"]
+    assert train_counts["images_by_camera"] == {"lobby 1": 17, "lobby 2": 15}
+    assert train_counts["images_by_identity"] == {name(n): {1: 7, 3: 1}.get(n, 6) for n in range(1, 7)}
+    output = capsys.readouterr().out
+    assert "\nlobby 1 " in output and f"\n   {name(3)}\n" in output
+    for label, written in report["labels"].items():  # of a machine without a font for it
+        assert f"  {label}  {written}\n" in output
+
+
+def test_cameras_and_people_whose_names_look_alike_are_named(data_dir, capsys):
+    people = {1: "007", 2: "7", 3: "Jos\u00e9", 4: "Jose\u0301", 5: "anna ", 6: " anna"}
+    file = as_csv(data_dir, person=lambda n: people.get(n, n), camera={1: "Lobby", 2: "lobby"}.get)
+    code, report = examine(file, "--dataset=csv")
+    found = {one["kind"]: one["names"] for one in report["findings"]}
+    # 7 is 007 and a person of the test.
+    assert found.pop("shared_identities") == ["7"] and code == 2
+    assert found == {
+        "look_alike_people": [["007", "7"], [people[4], people[3]]],
+        "look_alike_cameras": [["Lobby", "lobby"]],
+    }
+    output = capsys.readouterr().out
+    assert "   007 = 7, 'Jose\\u0301' = 'Jos\\xe9'\n" in output and "   Lobby = lobby\n" in output
+    assert report["counts"]["train"]["images_by_identity"]["anna"] == 12
+
+
+def test_the_camera_of_a_folder_comes_from_its_pattern(data_dir):
+    folders = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
+    for path in data_dir.glob("*/0*.jpg"):
+        person = data_dir.parent / "people" / folders[path.parent.name] / path.name[:4]
+        person.mkdir(parents=True, exist_ok=True)
+        path.rename(person / path.name[5:])
+    code, report = examine(data_dir.parent / "people", "--dataset=folder", "--camera_pattern=(c[0-9])s")
+    assert report["counts"]["query"]["images_by_camera"] == {"c1": 6, "c2": 6}
+    assert "missing_cameras" not in {one["kind"] for one in report["findings"]} and code < 3
 
 
 def test_pictures_leave_out_what_cannot_be_read(data_dir):

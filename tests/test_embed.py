@@ -282,7 +282,7 @@ def test_the_same_command_goes_on_where_it_was_interrupted(artifact, tmp_path, c
     ("content", "text"),
     [
         (b"path,person_id\na.jpg,1\n", "has no column image_path: its columns are 'path', 'person_id'"),
-        (b"image_path;person_id\na.jpg;1\n", "its columns are 'image_path;person_id'"),
+        (b"image_path|person_id\na.jpg|1\n", "its columns are 'image_path|person_id'"),
         (b"image_path,person_id\na.jpg,1\n,2\n", "has no image_path in 1 rows, the first is row 2"),
         (b"image_path\n", "names no image"),
         (b"", "cannot be read as a CSV"),

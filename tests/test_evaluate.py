@@ -227,6 +227,23 @@ def test_ids_of_saved_embeddings_may_be_names(tmp_path, capsys):
     assert json.loads((tmp_path / "scores.json").read_text())["top1"] == 1.0
 
 
+def test_names_that_look_alike_are_told_before_the_scores(tmp_path, capsys):
+    """On both sides together: query 1 of camera lobby, gallery 01 of camera Lobby; white space makes no difference."""
+    rows = np.array([[0.0], [5.0]], np.float32)
+    sides = {"query": (["1", "2 "], ["lobby", "lobby"]), "gallery": (["01", "2"], ["Lobby", " dock"])}
+    for side, (people, cameras) in sides.items():
+        np.savez(tmp_path / f"{side}.npz", embeddings=rows, person_id=people, camera_id=cameras, metric="euclidean")
+    given = [f"--{side}_embeddings={tmp_path / side}.npz" for side in sides]
+    assert evaluate.main(["evaluate", *given]) == 0
+    output = capsys.readouterr().out
+    assert ": 01 = 1. Write each person's name in one way" in output and ": Lobby = lobby. Write each camera" in output
+    assert "1 of 2 queries have no match in the gallery" in output
+    np.savez(tmp_path / "gallery.npz", embeddings=rows, person_id=["01", "02"], camera_id=["x", "y"])
+    assert evaluate.main(["evaluate", *given]) == 1
+    error = capsys.readouterr().err
+    assert "query ids 1, 2 and gallery ids 01, 02 share no person" in error and error.count("\n") == 1
+
+
 def test_missing_cameras_are_what_the_flag_says(tmp_path, capsys):
     rows = np.array([[0.0], [1.0], [2.0]], np.float32)
     cameras = pd.array([1, None, 2], dtype="Int64")

@@ -16,8 +16,11 @@ import json
 import sys
 from pathlib import Path
 
-import requests
-from PIL import Image
+try:
+    import requests
+    from PIL import Image
+except ImportError as error:
+    sys.exit(f"error: {error}: python -m pip install -r {Path(__file__).with_name('requirements.txt')} first.")
 
 IMAGES_PER_REQUEST = 32  # bounds the memory of the server, however many photos are given
 NO_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises

@@ -14,10 +14,14 @@ import hashlib
 import json
 import sys
 import zipfile
+from pathlib import Path
 
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-from PIL import Image
+try:
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+    from PIL import Image
+except ImportError as error:
+    sys.exit(f"error: {error}: python -m pip install -r {Path(__file__).with_name('requirements.txt')} first.")
 
 
 def read_metadata(path: str) -> dict:

@@ -24,7 +24,7 @@ import pandas as pd
 
 from keras_reid.artifacts.embeddings_parquet import NAMES, import_pyarrow, read_parquet, write_parquet
 from keras_reid.choices import METRICS
-from keras_reid.data.tables import plain_columns, read_csv
+from keras_reid.data.tables import is_id, plain_columns, read_csv, whole_numbers_or_text
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
@@ -101,7 +101,8 @@ def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
     """Reads embeddings that `write_embeddings` or another program wrote in one of its formats.
 
     Embeddings alone, as float16, float32 or float64, are enough. Columns named `person_ids`, `camera_ids` and the like
-    become `person_id`, `camera_id`. Arrays of an .npz that have no row for each embedding are left out.
+    become `person_id`, `camera_id`; an id 1.0 is 1, as pandas writes it beside a gap. Arrays of an .npz that have no
+    row for each embedding are left out.
 
     Raises:
         ReidError: no such file, another suffix, a damaged file, no embeddings, rows of several widths, or pyarrow is
@@ -221,6 +222,9 @@ def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
     names = [f"e{n}" for n in range(len(list(filter(is_number, frame))))]
     if not names or not set(names) <= set(frame):
         raise ValueError("expected the columns e0, e1, ... and so on without a gap")
+    for name in filter(is_id, frame):
+        written = frame[name].astype("string").str.replace(r"^(-?[0-9]+)\.0+$", r"\1", regex=True)
+        frame[name] = whole_numbers_or_text(written)
     embeddings = frame[names].to_numpy()
     if np.isnan(embeddings).any():
         raise ValueError(f"numbers are missing in row {np.isnan(embeddings).any(axis=1).argmax() + 1}")

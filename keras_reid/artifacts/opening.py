@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from keras_reid.artifacts.artifact import Artifact
 from keras_reid.artifacts.formats.table import module_of
 from keras_reid.artifacts.metadata import checked
-from keras_reid.errors import ReidError
+from keras_reid.artifacts.places import locate
 
 
 def open_artifact(path: str | os.PathLike) -> Artifact:
@@ -20,7 +19,7 @@ def open_artifact(path: str | os.PathLike) -> Artifact:
     Raises:
         ReidError: there is nothing, it is none of these, or it cannot be read.
     """
-    kind, place = _locate(Path(path))
+    kind, place = locate(path)
     return module_of(kind).load(place)
 
 
@@ -38,25 +37,9 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
         ReidError: `open_artifact` refuses the artifact, or the changes are not of this format.
         OSError: it cannot be written; then it is as it was.
     """
-    kind, place = _locate(Path(path))
+    kind, place = locate(path)
     # Opened in full, so that what nobody can open is refused and not half repaired.
     metadata = checked({**module_of(kind).load(place).metadata, **changes}, place)
     # Through a link to the file itself: a rename would put a file in the link's place.
     module_of(kind).replace_metadata(place.resolve(), metadata)
     return metadata
-
-
-def _locate(path: Path) -> tuple[str, Path]:
-    """Returns the kind of artifact that a path stands for, and its file or, for a SavedModel, its folder."""
-    if path.exists() and path.suffix in (".keras", ".tflite", ".onnx"):
-        return path.suffix[1:], path
-    if (path / "last.keras").exists():
-        return "keras", path / "last.keras"
-    versions = [child for child in path.glob("*") if child.name.isdecimal()] if path.is_dir() else []
-    folder = max(versions, key=lambda child: int(child.name)) if versions else path
-    if (folder / "saved_model.pb").exists():
-        return "savedmodel", folder
-    raise ReidError(
-        f"no artifact at {str(path)!r}: expected a run folder that has trained an epoch (last.keras), a .keras file, "
-        "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
-    )

@@ -36,7 +36,7 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
     source = os.fspath(source)
     if source.lower().endswith(".csv") and is_file(source):
         frame = read_image_csv(source, required=["image_path"])
-        _refuse_unreadable_names(frame.image_path)
+        refuse_unreadable_names(frame.image_path)
         return frame
     found = list_files(source) if is_folder(source) else [path for path in find_files(source) if not is_folder(path)]
     images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
@@ -46,7 +46,7 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
             f"no image at {source!r}: {there} ends in {', '.join(IMAGE_SUFFIXES)}. Expected a folder, a quoted pattern "
             "such as 'photos/**/*.jpg', or a .csv with a column image_path."
         )
-    _refuse_unreadable_names(images)
+    refuse_unreadable_names(images)
     return pd.DataFrame({"image_path": images})
 
 
@@ -73,7 +73,8 @@ def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str]
     return frame.assign(image_path=[os.path.join(folder, str(image)) for image in frame.image_path])
 
 
-def _refuse_unreadable_names(images: Iterable[str]) -> None:
+def refuse_unreadable_names(images: Iterable[str]) -> None:
+    """Raises ReidError for a file whose name is not in UTF-8."""
     for image in images:
         try:
             image.encode()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from keras_reid.data.ids import names_of
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.embedded import Embedded, names_of
+from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.results import RetrievalResult
 
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.ids import NAME_SUFFIX
+from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.inputs import ARGUMENTS
 from keras_reid.evaluation.pooling import pool_rows
-from keras_reid.evaluation.ranking import evaluate_distances, evaluate_retrieval
+from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval
 from keras_reid.evaluation.reranking import expand_queries, rerank
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
 from keras_reid.evaluation.verification import VerificationResult, verify
-
-
-def names_of(frame: pd.DataFrame, column: str) -> pd.Series:
-    """Returns ids as they came: text where they were coded."""
-    return frame[f"{column}{NAME_SUFFIX}"] if f"{column}{NAME_SUFFIX}" in frame else frame[column]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,22 +40,22 @@ class Embedded:
 
     def evaluate(self, **rules: Any) -> RetrievalResult:
         """Scores them by `evaluate_retrieval`, which tells the rules."""
-        return evaluate_retrieval(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
+        return self._scored(evaluate_retrieval, self.query_embeddings, self.gallery_embeddings, **rules)
 
     def evaluate_reranked(self, *, k1: int, k2: int, lambda_value: float, **rules: Any) -> RetrievalResult:
         """Scores them after re-ranking by `rerank`."""
         options = {"k1": k1, "k2": k2, "lambda_value": lambda_value, "metric": self.metric}
         distances = rerank(self.query_embeddings, self.gallery_embeddings, **options)
         rules["metric"] = f"{self.metric}, re-ranked (k1={k1}, k2={k2}, lambda={lambda_value:g})"
-        return evaluate_distances(distances, **self._options(rules))
+        return self._scored(evaluate_distances, distances, **rules)
 
     def evaluate_single_gallery_shot(self, **rules: Any) -> SingleShotResult:
         """Scores them by `evaluate_single_gallery_shot`, which tells the rules."""
-        return evaluate_single_gallery_shot(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
+        return self._scored(evaluate_single_gallery_shot, self.query_embeddings, self.gallery_embeddings, **rules)
 
     def verify(self, **rules: Any) -> VerificationResult:
         """Counts genuine and impostor pairs by `verify`."""
-        return verify(self.query_embeddings, self.gallery_embeddings, **self._options(rules))
+        return self._scored(verify, self.query_embeddings, self.gallery_embeddings, **rules)
 
     def with_expanded_queries(self, neighbors: int) -> Embedded:
         """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
@@ -98,10 +94,10 @@ class Embedded:
         rows = [positions.get(names, -1) for names in self.query[by].itertuples(index=False, name=None)]
         missing = rows.count(-1)
         if missing:
-            first = self.query.iloc[rows.index(-1)]
+            person, camera = (names_of(self.query, name).iloc[rows.index(-1)] for name in by)
             raise ReidError(
                 f"{missing} of {len(rows)} queries have no multi_query image of their identity and camera, the "
-                f"first is person {first.person_id}, camera {first.camera_id}: expected one or more. Check the dataset."
+                f"first is person {person}, camera {camera}: expected one or more. Check the dataset."
             )
         return dataclasses.replace(self, query_embeddings=pooled[rows])
 
@@ -113,6 +109,13 @@ class Embedded:
         rows = which.to_numpy(bool)
         return dataclasses.replace(self, gallery=self.gallery[rows], gallery_embeddings=self.gallery_embeddings[rows])
 
+    def _scored(self, function: Callable, *inputs: np.ndarray, **rules: Any) -> Any:
+        """Returns what a function of an evaluation gives; its error where nothing matches tells names, not codes."""
+        try:
+            return function(*inputs, **self._options(rules))
+        except NoMatch as error:
+            raise error.named(*map(_given, (self.query, self.gallery))) from error
+
     def _options(self, rules: dict[str, Any]) -> dict[str, Any]:
         """Returns the rules, and who is on the images, as the functions of an evaluation take them."""
         people = {
@@ -121,3 +124,9 @@ class Embedded:
             for column, name in ARGUMENTS.items()
         }
         return {"metric": self.metric, **people, **rules}
+
+
+def _given(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Returns the names of people and cameras that were coded, as `People` keeps them for messages."""
+    named = {"given_ids": f"person_id{NAME_SUFFIX}", "given_keys": f"camera_id{NAME_SUFFIX}"}
+    return {field: as_names(frame[name]).to_numpy(object) for field, name in named.items() if name in frame}

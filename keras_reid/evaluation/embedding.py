@@ -7,7 +7,7 @@ import pandas as pd
 
 from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
 from keras_reid.data.catalog import JUNK_ID
-from keras_reid.data.ids import NAME_SUFFIX
+from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.embedded import Embedded
 
@@ -111,13 +111,13 @@ def _coded(frames: list[pd.DataFrame], column: str) -> list[pd.DataFrame]:
     """Returns the frames with ids that are no integers coded from 1, beside their names; missing ones stay missing."""
     if all(pd.api.types.is_integer_dtype(frame[column]) for frame in frames):
         return frames
-    text = pd.concat([frame[column].astype("string") for frame in frames], ignore_index=True)
+    text = pd.concat([as_names(frame[column]) for frame in frames], ignore_index=True)
     codes, _ = pd.factorize(text)
     codes = pd.Series(np.where(codes < 0, 0, codes + 1), dtype="Int64").mask(codes < 0)
     codes = codes.mask((text == str(JUNK_ID)).fillna(False), JUNK_ID)  # Market-1501's, kept as text by some tool
     parts = codes.iloc[: len(frames[0])], codes.iloc[len(frames[0]) :]
     return [
-        frame.assign(**{column: part.to_numpy(), f"{column}{NAME_SUFFIX}": frame[column]})
+        frame.assign(**{column: part.to_numpy(), f"{column}{NAME_SUFFIX}": names_of(frame, column)})
         for frame, part in zip(frames, parts)
     ]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.choices import METRICS, POOLINGS
+from keras_reid.data.ids import names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import squared_lengths
 from keras_reid.evaluation.inputs import check_option
@@ -75,7 +76,8 @@ def pool_rows(
     for column in {"person_id", "camera_id"} & set(frame) - set(by):
         mixed = frame[column].groupby(pd.Series(groups, index=frame.index)).nunique(dropna=False) > 1
         if mixed.any():
-            name = ", ".join(map(str, np.atleast_1d(mixed.index[mixed.argmax()])))
+            row = groups.index(mixed.index[mixed.argmax()])
+            name = ", ".join(str(names_of(frame, of).iloc[row]) for of in by)
             raise ReidError(f"{' and '.join(by)} {name} holds images of more than one {column}: expected one of each.")
     pooled, first = pool_embeddings(embeddings, groups, how=how, metric=metric)
     return frame.iloc[first].reset_index(drop=True), pooled

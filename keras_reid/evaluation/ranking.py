@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from keras_reid.data import counted
 from keras_reid.data.catalog import JUNK_ID
@@ -129,11 +130,23 @@ def evaluate_distances(
     return score_ranks(matches, ranks_in_matrix(distances, matches), metric=metric, ignore=ignore, ranks=ranks)
 
 
+class NoMatch(ReidError):
+    """No query has a true match in the gallery."""
+
+    def __init__(self, query: People, gallery: People, matches: Matches, ignore: str):
+        super().__init__(_why_all_skipped(query, gallery, matches, ignore))
+        self._query, self._gallery, self._rest = query, gallery, (matches, ignore)
+
+    def named(self, query: dict[str, np.ndarray], gallery: dict[str, np.ndarray]) -> NoMatch:
+        """Returns the error with `given_ids` and `given_keys` of both sides in place of their codes."""
+        return NoMatch(self._query._replace(**query), self._gallery._replace(**gallery), *self._rest)
+
+
 def find_matches(query: People, gallery: People, ignore: str) -> Matches:
-    """Returns which gallery images count for which query; ReidError, with the usual cause, where none has a match."""
+    """Returns which gallery images count for which query; NoMatch, with the usual cause, where none has a match."""
     matches = counted.find_matches(query, gallery)
     if not len(matches.query):
-        raise ReidError(_why_all_skipped(query, gallery, matches, ignore))
+        raise NoMatch(query, gallery, matches, ignore)
     return matches
 
 
@@ -150,13 +163,15 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
         return f"{start}{of_all} gallery images have id -1, junk. Check gallery_person_ids"
     if (matches.first == matches.last).all():
         return (
-            f"{start}query ids {_examples(query.person_ids)} and gallery ids {_examples(gallery.person_ids)} share no "
-            "person. Check that both come from the same split and the same coding of names to ids"
+            f"{start}query ids {_examples(query.person_ids, query.given_ids)} and gallery ids "
+            f"{_examples(gallery.person_ids, gallery.given_ids)} share no person. Check that both come from "
+            "the same split and the same coding of names to ids"
         )
     if not query.counted.any():
         return f"{start}no query has a camera id. Use missing_cameras=distinct or ignore=nothing"
     key = counted.SHARED_NAME[ignore]
-    seen = f" (query cameras {_examples(query.keys)}, gallery cameras {_examples(gallery.keys)})"
+    of_query, of_gallery = (_examples(side.keys, side.given_keys) for side in (query, gallery))
+    seen = f" (query cameras {of_query}, gallery cameras {of_gallery})"
     return (
         f"{start}every gallery image of a query's person has the query's {key} too, and such images are ignored. The "
         f"usual cause is one {key} for everything{seen if key == 'camera id' else ''}. Give real {key}s, or use "
@@ -164,6 +179,8 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
     )
 
 
-def _examples(ids: np.ndarray) -> str:
-    distinct = np.unique(ids)
+def _examples(ids: np.ndarray, given: np.ndarray | None = None) -> str:
+    """Returns the first few of some ids, as they were given."""
+    given = ids if given is None else given
+    distinct = np.unique(given[~pd.isna(given)])
     return ", ".join(str(value) for value in distinct[:5]) + (", ..." if len(distinct) > 5 else "")

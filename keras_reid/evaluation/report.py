@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_reid.evaluation.embedded import names_of
+from keras_reid.data.ids import names_of
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult
 from keras_reid.evaluation.verification import VerificationResult

@@ -289,3 +289,45 @@ def test_parquet_without_pyarrow_says_what_to_do(tmp_path, monkeypatch):
     for call in (read_embeddings, lambda path: write_embeddings(path, known(), embeddings_of(3))):
         with pytest.raises(ReidError, match=r"a.parquet.*needs pyarrow.*pip install pyarrow.*\.npz"):
             call(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("suffix", EVERY)
+def test_white_space_around_ids_is_no_part_of_them(tmp_path, suffix):
+    frame = pd.DataFrame(
+        {"image_path": [" a.jpg", "b.jpg"], "person_id": ["per1 ", "\u3000per1"], "camera_id": ["x", " "]}
+    )
+    write_embeddings(tmp_path / f"a{suffix}", frame, embeddings_of(2))
+    read = read_embeddings(tmp_path / f"a{suffix}").frame
+    assert read.person_id.tolist() == ["per1", "per1"] and read.camera_id.tolist() == ["x", pd.NA]
+    assert read.image_path.tolist() == [" a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "2", ""], [1, 2, pd.NA]),
+        (["1.0", "2.0", ""], [1, 2, pd.NA]),  # as pandas writes whole numbers beside a gap
+        (["1.0", "02", "x"], ["1", "02", "x"]),
+        (["1.5", "1.0", "2"], ["1.5", "1", "2"]),
+        (["1e3", "-0", "3"], ["1e3", "-0", "3"]),
+    ],
+)
+def test_an_id_in_a_csv_is_read_alike_whatever_other_rows_hold(tmp_path, cells, expected):
+    rows = [f"{cell},{cell},0.5" for cell in cells]
+    (tmp_path / "a.csv").write_text("\n".join(["person_id,camera_ids,e0", *rows]))
+    read = read_embeddings(tmp_path / "a.csv").frame
+    assert read.person_id.tolist() == read.camera_id.tolist() == expected
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_csv_of_another_language_is_read(tmp_path, separator, decimal):
+    lines = ["# made here", "person_id,e0,e1", "a,0.25,-1e-3", "b,1,0.5"]
+    text = "\n".join(line.replace(",", separator).replace(".", decimal) for line in lines)
+    (tmp_path / "a.csv").write_text(text)
+    read = read_embeddings(tmp_path / "a.csv")
+    np.testing.assert_array_equal(read.embeddings, np.float32([[0.25, -1e-3], [1, 0.5]]))
+    assert read.frame.person_id.tolist() == ["a", "b"]
+    (tmp_path / "a.csv").write_text(f"{text}\nc{separator}1.5{separator}1,5\n")  # two kinds of numbers
+    with pytest.raises(ReidError, match="a.csv' cannot be read as a CSV"):
+        read_embeddings(tmp_path / "a.csv")

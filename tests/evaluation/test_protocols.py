@@ -1,5 +1,6 @@
 """Pooling, the single-gallery-shot protocol, breakdowns: against points and groups placed by hand, and slow loops."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -15,6 +16,7 @@ from keras_reid.evaluation import (
     pool_embeddings,
 )
 from keras_reid.evaluation.breakdown import camera_pairs, identities
+from keras_reid.evaluation.pooling import pool_rows
 
 
 def frame(person_ids, camera_ids, **more) -> pd.DataFrame:
@@ -74,6 +76,41 @@ def test_a_track_of_two_people_or_without_an_id_is_refused():
         embedded(person_id=[7, 8, 8, 8]).with_tracklets("mean")
     with pytest.raises(ReidError, match="pooled by tracklet_id, which the dataset does not give for every image"):
         embedded(tracklet_id=["a", None, "b", "b"]).with_tracklets("mean")
+
+
+def named(**more) -> Embedded:
+    """The same, whose people were called 0007 and 008, and whose cameras dock and lobby."""
+    one = embedded(**more)
+    people, cameras = {7: "0007", 8: "008"}.get, {1: "dock", 2: "lobby"}.get
+    sides = {
+        side: rows.assign(person_id_name=rows.person_id.map(people), camera_id_name=rows.camera_id.map(cameras))
+        for side, rows in (("query", one.query), ("gallery", one.gallery))
+    }
+    return dataclasses.replace(one, **sides)
+
+
+@pytest.mark.parametrize("score", ["evaluate", "verify", "evaluate_single_gallery_shot", "evaluate_reranked"])
+def test_a_refusal_names_people_and_cameras_as_the_dataset_does(score):
+    def refusal(one: Embedded) -> str:
+        with pytest.raises(ReidError) as caught:
+            getattr(one, score)(**({"k1": 2, "k2": 1, "lambda_value": 0.3} if "rerank" in score else {}))
+        return str(caught.value)
+
+    strangers = dataclasses.replace(named(), gallery=named().gallery.query("person_id == 8").iloc[[0, 0, 1, 1]])
+    strangers = dataclasses.replace(strangers, query=strangers.query.assign(person_id=7, person_id_name="0007"))
+    assert "query ids 0007 and gallery ids 008 share no person" in refusal(strangers)
+    assert "(query cameras lobby, gallery cameras lobby)" in refusal(named(camera_id=[2, 2, 2, 2]))
+    assert "(query cameras 2, gallery cameras 2)" in refusal(embedded(camera_id=[2, 2, 2, 2]))
+
+
+def test_what_cannot_be_pooled_is_named_as_the_dataset_names_it():
+    with pytest.raises(ReidError, match="person 0007, camera dock: expected one or more"):
+        named().with_multi_query(frame([8, 8], [1, 1]), np.ones((2, 1)), "mean")
+    rows = named(tracklet_id=list("abab")).query
+    with pytest.raises(ReidError, match="person_id 0007 holds images of more than one camera_id"):
+        pool_rows(
+            rows.assign(camera_id=[1, 2, 1, 1]), np.ones((4, 1)), by=["person_id"], how="mean", metric="euclidean"
+        )
 
 
 def test_multi_query_replaces_each_query_by_all_images_of_its_person_and_camera():

@@ -647,6 +647,16 @@ def test_the_program_for_tflite_refuses_in_one_line(embedder, photos, tmp_path):
         assert run.stderr.startswith("error: ") and message in run.stderr
 
 
+@pytest.mark.parametrize("program", [*map(str, KIT.glob("t*/*.py"))])
+def test_a_program_without_its_requirements_says_so_in_one_line(program):
+    run = subprocess.run([sys.executable, "-I", "-S", program, "--help"], capture_output=True, text=True)
+    requirements = Path(program).with_name("requirements.txt")
+    assert (run.returncode, run.stdout) == (1, "") and requirements.exists()
+    assert re.fullmatch(
+        rf"error: No module named '\w+': python -m pip install -r {re.escape(str(requirements))} first.\n", run.stderr
+    )
+
+
 @pytest.mark.parametrize("program", ["tf_serving/client_grpc.py", "tf_serving/client_rest.py", "tflite/compare.py"])
 def test_gray_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
     """As TensorFlow decodes it, on the server and in every artifact; Pillow alone takes all above 255 as white."""

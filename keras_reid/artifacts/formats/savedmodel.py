@@ -13,6 +13,7 @@ from keras_reid.artifacts import metadata as reid_json
 from keras_reid.artifacts.artifact import Artifact, unreadable
 from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, serving_module
+from keras_reid.artifacts.places import read_savedmodel_metadata
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, write_text
 from keras_reid.keras2 import tf
@@ -75,12 +76,7 @@ def next_version(directory: str | os.PathLike) -> int:
 
 def load(folder: Path) -> Artifact:
     """Opens the folder of one version; ReidError where it is damaged or was not written by `write`."""
-    metadata_file = folder / "assets" / reid_json.FILE_NAME
-    if not metadata_file.is_file():
-        raise ReidError(
-            f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {metadata_file.name}."
-        )
-    metadata = reid_json.parse(metadata_file.read_bytes(), folder)
+    metadata = read_savedmodel_metadata(folder)
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures[SIGNATURE]

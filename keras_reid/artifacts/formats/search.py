@@ -11,6 +11,7 @@ import pandas as pd
 from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.artifacts.embeddings_file import read_embeddings
 from keras_reid.data.catalog import JUNK_ID
+from keras_reid.data.ids import as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
@@ -64,12 +65,12 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
             f"gallery={path} names no {column or 'person_id and no image_path'}{' in some rows' if column else ''}: "
             "expected one for each embedding, as the answer of a search."
         )
-    ids = saved.frame[column]
-    is_integer = pd.api.types.is_integer_dtype(ids)
-    kept = np.flatnonzero((ids.astype(str) != str(JUNK_ID)).to_numpy(bool))  # also ids that some tool kept as text
+    kept = np.flatnonzero((as_names(saved.frame[column]) != str(JUNK_ID)).to_numpy(bool))  # text too
     if not len(kept):
         raise ReidError(f"gallery={path} holds junk (id -1) alone: expected somebody to find.")
-    ids = ids.to_numpy(np.int64) if is_integer else ids.astype(str).to_numpy(object)
+    ids = names_of(saved.frame, column)
+    is_integer = pd.api.types.is_integer_dtype(ids)
+    ids = ids.to_numpy(np.int64) if is_integer else as_names(ids).to_numpy(object)
     return Gallery(ids[kept], saved.embeddings[kept], kept.astype(np.int32))
 
 

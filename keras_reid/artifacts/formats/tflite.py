@@ -29,7 +29,8 @@ import numpy as np
 from keras_reid.artifacts.artifact import Artifact, unreadable
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, embedding_function
 from keras_reid.artifacts.formats.table import FORMATS
-from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
+from keras_reid.artifacts.metadata import FILE_NAME, as_text
+from keras_reid.artifacts.places import read_tflite_metadata
 from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
@@ -78,7 +79,7 @@ def write(
 
 def load(path: Path) -> Artifact:
     """Opens a `.tflite` file; ReidError where it is damaged or was not written by `write`."""
-    metadata = _read_metadata(path)
+    metadata = read_tflite_metadata(path)
     try:
         runner = interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner(SIGNATURE)
         dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
@@ -117,20 +118,6 @@ def _append_metadata(path: Path, metadata: Mapping) -> None:
     with zipfile.ZipFile(path, "a") as file:
         file.comment = digest.encode()
         file.writestr(FILE_NAME, as_text(metadata))
-
-
-def _read_metadata(path: Path) -> dict:
-    """Returns `reid.json` from a `.tflite` file; ReidError when it has none, or the model before it is damaged."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            metadata, digest = parse(file.read(FILE_NAME), path), file.comment.decode()
-            model_bytes = file.getinfo(FILE_NAME).header_offset
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
-    with open(path, "rb") as file:
-        if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
-            raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
-    return metadata
 
 
 def _convert(converter: tf.lite.TFLiteConverter, kind: str, dtype: tf.DType, images: np.ndarray | None) -> bytes:

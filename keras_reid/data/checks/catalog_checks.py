@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
 from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.checks.findings import Finding
 from keras_reid.data.counted import MISSING_CAMERAS_WAYS_OUT, SHARED_NAME, has_match
+from keras_reid.data.ids import as_names, look_alikes, names_of
 from keras_reid.errors import ReidError
 
 # The share of the identities with fewer than K images from which on that is a warning, not a note.
 _MANY = 0.1
 _TEST = ("query", "gallery")
+# Ids -> who has them, and what to do.
+_LOOK_ALIKES = (
+    ("person_id", "people", "Write each person's name in one way, or, if they are different people, do nothing."),
+    (
+        "camera_id",
+        "cameras",
+        "Write each camera's name in one way: images of a query's own camera count as matches under another name.",
+    ),
+    ("tracklet_id", "tracks", "Write each track's name in one way, or, if they are different tracks, do nothing."),
+)
 
 
 def check_catalog(
@@ -44,10 +55,30 @@ def check_catalog(
         *_listed_twice(catalog),
         *_junk_outside_the_gallery(catalog),
         *_missing_cameras(catalog, ignore, missing_cameras),
+        *names_that_look_alike(catalog),
     ]
     if not any(finding.kind == "empty_split" for finding in findings):
         findings += _queries_without_match(catalog, ignore, missing_cameras)
     return findings
+
+
+def names_that_look_alike(images: pd.DataFrame) -> Iterator[Finding]:
+    """Yields a finding for people, for cameras and for tracks whose names hardly differ, and which are told apart.
+
+    Args:
+        images: rows of a catalog, of one dataset or, with a column `dataset_id`, of several.
+    """
+    for column, kind, way_out in _LOOK_ALIKES:
+        if column not in images or pd.api.types.is_integer_dtype(names_of(images, column)):
+            continue
+        names = as_names(names_of(images, column))
+        sets = names.groupby(images.dataset_id) if "dataset_id" in images else [(None, names)]
+        groups = [group for _, of_set in sets for group in look_alikes(of_set.dropna().unique())]
+        if groups:
+            share = names.isin([name for group in groups for name in group]).mean()
+            message = f"{kind} whose names differ in case, Unicode form, spaces or the writing of a number alone"
+            message = f"{message} ({len(groups)}), and count as different"
+            yield Finding(f"look_alike_{kind}", "warning", message, way_out, groups, share)
 
 
 def _empty_splits(catalog: pd.DataFrame) -> Iterator[Finding]:
@@ -63,18 +94,24 @@ def _images_of_identities(train: pd.DataFrame, K: int) -> Iterator[Finding]:
     single, few = images.index[images < 2], images.index[(images >= 2) & (images < K)]
     if len(images) == 1:
         way_out = "The loss compares identities: train on at least 2."
-        yield Finding("one_identity", "error", "all training images show one identity", way_out, _ids(images.index))
+        yield Finding(
+            "one_identity", "error", "all training images show one identity", way_out, _names(train, images.index)
+        )
         return
     if len(single):
         share = len(single) / len(images)
         message = f"{len(single)} of {len(images)} training identities have a single image, and no other as a positive"
         way_out = "Add images of these identities, or take them out of the training split."
-        yield Finding("single_image", "error" if share == 1 else "warning", message, way_out, _ids(single), share)
+        yield Finding(
+            "single_image", "error" if share == 1 else "warning", message, way_out, _names(train, single), share
+        )
     if len(few):
         share = len(few) / len(images)
         message = f"{len(few)} of {len(images)} training identities have fewer than {K} images, which batches repeat"
         way_out = f"Add images, or lower images_per_identity={K}."
-        yield Finding("few_images", "warning" if share >= _MANY else "note", message, way_out, _ids(few), share)
+        yield Finding(
+            "few_images", "warning" if share >= _MANY else "note", message, way_out, _names(train, few), share
+        )
 
 
 def _identities_in_train_and_test(known: pd.DataFrame) -> Iterator[Finding]:
@@ -83,7 +120,7 @@ def _identities_in_train_and_test(known: pd.DataFrame) -> Iterator[Finding]:
     if shared:
         message = f"{len(shared)} of {len(test)} test identities are in the training split too: scores will be too good"
         way_out = "Take them out of one split; or, if an id means other people there, give them other ids."
-        yield Finding("shared_identities", "warning", message, way_out, _ids(shared), len(shared) / len(test))
+        yield Finding("shared_identities", "warning", message, way_out, _names(known, shared), len(shared) / len(test))
 
 
 def _listed_twice(catalog: pd.DataFrame) -> Iterator[Finding]:
@@ -123,8 +160,9 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
         return
     cameras = pd.concat([query, gallery]).camera_id.unique()
     if ignore == "same_camera" and len(cameras) == 1 and query.person_id.isin(gallery.person_id).any():
+        camera = names_of(query, "camera_id").iloc[0]
         message = f"one camera id for everything: all {len(query)} queries and {len(gallery)} gallery images have "
-        message += f"{cameras[0]}, and since images of a query's own camera do not count, no query has a match"
+        message += f"{camera}, and since images of a query's own camera do not count, no query has a match"
         way_out = "Give real camera ids; where there are none, give queries and gallery different ones, or score with "
         way_out += "ignore=nothing, or ignore=same_file where the gallery holds the queries themselves."
         yield Finding("one_camera", "error", message, way_out)
@@ -138,8 +176,10 @@ def _queries_without_match(catalog: pd.DataFrame, ignore: str, missing_cameras: 
         level = "error"
         way_out = "Nothing could be scored: check the camera ids, and that a person has one id in query and gallery."
         way_out += " Where cameras are not known, score with ignore=nothing." if ignore == "same_camera" else ""
-    yield Finding("no_match", level, message, way_out, _ids(people), 1 - matched.mean())
+    yield Finding("no_match", level, message, way_out, _names(query, people), 1 - matched.mean())
 
 
-def _ids(person_ids) -> list[str]:
-    return [str(person_id) for person_id in sorted(person_ids)]
+def _names(images: pd.DataFrame, person_ids: Iterable) -> list[str]:
+    """Returns the names of people, in the order of their ids."""
+    people = images[images.person_id.isin(list(person_ids))].drop_duplicates("person_id").sort_values("person_id")
+    return names_of(people, "person_id").astype(str).tolist()

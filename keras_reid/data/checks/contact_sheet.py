@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 
 from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.catalog import DISTRACTOR_ID
+from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.ids import as_names, names_of
 from keras_reid.data.images import decode_image
 from keras_reid.data.pipeline import training_dataset
 from keras_reid.data.sampling import IdentityBatches
@@ -20,7 +23,8 @@ from keras_reid.keras2 import tf
 _DPI = 100
 _IMAGE_HEIGHT, _LINE = 1.28, 0.2  # inches: of an image on the page, and of a line of text
 _PAGE_SHAPE = 1.5  # width by height
-_UNKNOWN = "unknown"  # camera
+_UNKNOWN = ""  # camera, which no name is
+_COLUMN = 10  # letters that fit above a camera's images
 _EMPTY = "0.92"  # a light gray
 
 
@@ -33,6 +37,7 @@ def draw_contact_sheets(
     images_per_identity: int,
     seed: int,
     augmentation: Augmentation,
+    lettering: Lettering | None = None,
 ) -> list[Path]:
     """Draws training_batch.png, where at least two identities train, and across_cameras.png into a folder.
 
@@ -44,24 +49,39 @@ def draw_contact_sheets(
         images_per_identity: K.
         seed: of the batch.
         augmentation: of training.
+        lettering: `lettering_of` the catalog, or of one that holds it.
 
     Returns:
         The paths of the pictures.
     """
+    lettering = lettering or lettering_of(catalog)
     batch, cameras = (Path(folder, name) for name in ("training_batch.png", "across_cameras.png"))
     train = catalog[catalog.split == "train"]
     P = min(identities_per_batch, train.person_id.nunique())
     if P >= 2:
         batches = IdentityBatches(train, identities_per_batch=P, images_per_identity=images_per_identity, seed=seed)
-        draw_training_batch(batch, batches, image_size=image_size, augmentation=augmentation)
-    draw_across_cameras(cameras, catalog)
+        draw_training_batch(batch, batches, image_size=image_size, augmentation=augmentation, lettering=lettering)
+    draw_across_cameras(cameras, catalog, lettering=lettering)
     return [batch, cameras] if P >= 2 else [cameras]
 
 
+def lettering_of(catalog: pd.DataFrame) -> Lettering:
+    """Returns the lettering for the names of all people and cameras of a catalog."""
+    ids = [as_names(names_of(catalog, column)).dropna().unique() for column in ("person_id", "camera_id")]
+    return Lettering(name for names in ids for name in names)
+
+
 def draw_training_batch(
-    path: str | os.PathLike, batches: IdentityBatches, *, image_size: tuple[int, int], augmentation: Augmentation
+    path: str | os.PathLike,
+    batches: IdentityBatches,
+    *,
+    image_size: tuple[int, int],
+    augmentation: Augmentation,
+    lettering: Lettering | None = None,
 ) -> None:
-    """Draws the first batch of a run into a PNG file, K augmented images of an identity side by side under its id."""
+    """Draws the first batch of a run into a PNG file, K augmented images of an identity side by side under its name."""
+    lettering = lettering or lettering_of(batches.images)
+    names = dict(zip(batches.images.person_id, as_names(names_of(batches.images, "person_id"))))
     dataset = training_dataset(batches, image_size=image_size, epochs=1, augmentation=augmentation)
     images, person_ids = next(iter(dataset.take(1).as_numpy_iterator()))
     P, K = batches.identities_per_batch, batches.images_per_identity
@@ -71,7 +91,8 @@ def draw_training_batch(
     figure, axes = _page(title, -(-P // columns), columns, width=width)
     for n, place in enumerate(axes.flat):
         if n < P:
-            place.set_title(f"person {person_ids[n * K]}", fontsize=8, loc="left")
+            name = lettering.label(names[person_ids[n * K]])
+            place.set_title(f"person {name}", fontsize=8, loc="left", **lettering.style)
             place.imshow(np.concatenate(images[n * K : (n + 1) * K], axis=1))
         else:
             place.set_axis_off()
@@ -79,32 +100,46 @@ def draw_training_batch(
 
 
 def draw_across_cameras(
-    path: str | os.PathLike, images: pd.DataFrame, *, most_people: int = 10, most_cameras: int = 12
+    path: str | os.PathLike,
+    images: pd.DataFrame,
+    *,
+    most_people: int = 10,
+    most_cameras: int = 12,
+    lettering: Lettering | None = None,
 ) -> None:
     """Draws people in rows and cameras in columns of a PNG file, the first image of each pair.
 
-    The people seen by most cameras are drawn, those of training and of the test in turn. Images without a camera id
-    stand in a column "unknown".
+    The people seen by most cameras are drawn, those of training and of the test in turn; who is in both has two rows.
+    Images without a camera id stand in a column "unknown".
     """
+    lettering = lettering or lettering_of(images)
+    names = dict(zip(images.person_id, as_names(names_of(images, "person_id"))))
     people, cameras, paths, total = _choose(images, most_people, most_cameras)
-    title = f"people across cameras: {len(people)} of {total} people"
-    figure, axes = _page(title, len(people), len(cameras), width=_IMAGE_HEIGHT / 2)
-    for place, camera in zip(axes[:1].flat, cameras):
-        place.set_title(camera if camera == _UNKNOWN else f"camera {camera}", fontsize=8)
+    title = f"people across cameras: {len({person for _, person in people})} of {total} people"
+    labels = [f"camera {lettering.label(camera)}" if camera else "unknown" for camera in cameras]
+    labels = [textwrap.wrap(label, _COLUMN, max_lines=3, placeholder="\u2026") for label in labels]
+    lines = max(map(len, labels), default=1)
+    figure, axes = _page(title, len(people), len(cameras), width=_IMAGE_HEIGHT / 2, lines=lines)
+    for place, label in zip(axes[:1].flat, labels):
+        place.set_title("\n".join(label), fontsize=8, **lettering.style)
     for row, (part, person) in zip(axes, people):
-        row[0].set_ylabel(f"person {person}\n{part}", fontsize=8, rotation="horizontal", ha="right", va="center")
+        label = f"person {lettering.label(names[person])}\n{part}"
+        row[0].set_ylabel(label, fontsize=8, rotation="horizontal", ha="right", va="center", **lettering.style)
         for place, camera in zip(row, cameras):
             if (part, person, camera) in paths:
                 place.imshow(decode_image(tf.io.read_file(paths[part, person, camera])).numpy())
     _save(figure, path)
 
 
-def _page(title: str, rows: int, columns: int, *, width: float) -> tuple[Figure, np.ndarray]:
-    """Returns a page and its places `[rows, columns]` for images of this width, in inches; there may be none."""
+def _page(title: str, rows: int, columns: int, *, width: float, lines: int = 1) -> tuple[Figure, np.ndarray]:
+    """Returns a page and its places `[rows, columns]` for images of this width, in inches; there may be none.
+
+    Between the page's title and the first row is room for so many lines.
+    """
     height = max(rows, 1) * (_IMAGE_HEIGHT + _LINE)
     figure = Figure(figsize=(max(columns, 1) * width, height), dpi=_DPI)
     # Above and left of the figure: the page is cut to what stands on it when it is saved.
-    figure.text(0, 1 + 2 * _LINE / height, title, fontsize=10)
+    figure.text(0, 1 + (1 + lines) * _LINE / height, title, fontsize=10)
     if not rows:
         return figure, np.empty((0, 0), object)
     grid = {"left": 0, "right": 1, "bottom": 0, "top": 1, "wspace": 0.05, "hspace": _LINE / _IMAGE_HEIGHT}
@@ -120,7 +155,7 @@ def _choose(images: pd.DataFrame, most_people: int, most_cameras: int) -> tuple[
     """Returns (part, person) to draw, cameras to draw, the path of each (part, person, camera), and all people."""
     known = images[(images.person_id > DISTRACTOR_ID) & images.split.isin(["train", "query", "gallery"])]
     known = known.assign(
-        camera=known.camera_id.astype("string").fillna(_UNKNOWN),
+        camera=as_names(names_of(known, "camera_id")).fillna(_UNKNOWN),
         part=np.where(known.split == "train", "train", "test"),
     )
     cameras = known.groupby("camera").person_id.nunique().sort_values(ascending=False, kind="stable")

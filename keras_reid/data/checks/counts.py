@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from keras_reid.data.catalog import DISTRACTOR_ID
+from keras_reid.data.ids import names_of
 
 _SUMMARY = {"min": "fewest", "median": "median", "max": "most"}
 _NO_CAMERA = "none"
@@ -26,7 +27,7 @@ def counts_numbers(catalog: pd.DataFrame) -> dict:
     """Returns the number of images of each split, in all, by camera and by identity, for JSON."""
     by_camera, numbers = _by_camera(catalog), {}
     for split in catalog.split.unique():
-        of_split = catalog.person_id[catalog.split == split]
+        of_split = names_of(catalog, "person_id")[catalog.split == split]
         cameras = by_camera[split][by_camera[split] > 0]
         numbers[split] = {
             "images": len(of_split),
@@ -39,6 +40,6 @@ def counts_numbers(catalog: pd.DataFrame) -> dict:
 
 
 def _by_camera(catalog: pd.DataFrame) -> pd.DataFrame:
-    cameras = catalog.camera_id.astype(object).where(catalog.camera_id.notna(), _NO_CAMERA)
+    cameras = names_of(catalog, "camera_id").astype(object).where(catalog.camera_id.notna(), _NO_CAMERA)
     table = pd.crosstab(cameras, catalog.split)[catalog.split.unique().tolist()]
     return table.rename_axis(index="camera", columns=None)

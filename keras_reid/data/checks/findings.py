@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Union
 
+from keras_reid.data.ids import told_apart
 from keras_reid.errors import ReidError
 
 # error: training or evaluation cannot work. warning: they work, but learn less, or score higher, than they should.
@@ -14,7 +15,7 @@ LEVELS = ("error", "warning", "note")
 _EXIT_CODES = {"error": 3, "warning": 2}
 _NAMES_IN_A_LINE, _NAMES_ON_SCREEN = 3, 5
 
-Name = Union[str, tuple]  # a file or an identity; or files that show the same, as a tuple
+Name = Union[str, tuple]  # a file or an identity; or, as a tuple, files that show the same, names that look alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +90,13 @@ def warnings_or_refusal(findings: Iterable[Finding]) -> list[str]:
 
 
 def join_names(names: Sequence[Name], most: int, below: str = "") -> str:
-    """Returns the first names and the number of the others: "a, b, c and 9 more"; a tuple of files as "a = b"."""
+    """Returns the first names and the number of the others: "a, b, c and 9 more"; a tuple as "a = b"."""
 
     def short(name: str) -> str:
         return name[len(below) :].lstrip("/\\") if below and name.startswith(below) else name
 
-    shown = [" = ".join(map(short, name)) if isinstance(name, tuple) else short(name) for name in names[:most]]
+    shown = [
+        " = ".join(told_apart([*map(short, name)])) if isinstance(name, tuple) else short(name) for name in names[:most]
+    ]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(shown)}{more}"

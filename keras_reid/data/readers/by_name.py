@@ -30,15 +30,19 @@ READERS = {
     "folder": read_folder,
     "synthetic": read_market1501,
 }
+_BY_LISTS = ("csv", "msmt17", "mars")  # whose images are named in a list: one of them may not be there
 
 
-def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | None = None) -> pd.DataFrame:
+def read_dataset(
+    name: str, root: str | os.PathLike, *, camera_pattern: str | None = None, must_exist: bool = True
+) -> pd.DataFrame:
     """Reads the catalog of a dataset.
 
     Args:
         name: one of `keras_reid.choices.DATASETS`.
         root: its folder; for "csv" the file.
         camera_pattern: where the camera stands in the files' names, see `read_folder`; read for "folder" only.
+        must_exist: whether an image that a list or a CSV names, but is not there, is refused.
 
     Returns:
         A frame with the columns `image_path`, `person_id`, `camera_id` (pandas' NA where missing) and `split`; where
@@ -48,7 +52,10 @@ def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | No
         ReidError: the name is unknown, or the reader refuses the folder.
     """
     check_name(name)
-    return READERS[name](root, **({"camera_pattern": camera_pattern} if name == "folder" else {}))
+    options = {"camera_pattern": camera_pattern} if name == "folder" else {}
+    if name in _BY_LISTS:
+        options["must_exist"] = must_exist
+    return READERS[name](root, **options)
 
 
 def check_name(name: str) -> None:

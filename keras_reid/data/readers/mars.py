@@ -17,7 +17,7 @@ _NAME = r"(?P<person>00-1|\d{4})C(?P<camera>\d)T\d{4}F\d{3,4}\.(?:jpe?g|png|bmp)
 _FILE_OF_INFO = "a file of the folder info of MARS-evaluation, copied whole"
 
 
-def read_mars(root: str | os.PathLike) -> pd.DataFrame:
+def read_mars(root: str | os.PathLike, *, must_exist: bool = True) -> pd.DataFrame:
     """Reads the catalog of MARS: every frame of every track.
 
     The layout: `root/bbox_train` and `root/bbox_test` hold a folder for each person, with frames such as
@@ -27,6 +27,10 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
 
     As in their code the gallery is *every* test track, a query's own one too: it does not count, since it is of the
     query's camera. (Without the tracks of the queries some people would be in no gallery.)
+
+    Args:
+        root: the folder.
+        must_exist: whether a frame that is not there is refused.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int; -1 junk, 0 distractor, both in the gallery
@@ -68,7 +72,8 @@ def read_mars(root: str | os.PathLike) -> pd.DataFrame:
         raise ReidError(
             f"{info!r}: {len(both)} people are in training and test, the first is {both[0]}. Copy it again."
         )
-    refuse_missing(frame.image_path, f"{info!r}", "Unpack the dataset again.")
+    if must_exist:
+        refuse_missing(frame.image_path, f"{info!r}", "Unpack the dataset again.")
     return frame
 
 

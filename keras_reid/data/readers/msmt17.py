@@ -19,7 +19,7 @@ _LINE = re.compile(r"(?P<path>(?:[^\s/]+/)*\d+_\d+_(?P<camera>\d+)_[^\s/]+)\s+(?
 FIRST_TEST_ID = 10_001  # the lists number both the training people and the test people from 0
 
 
-def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
+def read_msmt17(root: str | os.PathLike, *, must_exist: bool = True) -> pd.DataFrame:
     """Reads the catalog of MSMT17, version 1 or 2.
 
     The layout: `root`, or `MSMT17_V1` or `MSMT17_V2` in it, holds list_train.txt, list_val.txt, list_query.txt and
@@ -28,6 +28,10 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
 
     Training takes list_train and list_val together: these are the 32,621 images of the paper's training set. Some code
     bases train on list_train alone, 30,248 images of the same 1,041 people.
+
+    Args:
+        root: the folder.
+        must_exist: whether an image that is not there is refused.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int: the list's number + 1 in training, and + 10001 in
@@ -51,7 +55,8 @@ def read_msmt17(root: str | os.PathLike) -> pd.DataFrame:
             )
         rows += [(os.path.join(folder, path), first + person, camera, split) for path, person, camera in found]
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    refuse_missing(frame.image_path, f"a list of {root!r}", "Unpack the dataset again.")
+    if must_exist:
+        refuse_missing(frame.image_path, f"a list of {root!r}", "Unpack the dataset again.")
     return frame
 
 

@@ -15,15 +15,17 @@ SPLITS = ("train", "query", "gallery", "multi_query")
 _IDS = ("image_path", "person_id", "camera_id", "split")
 
 
-def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
+def read_csv_dataset(path: str | os.PathLike, *, must_exist: bool = True) -> pd.DataFrame:
     """Reads the catalog that a CSV holds.
 
     Its columns: `image_path` (relative paths are from the CSV's folder), `person_id` and `camera_id` (any text),
     `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and `tracklet_id`
-    where frames make up tracks. The column camera_id, or cells of it, may be missing. Other columns are left out.
+    where frames make up tracks. The column camera_id, or cells of it, may be missing. Other columns are left out, and
+    so is white space at the ends of ids.
 
     Args:
         path: the file, in UTF-8, with a line of column names.
+        must_exist: whether an image that is not there is refused.
 
     Returns:
         A frame with the columns `image_path` (str), `person_id` (int64 from 1: the names in sorted order; "0" and "-1"
@@ -40,6 +42,7 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     if not is_file(path):
         raise ReidError(f"{path!r} does not exist: expected a .csv file with the columns {', '.join(_IDS)}.")
     table = read_image_csv(path, required=("image_path", "person_id", "split"), as_text=_IDS)
+    table["split"] = table.split.str.strip()
     unknown = ~table.split.isin(SPLITS)
     if unknown.any():
         row = unknown.argmax()
@@ -52,5 +55,6 @@ def read_csv_dataset(path: str | os.PathLike) -> pd.DataFrame:
     frame = pd.DataFrame({**columns, "split": table.split.astype(object)})
     if "tracklet_id" in table:
         frame["tracklet_id"] = table.tracklet_id
-    refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
+    if must_exist:
+        refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
     return frame

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 
 from keras_reid.data.ids import code_cameras, code_people
-from keras_reid.data.image_list import IMAGE_SUFFIXES
+from keras_reid.data.image_list import IMAGE_SUFFIXES, refuse_unreadable_names
 from keras_reid.data.places import is_folder, list_files, list_folder
 from keras_reid.data.readers.own_csv import SPLITS
 from keras_reid.errors import ReidError
@@ -20,7 +20,7 @@ def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, s
     Args:
         root: holds some of `train`, `query`, `gallery` and `multi_query`, with a folder of any name for each person in
             them; or holds the people's folders itself, all of one split. A person's images may lie in folders further
-            down. Names that begin with a dot are left out.
+            down. Names that begin with a dot are left out, as is white space at the ends of people's and cameras'.
         camera_pattern: a regular expression whose group in parentheses is the camera. It is searched in an image's path
             below the person's folder, such as "cam2/0001.jpg". None: cameras are not known.
         split: of all images, where `root` holds the people's folders itself.
@@ -53,6 +53,7 @@ def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, s
     places = {name: os.path.join(root, name) for name in present} or {split: root}
     rows = [row for name, place in places.items() for row in _read_split(place, name, pattern)]
     table = pd.DataFrame(rows, columns=["image_path", "person", "camera", "split"])
+    refuse_unreadable_names(table.image_path)
     columns = {"image_path": table.image_path, **code_people(table.person), **code_cameras(table.camera)}
     return pd.DataFrame({**columns, "split": table.split})
 
@@ -75,6 +76,8 @@ def _read_split(place: str, split: str, pattern: re.Pattern | None) -> list[tupl
         folder = os.path.join(place, person)
         if person.startswith("."):
             continue
+        if not person.strip():
+            raise ReidError(f"the name of {folder!r} is white space alone, expected a person's. Rename it.")
         if not is_folder(folder):
             if person.lower().endswith(IMAGE_SUFFIXES):
                 raise ReidError(
@@ -95,7 +98,7 @@ def _camera(path: str, folder: str, pattern: re.Pattern | None) -> str | None:
         return None
     below = path[len(folder) :].lstrip("/" + os.sep).replace(os.sep, "/")
     match = pattern.search(below)
-    camera = match and next((group for group in match.groups() if group), None)
+    camera = match and next((group for group in match.groups() if group and group.strip()), None)
     if not camera:
         raise ReidError(
             f"camera_pattern={pattern.pattern} finds no camera in {below!r} ({path!r}): change the pattern or the name."

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from keras_reid.data.checks.catalog_checks import check_catalog
+from keras_reid.data.checks.catalog_checks import check_catalog, names_that_look_alike
 from keras_reid.data.checks.findings import Finding, exit_code, join_names, rank, warnings_or_refusal
 from keras_reid.errors import ReidError
 
@@ -81,6 +81,59 @@ def test_few_identities_with_few_images_are_a_note():
     many = [(person, camera, "train") for person in range(10, 30) for camera in (1, 1, 2, 2)]
     assert kinds(catalog(*CLEAN, *many, (5, 1, "train"), (5, 2, "train"))) == {"few_images": "note"}
     assert kinds(catalog(*CLEAN, *many), images_per_identity=5) == {"few_images": "warning"}
+
+
+def named(frame: pd.DataFrame, people=str, cameras=str) -> pd.DataFrame:
+    names = {"person_id_name": frame.person_id.map(people), "camera_id_name": frame.camera_id.map(cameras)}
+    return frame.assign(**{column: values.astype("string") for column, values in names.items()})
+
+
+@pytest.mark.parametrize("rows", [
+    [*CLEAN, (5, 1, "train")],
+    [*CLEAN, (5, 1, "train"), (5, 1, "train")],
+    [*CLEAN, (4, 2, "query")],
+    [*CLEAN, (1, 1, "gallery")],
+    [row for row in CLEAN if row[0] != 2],
+    [(person, 7, split) for person, _, split in CLEAN],
+])  # fmt: skip
+def test_findings_name_people_and_cameras_as_they_were_named(rows):
+    """The same findings as with codes, each code n replaced by the name <n>."""
+    coded, by_name = (
+        check_catalog(frame) for frame in (catalog(*rows), named(catalog(*rows), "<{}>".format, "<{}>".format))
+    )
+    assert len(by_name) == len(coded) == 1
+    assert list(by_name[0].names) == [f"<{name}>" for name in coded[0].names]
+    assert by_name[0].message == coded[0].message.replace("have 7,", "have <7>,")
+
+
+def test_names_that_look_alike_are_named_and_nothing_else():
+    people = {1: "anna", 2: "Anna", 3: "007", 4: "7", 0: "bob", -1: "per 1"}.get
+    cameras = {1: "caf\u00e9", 2: "cafe\u0301"}.get
+    found = {finding.kind: finding for finding in check_catalog(named(catalog(*CLEAN), people, cameras))}
+    assert set(found) == {"look_alike_people", "look_alike_cameras"}
+    assert {finding.level for finding in found.values()} == {"warning"}
+    assert found["look_alike_people"].names == [("007", "7"), ("Anna", "anna")]
+    assert found["look_alike_cameras"].names == [("cafe\u0301", "caf\u00e9")]
+    assert ": 007 = 7, Anna = anna. " in found["look_alike_people"].to_line()
+    assert ": 'cafe\\u0301' = 'caf\\xe9'. " in found["look_alike_cameras"].to_line()
+    (line,) = warnings_or_refusal([found["look_alike_people"]])
+    assert line.startswith("warning: people whose names differ in case, Unicode form, ")
+
+
+def test_tracks_that_look_alike_are_named_and_numbers_are_what_they_are():
+    tracks = [f"T{n}" for n in range(len(CLEAN) - 1)]
+    (finding,) = check_catalog(catalog(*CLEAN).assign(tracklet_id=[*tracks, "t01"]))
+    assert (finding.kind, finding.names) == ("look_alike_tracks", [("T1", "t01")])
+    assert kinds(catalog(*CLEAN).assign(tracklet_id=range(len(CLEAN)))) == {}
+    # One side of saved embeddings may hold numbers, and the other text.
+    frame = catalog(*CLEAN).assign(person_id_name=pd.Series([1, 2, "01", *range(3, len(CLEAN))], dtype=object))
+    assert [finding.names for finding in names_that_look_alike(frame)] == [[("01", "1")]]
+
+
+def test_names_of_two_datasets_may_look_alike():
+    frame = named(catalog(*CLEAN), {1: "anna", 2: "Anna"}.get)
+    assert kinds(frame.assign(dataset_id=frame.person_id)) == {}
+    assert kinds(frame.assign(dataset_id=1)) == {"look_alike_people": "warning"}
 
 
 def test_findings_are_ranked_and_the_worst_is_the_exit_code():

@@ -1,13 +1,21 @@
 """Contact sheets: pictures of one color each stand where they belong."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from keras_reid.data import IdentityBatches
 from keras_reid.data.augmentation import Augmentation
-from keras_reid.data.checks.contact_sheet import draw_across_cameras, draw_contact_sheets, draw_training_batch
+from keras_reid.data.checks.contact_sheet import (
+    draw_across_cameras,
+    draw_contact_sheets,
+    draw_training_batch,
+    lettering_of,
+)
 
 
 @pytest.fixture
@@ -79,6 +87,36 @@ def test_no_camera_is_known_and_nobody_is(colors, tmp_path):
     assert np.ptp([x for x, _ in places.values()]) < 2
     draw_across_cameras(tmp_path / "nobody.png", colors.assign(person_id=0))
     assert places_of(tmp_path / "nobody.png") == {}
+
+
+@pytest.fixture
+def written(monkeypatch) -> list:
+    """All that is written on pages from here on."""
+    texts = []
+    monkeypatch.setattr(Text, "set_text", lambda self, text: texts.append(text) or setattr(self, "_text", str(text)))
+    return texts
+
+
+def test_the_title_counts_people_and_not_rows(colors, tmp_path, written):
+    """Person 3 is in training and in the test: two rows, one of three people."""
+    colors.loc[2, "person_id"] = 3
+    draw_across_cameras(tmp_path / "sheet.png", colors)
+    assert "people across cameras: 2 of 2 people" in written
+    assert written.count("person 3\ntrain") == written.count("person 3\ntest") == 1
+
+
+def test_people_and_cameras_stand_under_their_names(colors, tmp_path, written):
+    """Whatever the script; $ begins no formula, and a camera may be called "unknown"."""
+    names = {1: "Jos\u00e9 $\\alpha$", 2: "\u674e\u96f7", 3: "\u0410\u043d\u043d\u0430"}
+    cameras = {1: "unknown", 2: "Tor 2"}
+    frame = colors.assign(person_id_name=colors.person_id.map(names), camera_id_name=colors.camera_id.map(cameras))
+    still = {"augmentation": Augmentation(0, 0, 0), "image_size": (64, 32), "images_per_identity": 2, "seed": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_contact_sheets(tmp_path, frame, identities_per_batch=18, **still)
+    label = lettering_of(frame).label
+    assert {"camera\nunknown", "camera Tor\n2", f"person {names[3]}\ntest", f"person {names[1]}\ntrain"} < set(written)
+    assert {f"person {label(names[2])}\ntrain", f"person {label(names[2])}", f"person {names[1]}"} < set(written)
 
 
 def test_both_sheets_or_the_one_that_can_be_drawn(colors, tmp_path):

@@ -46,10 +46,57 @@ def test_ids_are_any_text_and_nobody_is_junk(tmp_path):
 
 def test_whole_numbers_of_cameras_stay_and_tracks_are_kept(tmp_path):
     text = "image_path,person_id,camera_id,split,tracklet_id\n"
-    text += "a.jpg,x,03,train,t1\nb.jpg,y,3,train,t1\nc.jpg,y,12,query,t2\n"
+    text += "a.jpg,x,3,train,t1\nb.jpg,y,3 ,train, t1\nc.jpg,y,12,query,t2\n"
     frame = read_csv_dataset(write_csv(tmp_path, text))
     assert frame.camera_id.tolist() == [3, 3, 12] and "camera_id_name" not in frame
     assert frame.tracklet_id.tolist() == ["t1", "t1", "t2"]
+
+
+@pytest.mark.parametrize("other", ["9", "lobby", ""])
+def test_a_name_is_read_alike_whatever_other_rows_hold(tmp_path, other):
+    """Told apart by all but the space at the ends, in every column of ids."""
+    cells = ["1", "1 ", "01", "1.0", other]
+    rows = [f"a.jpg,{cell or 'x'},{cell},train,{cell}" for cell in cells]
+    frame = read_csv_dataset(
+        write_csv(tmp_path, "\n".join(["image_path,person_id,camera_id,split,tracklet_id", *rows]))
+    )
+    for column in ("person_id", "camera_id", "tracklet_id"):
+        first, second, third, fourth = frame[column][:4]
+        assert first == second and len({first, third, fourth}) == 3
+    assert frame.person_id_name.tolist()[:4] == frame.camera_id_name.tolist()[:4] == ["1", "1", "01", "1.0"]
+
+
+PLAIN = "image_path,person_id,camera_id,split,height\na.jpg,per 1,lobby,train,0.5\nb.jpg,007,3,query,12\n"
+DIALECTS = {
+    "spaces": PLAIN.replace(",", " , ").replace(".jpg ,", ".jpg,").replace("image_path ,", "image_path,"),
+    "a mark of UTF-8": f"\ufeff{PLAIN}",
+    "a comment": f"# made by hand; see \tthe wiki, page 2\n{PLAIN}",
+    "a mark, comments and empty lines": f"\ufeff# made\n\n#\n \n{PLAIN}",
+    "semicolons": PLAIN.replace(",", ";"),
+    "semicolons and decimal commas": PLAIN.replace(",", ";").replace("0.5", "0,5"),
+    "a comment in quotes above semicolons": '"# a, b, c, d, e, f"\n' + PLAIN.replace(",", ";"),
+    "tabs": PLAIN.replace(",", "\t"),
+    "a column named #": "#," + "\n1,".join(PLAIN.split("\n", 2)),
+    "lines of old Macs": PLAIN.replace("\n", "\r"),
+    "lines of Windows": PLAIN.replace("\n", "\r\n"),
+    "columns without a name": "\n".join(f"{line},, ,  " for line in PLAIN.splitlines()),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_csv_of_any_spreadsheet_is_read(tmp_path, dialect):
+    path = write_csv(tmp_path, "")
+    path.write_bytes(DIALECTS[dialect].encode())
+    frame, expected = read_csv_dataset(path), read_csv_dataset(write_csv(tmp_path / "plain", PLAIN))
+    assert frame.drop(columns="image_path").equals(expected.drop(columns="image_path"))
+    assert frame.person_id_name.tolist() == ["per 1", "007"] and base_names(frame) == ["a.jpg", "b.jpg"]
+
+
+def test_an_image_that_is_not_there_may_stay_for_those_who_ask(tmp_path):
+    path = write_csv(tmp_path, "image_path,person_id,split\na.jpg,x,train\ngone.jpg,x,train\n")
+    assert base_names(read_dataset("csv", path, must_exist=False)) == ["a.jpg", "gone.jpg"]
+    with pytest.raises(ReidError, match="1 images that .* names do not exist: .*gone.jpg"):
+        read_dataset("csv", path)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +134,10 @@ def test_absolute_paths_are_taken_as_they_are(tmp_path):
         ("image_path,person_id,split\na.jpg,x,Train\n", "'Train': expected train, query or gallery"),
         ("image_path,person_id,split\na.jpg,x,train\nz.jpg,x,train\n", "1 images that .* do not exist: .*z.jpg"),
         ("image_path,person_id,split\na.jpg,x,train,7\n", "cannot be read as a CSV"),
+        ("image_path,person_id,split\na.jpg,x,train\nb.jpg, \u3000,train\n", "no person_id in 1 rows, .* row 2"),
+        ("image_path,person_id,split,person_id \na.jpg,x,train,y\n", "column 'person_id' is there twice"),
+        ("image_path,person_id,split\na.jpg,x\0y,train\n", "a null character"),
+        ("# made\n# by hand\n", "cannot be read as a CSV .it is empty"),
         ("", "cannot be read as a CSV"),
     ],
 )
@@ -130,9 +181,17 @@ def test_the_camera_may_be_a_folder_and_any_text(tmp_path):
     assert read_folder(tmp_path).split.tolist() == ["train"] * 3
 
 
+def test_white_space_around_names_of_folders_and_cameras_is_no_part_of_them(tmp_path):
+    add_images(tmp_path, ["train/anna/lobby 1.jpg", "train/anna /lobby2.jpg", "train/\u3000anna/dock 3.jpg"])
+    frame = read_folder(tmp_path, camera_pattern="^([a-z ]+)")
+    assert frame.person_id_name.tolist() == ["anna"] * 3 and frame.person_id.nunique() == 1
+    assert sorted(frame.camera_id_name) == ["dock", "lobby", "lobby"] and frame.camera_id.nunique() == 2
+
+
 @pytest.mark.parametrize(
     ("more", "options", "text"),
     [
+        (["train/ /c1_1.jpg"], {}, "the name of .* is white space alone"),
         (["test/bob/c1_1.jpg"], {}, "test' is in the folder of train, query, gallery"),
         (["c1_1.jpg"], {}, "c1_1.jpg' is in the folder of"),
         (["train/c1_1.jpg"], {}, "c1_1.jpg' is in no person's folder"),

@@ -1,0 +1,85 @@
+"""Places of artifacts: the format that a path stands for, and whether its files are whole; takes no TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+from keras_reid.artifacts.metadata import FILE_NAME, parse
+from keras_reid.errors import ReidError
+
+_KERAS_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+
+
+def locate(path: str | os.PathLike) -> tuple[str, Path]:
+    """Returns the kind of artifact that a path stands for, and its file or, for a SavedModel, its folder.
+
+    Raises:
+        ReidError: there is none.
+    """
+    path = Path(path)
+    if path.exists() and path.suffix in (".keras", ".tflite", ".onnx"):
+        return path.suffix[1:], path
+    if (path / "last.keras").exists():
+        return "keras", path / "last.keras"
+    versions = [child for child in path.glob("*") if child.name.isdecimal()] if path.is_dir() else []
+    folder = max(versions, key=lambda child: int(child.name)) if versions else path
+    if (folder / "saved_model.pb").exists():
+        return "savedmodel", folder
+    raise ReidError(
+        f"no artifact at {str(path)!r}: expected a run folder that has trained an epoch (last.keras), a .keras file, "
+        "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
+    )
+
+
+def check_whole(path: str | os.PathLike) -> None:
+    """Raises ReidError where there is no artifact, or its files show that it is damaged: before TensorFlow is loaded.
+
+    What only a format's own reader finds is found when the artifact is opened.
+    """
+    kind, place = locate(path)
+    if kind == "keras":
+        _check_keras(place)
+    elif kind == "tflite":
+        read_tflite_metadata(place)
+    elif kind == "savedmodel":
+        read_savedmodel_metadata(place)
+    elif not place.stat().st_size:
+        raise ReidError(f"{str(place)!r} is empty: expected an ONNX model. Export it again.")
+
+
+def read_tflite_metadata(path: Path) -> dict:
+    """Returns `reid.json` from a `.tflite` file; ReidError when it has none, or the model before it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            metadata, digest = parse(file.read(FILE_NAME), path), file.comment.decode()
+            model_bytes = file.getinfo(FILE_NAME).header_offset
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+        raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
+    with open(path, "rb") as file:
+        if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
+            raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
+    return metadata
+
+
+def read_savedmodel_metadata(folder: Path) -> dict:
+    """Returns `reid.json` of a SavedModel's version; ReidError where it, or a file of the weights, is missing."""
+    metadata_file = folder / "assets" / FILE_NAME
+    for file in (metadata_file, folder / "variables" / "variables.index"):
+        if not file.is_file():
+            raise ReidError(f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {file.name}.")
+    return parse(metadata_file.read_bytes(), folder)
+
+
+def _check_keras(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as file:
+            missing, broken = sorted(_KERAS_MEMBERS - set(file.namelist())), file.testzip()
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise ReidError(f"{str(path)!r} is no .keras file (a zip archive), or is cut short ({error}).") from error
+    if missing or broken:
+        what = f"it has no {missing[0]}" if missing else f"{broken} is not as it was written"
+        raise ReidError(f"{str(path)!r} is no .keras file, or is damaged: {what}.")
