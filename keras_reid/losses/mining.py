@@ -55,8 +55,11 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
         )
     # A graph traced for any shape does not know the rank, which loops and softmax need.
     embeddings = tf.ensure_shape(embeddings, [None, None]) if embeddings.shape.rank is None else embeddings
-    # Both get what is known of B; a graph that knows it of neither fails here when they differ.
-    return tf.reshape(person_ids, tf.shape(embeddings)[:1]), in_float64(embeddings)
+    # A graph may know the size of one of the two alone, or of neither.
+    person_ids = tf.ensure_shape(person_ids, embeddings.shape[:1])
+    message = "person_ids and embeddings differ in number, expected one id for each embedding."
+    tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
+    return person_ids, in_float64(embeddings)
 
 
 def pair_up(person_ids: tf.Tensor) -> Pairs:
