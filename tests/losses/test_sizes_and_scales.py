@@ -18,10 +18,10 @@ from tests.losses.test_family import (
     value_and_gradient_in_graph,
 )
 
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 DEGREES = {"euclidean": 1, "squared_euclidean": 2, "cosine": 0}  # a distance of x * s is s^degree times that of x
 # Below 1e-34 some of the numbers would be subnormal, which TensorFlow takes for 0.
-SCALES = [1e-34, 1e-30, 1e-20, 1e-10, 1e10, 1e20, 1e30, 1e38]
+SCALES = [1e-34, 1e-20, 1e-10, 1e10, 1e20, 1e38]
 IDS = np.int32([1, 2, 1, 2, 3])
 
 
@@ -47,18 +47,19 @@ def check_size(name, run, size):
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-7)
 
 
+ONCE = pytest.mark.parametrize("name", [name for name in FAMILY if name != "batch_all_over_all"])
 LOOPED = ("batch_all", "semi_hard")  # a loop keeps the shapes that it begins with
 
 
-@EVERY
+@ONCE
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_sizes_that_the_graph_knows(name, jit_compile):
     run = in_graph(name, jit_compile)
-    for size in [0, 1, 2, 3] if name in LOOPED else [0, 1]:
+    for size in [0, 1, 3] if name in LOOPED else [1]:
         check_size(name, run, size)
 
 
-@EVERY
+@ONCE
 @pytest.mark.parametrize("sizes", [(None, 1), (1, None)])
 def test_sizes_that_the_graph_knows_of_one(name, sizes):
     """`sizes` of the labels and of the embeddings."""
@@ -102,7 +103,8 @@ def test_value_and_gradient_at_every_scale(name, margin, metric):
         expected = min(loops(exact, IDS, points * scale, margin, metric), LARGEST)
         np.testing.assert_allclose(value, expected, rtol=1e-5, err_msg=f"at {scale}")
         slope = np.clip(slope_of_the_loops(exact, points, scale, margin, metric), -LARGEST, LARGEST)
-        np.testing.assert_allclose(gradient, slope, rtol=0, atol=5e-3 * abs(slope).max(), err_msg=f"at {scale}")
+        tolerance = max(5e-3 * abs(slope).max(), SMALLEST)
+        np.testing.assert_allclose(gradient, slope, rtol=0, atol=tolerance, err_msg=f"at {scale}")
 
 
 def test_circle_loss_at_every_scale():
@@ -112,10 +114,11 @@ def test_circle_loss_at_every_scale():
     for scale in SCALES:
         scaled, scaled_gradient = value_and_gradient(losses.circle_loss, IDS, drawn_points() * np.float32(scale))
         np.testing.assert_allclose(scaled, value, rtol=1e-5)
-        np.testing.assert_allclose(scaled_gradient * np.float32(scale), gradient, atol=1e-5 * abs(gradient).max())
+        tolerance = max(1e-5 * abs(gradient).max() / scale, SMALLEST)
+        np.testing.assert_allclose(scaled_gradient, gradient / scale, atol=tolerance)
 
 
-@EVERY
+@ONCE
 def test_a_compiled_class_at_every_scale(name):
     """Keras sums over the batch before it divides: that sum, too, may be beyond float32."""
     options = {} if name == "circle" else {"metric": "squared_euclidean"}
