@@ -2,7 +2,7 @@
 
 from keras_reid.keras2 import tf
 from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
-from keras_reid.losses.mining import flat_batch, largest_in_rows, mine_hardest_pairs
+from keras_reid.losses.mining import flat_batch, hardest_pairs, largest_in_rows
 
 
 def batch_hard_triplet_loss(
@@ -12,14 +12,14 @@ def batch_hard_triplet_loss(
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; computed in float32.
+        embeddings: floating `[B, D]`; computed in float64.
         margin: a number of at least 0, in units of the distance, or "soft".
         metric: D, one of "euclidean", "squared_euclidean", "cosine".
 
     Returns:
         float32 `[]`, the mean over valid anchors, those with a positive and a negative in the batch; 0, with a zero
         gradient, when there is none (one identity, all different, B = 1, an empty batch). Equal embeddings give the
-        margin, or ln 2, without a gradient.
+        margin, or ln 2, without a gradient. A loss beyond float32 is the largest that it has, 3.4e38.
 
     Raises:
         ReidError: an impossible margin or metric.
@@ -49,13 +49,13 @@ def class_hard_triplet_loss(
 
 
 def _batch_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
-    pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
+    pairs = hardest_pairs(person_ids, embeddings, metric)
     return gap_terms(pairs.positive_distances - pairs.negative_distances, pairs.valid, margin)
 
 
 def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
-    pairs = mine_hardest_pairs(person_ids, embeddings, metric=metric)
+    pairs = hardest_pairs(person_ids, embeddings, metric)
     # The hardest pair of an identity is the hardest of its images' hardest pairs.
     same = person_ids[:, None] == person_ids[None, :]
     positive = _largest(pairs.positive_distances, same)
@@ -67,7 +67,7 @@ def _class_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> Lo
 
 def _largest(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     """Returns the largest of the values `[B]` that each row of the mask `[B, B]` admits; NaN counts as the largest."""
-    order = tf.where(tf.math.is_nan(values), float("inf"), values)
+    order = tf.where(~tf.math.is_nan(values), values, float("inf"))
     return tf.gather(values, largest_in_rows(order[None, :], mask))
 
 

@@ -1,4 +1,4 @@
-"""Batch losses: a loss over the pairs of a batch as a Keras `Loss`, with integer labels, in float32, as one mean."""
+"""Batch losses: a loss over the pairs of a batch as a Keras `Loss`, with integer labels, in float64, as one mean."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 from keras_reid.losses.distances import check_metric
 from keras_reid.losses.mining import flat_batch
+from keras_reid.losses.precision import in_float32
 from keras_reid.losses.replicas import all_rows, own_rows, replica_context, sum_over_replicas
 
 # A saved model that was compiled with one of our losses opens wherever keras_reid.losses is imported.
@@ -33,25 +34,25 @@ def check_margin(margin: Margin, *, soft: bool = True) -> Margin:
 
 def hinge_or_softplus(gap: tf.Tensor, margin: Margin) -> tf.Tensor:
     """Returns [gap + margin]+, or softplus of the gap: elementwise, a NaN stays one."""
-    # softplus, not log1p(exp(gap)): that overflows float32 from a gap of 88 on.
+    # softplus, not log1p(exp(gap)): that overflows from a gap of 709 on.
     return tf.nn.softplus(gap) if margin == "soft" else tf.nn.relu(gap + margin)
 
 
 class LossTerms(NamedTuple):
     """The loss terms of a batch of B images: the loss is their sum divided by their number."""
 
-    sums: tf.Tensor  # float32 [B], of the terms of each image (of its anchor, pairs or triplets); 0 without any
-    counts: tf.Tensor  # float32 [B], the number of those terms
+    sums: tf.Tensor  # float64 [B], of the terms of each image (of its anchor, pairs or triplets); 0 without any
+    counts: tf.Tensor  # float64 [B], the number of those terms
 
 
 def gap_terms(gap: tf.Tensor, valid: tf.Tensor, margin: Margin) -> LossTerms:
-    """Returns one term for each image, of its gap, float32 `[B]`; none where bool `[B]` says that it is not valid."""
-    return LossTerms(tf.where(valid, hinge_or_softplus(gap, margin), 0.0), tf.cast(valid, tf.float32))
+    """Returns one term for each image, of its gap, float64 `[B]`; none where bool `[B]` says that it is not valid."""
+    return LossTerms(tf.where(valid, hinge_or_softplus(gap, margin), 0.0), tf.cast(valid, gap.dtype))
 
 
 def mean_loss(terms: LossTerms) -> tf.Tensor:
     """Returns the mean of the loss terms, float32 `[]`; 0 when there is none."""
-    return tf.reduce_sum(terms.sums) / tf.maximum(1.0, tf.reduce_sum(terms.counts))
+    return in_float32(tf.reduce_sum(terms.sums) / tf.maximum(tf.reduce_sum(terms.counts), 1.0))
 
 
 class BatchLoss(tf.keras.losses.Loss):
@@ -68,8 +69,8 @@ class BatchLoss(tf.keras.losses.Loss):
         **kwargs: of `tf.keras.losses.Loss`, such as `reduction`.
     """
 
-    # Keras 3 casts what `call` gets to this; under a half precision ids would merge.
-    dtype = "float32"
+    # Keras 3 casts to this what `call` gets and returns; its sum over a batch may be beyond float32.
+    dtype = "float64"
 
     def __init__(self, *, mining_scope: str = "global", name: str | None = None, **kwargs):
         super().__init__(name=name or re.sub(r"\B(?=[A-Z])", "_", type(self).__name__).lower(), **kwargs)
@@ -78,7 +79,7 @@ class BatchLoss(tf.keras.losses.Loss):
         self.mining_scope = mining_scope
 
     def loss_terms(self, person_ids: tf.Tensor, embeddings: tf.Tensor) -> LossTerms:
-        """Returns the terms of a batch: integer ids `[B]`, float32 embeddings `[B, D]`."""
+        """Returns the terms of a batch: integer ids `[B]`, float64 embeddings `[B, D]`."""
         raise NotImplementedError
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -86,12 +87,12 @@ class BatchLoss(tf.keras.losses.Loss):
             y_true = tf.cast(y_true, tf.int64)
         # Keras 3 casts labels to float32 before `call` sees them: that would merge ids above 2^24, but not positions.
         y_true, y_pred = flat_batch(y_true, y_pred)
-        loss = super().__call__(self._first_positions(y_true), y_pred, sample_weight)
+        loss = in_float32(super().__call__(self._first_positions(y_true), y_pred, sample_weight))
         # Keras 3 leaves an empty batch as it is.
         return tf.reduce_sum(loss) if loss.shape == [0] and self.reduction not in (None, "none") else loss
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        """Returns float32 `[B]`, scaled; see the class. Labels are integers `[B]` or `[B, 1]`."""
+        """Returns float64 `[B]`, scaled; see the class. Labels are integers `[B]` or `[B, 1]`."""
         person_ids, embeddings = flat_batch(_as_integers(y_true), y_pred)
         size, context = tf.size(person_ids), replica_context()
         everywhere = context is not None and self.mining_scope == "global"
@@ -103,7 +104,7 @@ class BatchLoss(tf.keras.losses.Loss):
             sums = own_rows(sums, size, context)
         elif context is not None:
             count = sum_over_replicas(count, context)
-        return sums * (replicas * tf.cast(size, tf.float32) / tf.maximum(1.0, count))
+        return sums * (replicas * tf.cast(size, sums.dtype) / tf.maximum(count, 1.0))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "mining_scope": self.mining_scope}

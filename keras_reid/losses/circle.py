@@ -17,7 +17,7 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 
     Args:
         person_ids: integer `[B]` or `[B, 1]`, in any order.
-        embeddings: floating `[B, D]`; scaled to length 1 and computed in float32, similarities in float64.
+        embeddings: floating `[B, D]`; scaled to length 1 and computed in float64.
         margin: m, a relaxation from 0 to 1.
         scale: gamma of the paper, above 0. The paper takes 128 for re-identification.
 
@@ -36,8 +36,7 @@ def circle_loss(person_ids: tf.Tensor, embeddings: tf.Tensor, *, margin: float =
 def _circle_terms(person_ids, embeddings, margin: float, scale: float) -> LossTerms:
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs, unit = pair_up(person_ids), unit_vectors(embeddings)
-    # The product is in float64, which no GPU shortens to TF32.
-    similarities = tf.cast(tf.matmul(unit, unit, transpose_b=True), tf.float32)
+    similarities = tf.matmul(unit, unit, transpose_b=True)
     positive_weights = tf.nn.relu(1 + margin - tf.stop_gradient(similarities))
     negative_weights = tf.nn.relu(margin + tf.stop_gradient(similarities))
     positive_logits = -scale * positive_weights * (similarities - 1 + margin)

@@ -30,7 +30,7 @@ def _contrastive_terms(person_ids, embeddings, margin: float, metric: str) -> Lo
     pairs, distances = all_pairs(person_ids, embeddings, metric)
     positive_terms = tf.where(pairs.positive, tf.square(distances), 0.0)
     negative_terms = tf.where(pairs.negative, tf.square(tf.nn.relu(margin - distances)), 0.0)
-    counts = tf.cast(pairs.positive | pairs.negative, tf.float32)
+    counts = tf.cast(pairs.positive | pairs.negative, distances.dtype)
     return LossTerms(tf.reduce_sum(positive_terms + negative_terms, axis=1), tf.reduce_sum(counts, axis=1))
 
 

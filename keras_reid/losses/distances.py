@@ -2,6 +2,7 @@
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
+from keras_reid.losses.precision import in_float32, in_float64
 
 METRICS = ("euclidean", "squared_euclidean", "cosine")
 # A float64 Gram matrix knows a squared distance to some 1e-15 of the squared lengths. Below this share of them (a
@@ -27,16 +28,12 @@ def paired_distances(first: tf.Tensor, second: tf.Tensor, *, metric: str = "eucl
         metric: "euclidean", "squared_euclidean" or "cosine" (1 - cosine similarity; 1/2 to a vector of zeros).
 
     Returns:
-        float32 `[B]`; squares underflow below a Euclidean distance of about 1e-19.
+        float32 `[B]`; computed in float64, and the largest float32 for those beyond.
 
     Raises:
         ReidError: another metric.
     """
-    cosine = check_metric(metric) == "cosine"
-    # Rounding unit vectors to float32 would cost 1e-3 of the cosine distance of two that are 1e-4 apart.
-    first, second = (unit_vectors(x) if cosine else tf.cast(x, tf.float32) for x in (first, second))
-    squared = tf.reduce_sum(tf.math.squared_difference(first, second), axis=-1)
-    return _from_squared(squared, tf.equal(squared, 0), metric)  # not `squared > 0`, which takes NaN for 0
+    return in_float32(exact_distances(first, second, metric))
 
 
 def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
@@ -51,45 +48,65 @@ def pairwise_distances(embeddings: tf.Tensor, *, metric: str = "euclidean") -> t
         metric: as in `paired_distances`.
 
     Returns:
-        float32 `[B, B]`, 0 on the diagonal.
+        float32 `[B, B]`, 0 on the diagonal; the largest float32 for those beyond.
     """
+    return in_float32(all_distances(embeddings, metric))
+
+
+def exact_distances(first: tf.Tensor, second: tf.Tensor, metric: str) -> tf.Tensor:
+    """Returns `paired_distances` as float64, which holds the square of every float32."""
+    vectors = unit_vectors if check_metric(metric) == "cosine" else in_float64
+    squared = tf.reduce_sum(tf.math.squared_difference(vectors(first), vectors(second)), axis=-1)
+    return _from_squared(squared, tf.equal(squared, 0), metric)  # not `squared > 0`, which takes NaN for 0
+
+
+def all_distances(embeddings: tf.Tensor, metric: str) -> tf.Tensor:
+    """Returns `pairwise_distances` as float64, which holds the square of every float32."""
     squared, lengths = _squared_distances(embeddings, metric)
     equal = (squared <= _RESOLUTION * lengths) | tf.eye(tf.shape(squared)[0], dtype=tf.bool)
     return _from_squared(squared, equal, metric)
 
 
 def squared_distances_for_selection(embeddings: tf.Tensor, *, metric: str = "euclidean") -> tf.Tensor:
-    """Returns float32 squared distances of all pairs `[B, B]`, without a gradient, to choose pairs by.
+    """Returns float64 squared distances of all pairs `[B, B]`, without a gradient, to choose pairs by.
 
-    The Gram matrix is float64: in float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 still less.
-    What is left after the subtraction is exact enough for float32.
+    In float32 |a|^2 + |b|^2 - 2ab cannot tell near duplicates apart, and TF32 still less.
     """
-    squared, _ = _squared_distances(tf.stop_gradient(embeddings), metric)
-    return tf.cast(squared, tf.float32)
+    return _squared_distances(tf.stop_gradient(embeddings), metric)[0]
 
 
 def _squared_distances(embeddings: tf.Tensor, metric: str) -> tuple:
     """Returns float64 squared distances, of unit vectors for "cosine", and sums of squared lengths, `[B, B]` each."""
-    vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else tf.cast(embeddings, tf.float64)
-    # A common offset changes neither distances nor their gradient, but it does change rounding.
-    vectors -= tf.stop_gradient(tf.reduce_mean(vectors, axis=0, keepdims=True))
+    vectors = unit_vectors(embeddings) if check_metric(metric) == "cosine" else in_float64(embeddings)
+    vectors -= tf.stop_gradient(_center(vectors))
     lengths = tf.reduce_sum(tf.square(vectors), axis=1)
     lengths = lengths[:, None] + lengths[None, :]
     return lengths - 2 * tf.matmul(vectors, vectors, transpose_b=True), lengths
 
 
+def _center(vectors: tf.Tensor) -> tf.Tensor:
+    """Returns the common offset of rows, `[1, D]`: it changes no distance and no gradient, but it does change rounding.
+
+    Rows weigh less the longer they are: one that is 1e9 times as long as the others would move these by more than what
+    float64 can tell of the distances among them.
+    """
+    weights = tf.math.reciprocal_no_nan(tf.reduce_sum(tf.square(vectors), axis=1, keepdims=True))
+    return tf.math.divide_no_nan(tf.reduce_sum(weights * vectors, axis=0), tf.reduce_sum(weights))[None, :]
+
+
 def unit_vectors(embeddings: tf.Tensor) -> tf.Tensor:
     """Returns float64 rows of length 1; a row of zeros stays one, without a gradient."""
-    vectors = tf.cast(embeddings, tf.float64)
+    vectors = in_float64(embeddings)
     squared = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
     return vectors / tf.sqrt(tf.where(tf.equal(squared, 0), tf.ones_like(squared), squared))
 
 
 def _from_squared(squared: tf.Tensor, equal: tf.Tensor, metric: str) -> tf.Tensor:
+    """Returns distances from squared ones, float64; exactly 0 without a gradient where bool `equal` says so."""
     zero = tf.zeros_like(squared)
     if metric == "euclidean":
         # Both branches of a `where` get a gradient: the inner one keeps sqrt away from 0, where its slope is infinite.
-        return tf.cast(tf.where(equal, zero, tf.sqrt(tf.where(equal, zero + 1, squared))), tf.float32)
+        return tf.where(equal, zero, tf.sqrt(tf.where(equal, zero + 1, squared)))
     squared = tf.where(equal, zero, squared)
     # For vectors of length 1 the cosine distance, 1 - cosine, is half the squared distance, which does not cancel.
-    return tf.cast(squared / 2 if metric == "cosine" else squared, tf.float32)
+    return squared / 2 if metric == "cosine" else squared

@@ -4,7 +4,9 @@ from keras_reid.keras2 import tf
 from keras_reid.losses.batch_loss import LossTerms, Margin, MarginLoss, check_margin, gap_terms, mean_loss, register
 from keras_reid.losses.mining import all_pairs
 
-ABSENT = -1e30  # the logit where there is no pair; -inf would make NaN gradients of rows without any pair
+# The logit where there is no pair: far below the square of any float32; -inf would make NaN gradients of rows without
+# any pair.
+ABSENT = -1e300
 
 
 def lifted_triplet_loss(
@@ -57,7 +59,7 @@ def _weighted_terms(person_ids, embeddings, margin: Margin, metric: str) -> Loss
 
 
 def log_sum_exp(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Returns log sum exp over what the mask admits in each row of `[B, B]`, `[B]`; -1e30 where it admits nothing."""
+    """Returns log sum exp over what the mask admits in each row of `[B, B]`, `[B]`; -1e300 where it admits nothing."""
     return tf.reduce_logsumexp(tf.where(mask, logits, ABSENT), axis=1)
 
 

@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 from keras_reid.keras2 import tf
-from keras_reid.losses.distances import paired_distances, pairwise_distances, squared_distances_for_selection
+from keras_reid.losses.distances import all_distances, exact_distances, squared_distances_for_selection
+from keras_reid.losses.precision import in_float32, in_float64
 
 
 class HardestPairs(NamedTuple):
@@ -43,7 +44,7 @@ def flat_person_ids(person_ids: tf.Tensor) -> tf.Tensor:
 
 
 def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
-    """Returns ids `[B]` and float32 embeddings `[B, D]`; ValueError when they are not one id for each embedding."""
+    """Returns ids `[B]` and float64 embeddings `[B, D]`; ValueError when they are not one id for each embedding."""
     person_ids, embeddings = flat_person_ids(person_ids), tf.convert_to_tensor(embeddings)
     if not embeddings.dtype.is_floating:
         raise ValueError(f"embeddings have dtype {embeddings.dtype.name}, expected floating point: cast them.")
@@ -54,7 +55,11 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
         )
     # A graph traced for any shape does not know the rank, which loops and softmax need.
     embeddings = tf.ensure_shape(embeddings, [None, None]) if embeddings.shape.rank is None else embeddings
-    return person_ids, tf.cast(embeddings, tf.float32)
+    # A graph may know the size of one of the two alone, or of neither.
+    person_ids = tf.ensure_shape(person_ids, embeddings.shape[:1])
+    message = "person_ids and embeddings differ in number, expected one id for each embedding."
+    tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
+    return person_ids, in_float64(embeddings)
 
 
 def pair_up(person_ids: tf.Tensor) -> Pairs:
@@ -65,9 +70,9 @@ def pair_up(person_ids: tf.Tensor) -> Pairs:
 
 
 def all_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, metric: str) -> tuple:
-    """Returns the pairs of a batch, and the distances of all of them, float32 `[B, B]`, with gradients."""
+    """Returns the pairs of a batch, and the distances of all of them, float64 `[B, B]`, with gradients."""
     person_ids, embeddings = flat_batch(person_ids, embeddings)
-    return pair_up(person_ids), pairwise_distances(embeddings, metric=metric)
+    return pair_up(person_ids), all_distances(embeddings, metric)
 
 
 def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: str = "euclidean") -> HardestPairs:
@@ -82,12 +87,18 @@ def mine_hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, *, metric: 
 
     Source: Hermans et al. 2017 (arXiv 1703.07737), equation 5.
     """
+    positive_distances, negative_distances, valid = hardest_pairs(person_ids, embeddings, metric)
+    return HardestPairs(in_float32(positive_distances), in_float32(negative_distances), valid)
+
+
+def hardest_pairs(person_ids: tf.Tensor, embeddings: tf.Tensor, metric: str) -> HardestPairs:
+    """Returns `mine_hardest_pairs` with float64 distances, which hold the square of every float32."""
     person_ids, embeddings = flat_batch(person_ids, embeddings)
     pairs = pair_up(person_ids)
     scores = squared_distances_for_selection(embeddings, metric=metric)
 
     def distances_to(chosen: tf.Tensor) -> tf.Tensor:
-        distances = paired_distances(embeddings, tf.gather(embeddings, chosen), metric=metric)
+        distances = exact_distances(embeddings, tf.gather(embeddings, chosen), metric)
         return tf.where(pairs.valid, distances, 0.0)
 
     return HardestPairs(

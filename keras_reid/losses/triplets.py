@@ -18,6 +18,7 @@ from keras_reid.losses.batch_loss import (
 from keras_reid.losses.mining import Pairs, all_pairs, largest_in_rows
 
 MEANS = ("nonzero", "all")
+_TIE = 1e-12  # distances that differ by a smaller share are equal: they differ by the rounding of float64
 
 
 def batch_all_triplet_loss(
@@ -70,7 +71,7 @@ def _check_mean(mean_over: str) -> str:
 
 
 def _batch_all_terms(person_ids, embeddings, margin: Margin, mean_over: str, metric: str) -> LossTerms:
-    def every_negative(distances, pairs, positive_distances):
+    def every_negative(pairs, gap):
         return pairs.negative
 
     # softplus is 0 only where it underflows: under the soft margin both means are over all triplets.
@@ -79,11 +80,11 @@ def _batch_all_terms(person_ids, embeddings, margin: Margin, mean_over: str, met
 
 
 def _semi_hard_terms(person_ids, embeddings, margin: Margin, metric: str) -> LossTerms:
-    def nearest_beyond(distances, pairs, positive_distances):
-        beyond = pairs.negative & (distances > positive_distances[:, None])
-        nearest, farthest = largest_in_rows(-distances, beyond), largest_in_rows(distances, pairs.negative)
+    def nearest_beyond(pairs, gap):
+        beyond = pairs.negative & (gap < 0)
+        nearest, farthest = largest_in_rows(gap, beyond), largest_in_rows(-gap, pairs.negative)
         chosen = tf.where(tf.reduce_any(beyond, axis=1), nearest, farthest)
-        return tf.one_hot(chosen, tf.shape(distances)[0], on_value=True, off_value=False)
+        return tf.one_hot(chosen, tf.shape(gap)[1], on_value=True, off_value=False)
 
     return _terms_of_triplets(person_ids, embeddings, margin, metric, nearest_beyond, counts_all=True)
 
@@ -105,11 +106,9 @@ def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callabl
     """Returns each anchor's sum of terms and their number, `[B]`, and the sums' slopes by the distances, `[B, B]`.
 
     One positive of each anchor at a time: K - 1 rounds of O(B^2) memory, K the number of images of an identity. All
-    B^3 triplets at once would take 4 GB for each tensor at B = 1,024. `choose_negatives` gets distances, pairs and the
-    distances `[B]` of the positives of this round, and returns bool `[B, B]`. Without `counts_all` triplets whose term
-    is 0 do not count.
+    B^3 triplets at once would take 8 GB for each tensor at B = 1,024. `choose_negatives` gets the pairs and this
+    round's gaps D(a,p) - D(a,n), and returns bool `[B, B]`. Without `counts_all` triplets whose term is 0 do not count.
     """
-    images = tf.shape(distances)[0]
     # Column j: each anchor's positives in the order of the batch, then all other images.
     order = tf.argsort(tf.cast(pairs.positive, tf.int32), axis=1, direction="DESCENDING", stable=True)
     order = tf.pad(order, [[0, 0], [0, 1]])  # XLA refuses a column j of an empty batch, though no round takes it
@@ -118,21 +117,25 @@ def _sum_by_positives(distances, pairs: Pairs, margin, choose_negatives: Callabl
 
     def add_round(j, sums, counts, slopes):
         positive = order[:, j]
-        positive_distances = tf.gather(distances, positive, batch_dims=1)
-        chosen = choose_negatives(distances, pairs, positive_distances) & (pairs.valid & (j < positives))[:, None]
-        gap = positive_distances[:, None] - distances
+        positive_distances = tf.gather(distances, positive[:, None], batch_dims=1)
+        gap = positive_distances - distances
+        gap = tf.where(tf.abs(gap) <= _TIE * positive_distances, tf.zeros_like(gap), gap)  # a NaN stays one
+        chosen = choose_negatives(pairs, gap) & (pairs.valid & (j < positives))[:, None]
         terms_now = tf.where(chosen, hinge_or_softplus(gap, margin), 0.0)
         slopes_now = tf.where(chosen, _slope_of(gap, margin), 0.0)
         counted = chosen if counts_all else chosen & ~tf.equal(terms_now, 0)
-        by_positive = tf.one_hot(positive, images) * tf.reduce_sum(slopes_now, axis=1, keepdims=True)
+        # The size is taken in here: a loop does not know how large a number from outside is, and a size of 1 must fit.
+        here = tf.one_hot(positive, tf.shape(distances)[1], dtype=distances.dtype)
+        by_positive = here * tf.reduce_sum(slopes_now, axis=1, keepdims=True)
         return (
             j + 1,
             sums + tf.reduce_sum(terms_now, axis=1),
-            counts + tf.reduce_sum(tf.cast(counted, tf.float32), axis=1),
+            counts + tf.reduce_sum(tf.cast(counted, distances.dtype), axis=1),
             slopes + by_positive - slopes_now,
         )
 
-    nothing = (0, tf.zeros([images]), tf.zeros([images]), tf.zeros([images, images]))
+    none = tf.zeros(tf.shape(distances)[:1], distances.dtype)
+    nothing = (0, none, none, tf.zeros_like(distances))
     _, sums, counts, slopes = tf.while_loop(lambda j, *_: j < tf.maximum(0, rounds), add_round, nothing)
     return sums, counts, slopes
 

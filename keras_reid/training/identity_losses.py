@@ -9,6 +9,7 @@ import numpy as np
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.mining import flat_person_ids
+from keras_reid.losses.precision import in_float64
 from keras_reid.losses.replicas import replica_context, sum_over_replicas
 
 CENTER_RATE = 0.5  # alpha of the paper: share of the way to its identity's mean that a center goes in a step
@@ -110,9 +111,10 @@ class CenterLoss(keras.layers.Layer):
         super().build(input_shape)
 
     def call(self, features: tf.Tensor, person_ids: tf.Tensor) -> tf.Tensor:
-        """Returns the loss of each image, float32 `[B]`."""
+        """Returns the loss of each image, float64 `[B]`: the square of a float32 may be beyond float32."""
         centers = tf.gather(tf.convert_to_tensor(self.centers), self._identities.number(person_ids))
-        return tf.reduce_sum(tf.math.squared_difference(features, tf.stop_gradient(centers)), axis=1) / 2
+        difference = in_float64(features) - tf.cast(tf.stop_gradient(centers), tf.float64)
+        return tf.reduce_sum(tf.square(difference), axis=1) / 2
 
     def update(self, features: tf.Tensor, person_ids: tf.Tensor) -> None:
         """Moves the centers of the batch's identities towards their features, by 0.5 * n / (1 + n) of the way."""

@@ -9,6 +9,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.distances import pairwise_distances
 from keras_reid.losses.mining import flat_person_ids, pair_up
+from keras_reid.losses.precision import in_float32
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.models import rebuild_in_float32
 from keras_reid.training.averages import WeightAverage, fit_statistics
@@ -317,9 +318,9 @@ class TripletTrainer(keras.Model):
 
 def _share_of_mean(values: tf.Tensor) -> tf.Tensor:
     """Returns this replica's part of the mean over the images of all replicas: the parts add up to it."""
-    images, context = tf.cast(tf.size(values), tf.float32), replica_context()
+    images, context = tf.cast(tf.size(values), values.dtype), replica_context()
     images = images if context is None else sum_over_replicas(images, context)
-    return tf.reduce_sum(values) / tf.maximum(1.0, images)
+    return in_float32(tf.reduce_sum(values) / tf.maximum(images, 1.0))
 
 
 def _images_and_ids(data) -> tuple:

@@ -34,6 +34,12 @@ def mean(terms):
     return sum(terms) / len(terms) if terms else 0.0
 
 
+def log_sum(logarithms):
+    """log(e^x1 + e^x2 + ...), where no e^x need fit a float."""
+    largest = max(logarithms)
+    return largest + np.log(sum(np.exp(x - largest) for x in logarithms))
+
+
 def batch_hard(person_ids, d, margin):
     terms = []
     for a in range(len(person_ids)):
@@ -60,7 +66,7 @@ def lifted(person_ids, d, margin):
         p, n = positives(person_ids, a), negatives(person_ids, a)
         if p and n:
             m = 0.0 if margin == "soft" else margin
-            total = np.log(sum(np.exp(d[a, i]) for i in p)) + np.log(sum(np.exp(m - d[a, i]) for i in n))
+            total = log_sum([d[a, i] for i in p]) + log_sum([m - d[a, i] for i in n])
             terms.append(penalty(total, "soft") if margin == "soft" else max(0.0, total))
     return mean(terms)
 

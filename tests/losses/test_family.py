@@ -324,7 +324,7 @@ def test_graph_of_an_unknown_batch_size_agrees_with_eager(name, of_class, jit_co
     compiled = tf.function(
         lambda ids, x: value_and_gradient_in_graph(loss, ids, x), input_signature=signature, jit_compile=jit_compile
     )
-    for size in (14, 6, 1, 0):
+    for size in (6, 2, 1, 0):
         person_ids, embeddings = drawn_batch(size, size=size)
         value, gradient = compiled(person_ids[:, None], embeddings)
         expected, expected_gradient = value_and_gradient(loss, person_ids, embeddings)

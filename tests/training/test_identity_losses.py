@@ -9,6 +9,7 @@ from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss, CircleLoss, batch_hard_triplet_loss
 from keras_reid.training import Checkpoints
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
+from keras_reid.training.trainer import _share_of_mean
 from tests.conftest import tiny_embedder
 from tests.losses.oracle import numerical_gradient
 from tests.training.test_trainer import PERSON_IDS, images, one_batch
@@ -97,6 +98,15 @@ def test_center_loss_pulls_each_feature_to_its_center():
         loss = layer(x, tf.constant([5]))
     np.testing.assert_allclose(tape.gradient(loss, x), [[2, 5]])
     assert not layer.trainable_weights
+
+
+def test_center_loss_beyond_float32_is_the_largest_number_of_it():
+    """|x|^2 / 2 = 1e60 twice; the gradient of their mean, x / 2, is a float32."""
+    x = tf.Variable(tf.fill([2, 2], 1e30))
+    with tf.GradientTape() as tape:
+        loss = _share_of_mean(CenterLoss(KNOWN)(x, tf.constant([5, 9])))
+    assert loss == tf.float32.max
+    np.testing.assert_allclose(tape.gradient(loss, x), tf.fill([2, 2], 5e29))
 
 
 # --- In the trainer ---
