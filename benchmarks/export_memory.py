@@ -10,6 +10,7 @@ difference, which must stay under 2.5 GB.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -40,7 +41,8 @@ def measure(name: str) -> dict:
     from keras_reid.artifacts.formats.table import FORMATS
 
     format_ = FORMATS[name]
-    embedder = build_embedder(image_size=IMAGE_SIZE, backbone_weights="none")
+    with contextlib.redirect_stdout(sys.stderr):  # keras-cv greets
+        embedder = build_embedder(image_size=IMAGE_SIZE, backbone_weights="none")
     options = {}
     if format_.needs_calibration:
         options["calibration_images"] = np.random.default_rng(0).integers(0, 256, (20, *IMAGE_SIZE, 3), np.uint8)

@@ -41,10 +41,21 @@ def prepare_tensorflow(settings: Settings, cluster: Cluster) -> Team:
         tf.config.experimental.enable_op_determinism()
     gpus = len(tf.config.list_physical_devices("GPU"))
     policy = resolve_precision(settings.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in("bfloat16"))
-    keras.mixed_precision.set_global_policy(policy)
+    _set_policy(policy)
     print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
     say_what_is_slow([keras.mixed_precision.global_policy().compute_dtype])
     return team
+
+
+def _set_policy(policy: str) -> None:
+    """Sets Keras's dtype policy, without the three lines that Keras says on float16: `say_what_is_slow` takes one."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        keras.mixed_precision.set_global_policy(policy)
+    finally:
+        logger.setLevel(level)
 
 
 def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:

@@ -30,7 +30,7 @@ from keras_reid.training.settings import Settings
 from keras_reid.training.tensorboard import EmbeddingHistograms
 
 # To write DEFAULT_FORMATS of a ResNet-50, on 2 CPU cores; its size does not depend on that of the images.
-_WRITING_SECONDS = 30
+_WRITING_SECONDS = 20
 
 
 class Steps:
