@@ -2,8 +2,16 @@
 
 The network is keras-cv's ResNet-50 (stride in the first 1x1 convolution) with the head `trinet`; the loss is batch hard
 with a soft margin; Adam. Under a mixed policy the forward pass runs under torch.autocast.
+
+    python pytorch_step.py HEIGHT WIDTH IDENTITIES IMAGES POLICY
+
+makes a step for each line that it reads, and answers with the loss. It is a process of its own: torch is several times
+slower in one that has loaded TensorFlow.
 """
 
+import sys
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -74,3 +82,15 @@ def training_step(images, person_ids, *, policy: str):
         return loss.item()  # waits until the step is done
 
     return step
+
+
+def main() -> None:
+    height, width, identities, images = map(int, sys.argv[1:5])
+    pixels = np.random.default_rng(0).integers(0, 256, (identities * images, height, width, 3), np.uint8)
+    step = training_step(pixels, np.repeat(np.arange(identities), images), policy=sys.argv[5])
+    for _ in sys.stdin:
+        print(step(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

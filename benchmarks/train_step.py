@@ -3,7 +3,8 @@
 - `trainer`: the full train_step: forward, mining, batch-hard loss, backward, Adam, statistics.
 - `baseline`: a bare loop over the same network with the mean of the embeddings as the loss: no mining, no distances, no
   statistics.
-- `pytorch`: the same network, loss and optimizer in PyTorch, where torch can be imported (pytorch_step.py).
+- `pytorch`: the same network, loss and optimizer in PyTorch, where torch can be imported (pytorch_step.py, a process of
+  its own).
 
 Their steps take turns, so that a busy machine slows all alike; medians are compared.
 
@@ -15,10 +16,14 @@ wanted.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 
@@ -54,6 +59,20 @@ def keras_step(trainer_class, images, person_ids, **options):
     train_function = trainer.make_train_function()
     batches = iter(tf.data.Dataset.from_tensors((images, person_ids)).repeat())
     return lambda: float(train_function(batches)["loss"])  # waits until the step is done
+
+
+@contextlib.contextmanager
+def pytorch_step(*arguments):
+    """Yields a function that makes a step in a process of PyTorch, and returns the loss."""
+    command = [sys.executable, str(Path(__file__).with_name("pytorch_step.py")), *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def step() -> float:
+            process.stdin.write("\n")
+            process.stdin.flush()
+            return float(process.stdout.readline())
+
+        yield step
 
 
 def seconds_of(steps: dict, count: int) -> dict[str, float]:
@@ -99,11 +118,11 @@ def main() -> None:
             "trainer": keras_step(TripletTrainer, images, person_ids, loss=BatchHardTripletLoss(margin="soft")),
             "baseline": keras_step(MeanTrainer, images, person_ids),
         }
-        if has_torch:
-            import pytorch_step
-
-            steps["pytorch"] = pytorch_step.training_step(images, person_ids, policy=policy)
-        seconds = seconds_of(steps, arguments.steps)
+        with contextlib.ExitStack() as stack:
+            if has_torch:
+                other = pytorch_step(*image_size, arguments.identities, arguments.images, policy)
+                steps["pytorch"] = stack.enter_context(other)
+            seconds = seconds_of(steps, arguments.steps)
         shape = "x".join(map(str, image_size))
         for name, median in seconds.items():
             row = f"{shape:8}{name:9}{batch_size / median:8.1f} images/s {median:8.3f} s a step"
