@@ -8,6 +8,9 @@
 # The image has Python 3.11 and the CUDA libraries of TensorFlow 2.15, so pip brings the versions of stack 1.
 FROM tensorflow/tensorflow:2.15.0-gpu
 
+# TensorFlow's fast kernels, which it leaves off on CPUs without AVX512-VNNI; `docker run -e TF_ENABLE_ONEDNN_OPTS=0`
+# turns them off.
+ENV TF_ENABLE_ONEDNN_OPTS=1
 WORKDIR /opt/keras_reid
 # The pinned versions first: they change less often than the code.
 COPY requirements.txt ./

@@ -29,6 +29,8 @@ import resource
 import sys
 import time
 
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
+
 import numpy as np
 
 BLOCK = 512  # rows of the baseline's block

@@ -1,13 +1,17 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
+import importlib
 import os
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from keras_reid import choices, command, compare, embed, evaluate, export, launch, options, prepare, reproduce, train
+from keras_reid.__main__ import COMMANDS
 from keras_reid.errors import ReidError
 from keras_reid.flag_values import find_flagfile
 
@@ -220,6 +224,24 @@ def test_a_command_turns_onednn_on_unless_the_user_has_set_it(before, after, mon
     seen = []
     command.run_command(lambda flags: seen.append(os.environ["TF_ENABLE_ONEDNN_OPTS"]), command.Flags(), ["command"])
     assert seen == [after]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_turns_onednn_on(name, monkeypatch, capsys):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert importlib.import_module(f"keras_reid.{name}").main([name, "--help"]) == 0
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+@pytest.mark.parametrize("name", ["evaluation", "export_memory", "input_pipeline", "losses", "train_step"])
+def test_a_benchmark_turns_onednn_on_before_tensorflow_is_loaded(name):
+    text = Path(__file__, "../../benchmarks", f"{name}.py").resolve().read_text()
+    before = text.index('os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")')
+    assert not re.search("^(import|from) (tensorflow|keras_reid)", text[:before], re.MULTILINE)
+
+
+def test_the_image_turns_onednn_on():
+    assert "ENV TF_ENABLE_ONEDNN_OPTS=1\n" in Path(__file__, "../../Dockerfile").resolve().read_text()
 
 
 def test_what_one_call_asks_for_is_not_kept():

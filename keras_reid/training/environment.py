@@ -50,12 +50,14 @@ def _git(root: Path, *arguments: str) -> str:
 
 def _hardware() -> dict:
     from keras_reid.keras2 import tf
+    from keras_reid.training.processor import onednn_is_on
 
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     has_affinity, memory = hasattr(os, "sched_getaffinity"), memory_limit()  # macOS has no affinity
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count(),
+        "onednn": onednn_is_on(),  # TensorFlow's kernels for this CPU
         "memory_gb": memory and round(memory / 1e9, 1),
         "gpus": [gpu.get("device_name", "unknown") for gpu in gpus],
         "cuda": tf.sysconfig.get_build_info().get("cuda_version") if gpus else None,

@@ -1,8 +1,5 @@
 """Precision of a training run: the Keras dtype policy that `mixed_precision` stands for on this machine."""
 
-import re
-from pathlib import Path
-
 from keras_reid.choices import PRECISIONS
 from keras_reid.errors import ReidError
 
@@ -20,10 +17,3 @@ def resolve_precision(mixed_precision: str, *, gpus: int, cpu_has_bfloat16: bool
     if gpus:
         return "mixed_float16"
     return "mixed_bfloat16" if cpu_has_bfloat16 else "float32"
-
-
-def cpu_computes_in_bfloat16() -> bool:
-    """Whether this CPU has bfloat16 instructions (AVX512_BF16 or AMX); False where Linux's /proc cannot tell."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
-    return re.search(r"^flags.*\b(avx512|amx)_bf16\b", text, re.MULTILINE) is not None

@@ -12,6 +12,8 @@ from keras_reid.interrupts import hold, pending, raise_together, release
 from keras_reid.keras2 import keras
 from keras_reid.training.strategy import Team
 
+_STEPS_OF_ESTIMATE = 10  # steps after the first that tell how long the rest of the run takes
+
 
 class _LogLines:
     """Stands for stdout where it is no terminal: each update of the progress line becomes a line of its own."""
@@ -28,7 +30,8 @@ class Progress(keras.callbacks.Callback):
     """Progress line with the time left to the end of the run, and the times of each epoch.
 
     The time left is that of the remaining steps at the mean pace since this process began, with evaluations and
-    checkpoints, without the first step, which builds the graph.
+    checkpoints, without the first step, which builds the graph. After ten more steps a line tells the time left to the
+    end of the whole run.
 
     The times of an epoch, columns of `times.csv`, cover the steps that this process made. `seconds` is the time inside
     steps, `seconds_between` all other time since the epoch before: checkpoints, evaluation. `seconds_per_step`
@@ -39,15 +42,24 @@ class Progress(keras.callbacks.Callback):
         total_steps: of the run.
         steps_per_epoch: of the run.
         batch_size: images in a step.
+        seconds_besides: that scoring and export are expected to take; None where nothing tells yet.
         team: the replicas that train; a signal to one worker stops all after the same step.
     """
 
     def __init__(
-        self, *, first_step: int, total_steps: int, steps_per_epoch: int, batch_size: int, team: Team | None = None
+        self,
+        *,
+        first_step: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        batch_size: int,
+        seconds_besides: float | None = None,
+        team: Team | None = None,
     ):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
+        self._seconds_besides, self._paced_from = seconds_besides, None
         self._bar = self._ended = self._traced = None
         self._team = team or Team()
 
@@ -84,7 +96,10 @@ class Progress(keras.callbacks.Callback):
         if self._first_epoch and len(self._seconds) == 1:  # the pace is that of the steps from here on
             self._bar.unpause()
             self._bar.initial = self.step
+            self._paced_from = self._paced_from or (self.step, time.perf_counter())
         self._bar.update()
+        if self._paced_from and self.step == self._paced_from[0] + _STEPS_OF_ESTIMATE:
+            tqdm.write(self._time_left())
         if batch + 1 < self.params["steps"]:  # the last one's epoch is recorded before anything stops
             self.let_go()
 
@@ -103,6 +118,16 @@ class Progress(keras.callbacks.Callback):
             "waiting_share": sum(self._waiting[first:]) / sum(steady),
         }
 
+    def _time_left(self) -> str:
+        """Returns a line with the time left to the end of the run: training, then scoring and export."""
+        step, began = self._paced_from
+        training = (self._total_steps - self.step) * (time.perf_counter() - began) / (self.step - step)
+        if self._seconds_besides is None:
+            return f"about {_duration(training)} of training are left, besides scoring and export"
+        besides = self._seconds_besides
+        parts = f"{_duration(training)} of training, {_duration(besides)} of scoring and export"
+        return f"about {_duration(training + besides)} are left: {parts}"
+
     def let_go(self) -> None:
         """Stops here if a signal came: to one of several workers is to all, since none can stop or save alone."""
         if self._team.size == 1:
@@ -119,3 +144,11 @@ class Progress(keras.callbacks.Callback):
         self.close()
         self.let_go()
         release()
+
+
+def _duration(seconds: float) -> str:
+    """Returns a duration as roughly as an estimate is known."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.{int(seconds < 9.5 * length)}f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -12,7 +12,8 @@ from keras_reid.training.augmentation import build_augmentation
 from keras_reid.training.cluster import Cluster
 from keras_reid.training.color_changes import CHANGES
 from keras_reid.training.optimizers import build_optimizer
-from keras_reid.training.precision import cpu_computes_in_bfloat16, resolve_precision
+from keras_reid.training.precision import resolve_precision
+from keras_reid.training.processor import cpu_computes_in, say_what_is_slow
 from keras_reid.training.run_data import RunData
 from keras_reid.training.schedules import build_schedule
 from keras_reid.training.settings import Settings
@@ -39,10 +40,22 @@ def prepare_tensorflow(settings: Settings, cluster: Cluster) -> Team:
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     gpus = len(tf.config.list_physical_devices("GPU"))
-    policy = resolve_precision(settings.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in_bfloat16())
-    keras.mixed_precision.set_global_policy(policy)
+    policy = resolve_precision(settings.mixed_precision, gpus=gpus, cpu_has_bfloat16=cpu_computes_in("bfloat16"))
+    _set_policy(policy)
     print(f"precision {policy}, {gpus or 'no'} GPU, TensorFlow {tf.__version__}", flush=True)
+    say_what_is_slow([keras.mixed_precision.global_policy().compute_dtype])
     return team
+
+
+def _set_policy(policy: str) -> None:
+    """Sets Keras's dtype policy, without the three lines that Keras says on float16: `say_what_is_slow` takes one."""
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        keras.mixed_precision.set_global_policy(policy)
+    finally:
+        logger.setLevel(level)
 
 
 def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 from keras_reid.artifacts import describe_embedder
 from keras_reid.data.images import FILE_ERRORS, raise_for_undecodable
@@ -28,6 +29,9 @@ from keras_reid.training.run_network import build_trainer, check_augmentation, p
 from keras_reid.training.settings import Settings
 from keras_reid.training.tensorboard import EmbeddingHistograms
 
+# To write DEFAULT_FORMATS of a ResNet-50, on 2 CPU cores; its size does not depend on that of the images.
+_WRITING_SECONDS = 20
+
 
 class Steps:
     """The part of a run that needs TensorFlow: `restore`, `train` and `ship`, called in this order by all workers.
@@ -48,6 +52,7 @@ class Steps:
             more = {"watchers": {"doctor": self._doctor}, "best_step": self._log.best_step, "team": self.team}
             self._checkpoints = Checkpoints(folder.checkpoints, self._trainer, **more)
         self._reference = ReferenceModel(self.team.devices)
+        self._scoring_seconds: float | None = None  # of the untrained network, where this process scored it
 
     def restore(self) -> int:
         """Restores the newest checkpoint and returns its step, 0 for a run that begins."""
@@ -67,6 +72,7 @@ class Steps:
             total_steps=steps * settings.epochs,
             steps_per_epoch=steps,
             batch_size=settings.identities_per_batch * settings.images_per_identity,
+            seconds_besides=self._seconds_besides(step),
             team=self.team,
         )
         try:
@@ -144,8 +150,19 @@ class Steps:
     def _score_baselines(self) -> None:
         """Scores the network as it is before training, and the mean color of an image."""
         print("scoring the baselines: untrained network, mean color", flush=True)
+        began = time.perf_counter()
         untrained = self._score(self._trainer.shipped_embedder())
+        self._scoring_seconds = time.perf_counter() - began
         rules = self._settings.some("missing_cameras")
         mean_color = score(mean_color_artifact(), self._data.catalog, **rules)
         scores = {"untrained": untrained.result.to_dict(), "mean colour": mean_color.result.to_dict()}
         self._folder.record_evaluation({"baselines": scores})
+
+    def _seconds_besides(self, step: int) -> float | None:
+        """Returns what scoring and export will take from a step on, at the pace of the first scoring; None without."""
+        if self._scoring_seconds is None:
+            return None
+        epochs, every = self._settings.epochs, self._settings.evaluate_every
+        ahead = range(step // self._data.batches.steps_per_epoch + 1, epochs + 1)
+        scorings = sum(epoch % every == 0 or epoch == epochs for epoch in ahead) + len(DEFAULT_FORMATS)
+        return scorings * self._scoring_seconds + _WRITING_SECONDS

@@ -17,6 +17,7 @@ from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 from keras_reid.training.input_wait import with_timed_batches
 from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
 from keras_reid.training.optimizers import create_state, current_learning_rate, inner_optimizer
+from keras_reid.training.processor import say_what_is_slow
 
 NECK = "head_neck_bn"  # layer of `build_embedder(head="bnneck")`: one loss sees its input, the other its output
 # The report of a step, in order; the learning rate and the weighted terms are added to it.
@@ -187,6 +188,7 @@ class TripletTrainer(keras.Model):
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
+            say_what_is_slow(layer.compute_dtype for layer in self.embedder.layers)
             self.train_function = with_timed_batches(super().make_train_function(force), self._add_seconds_waiting)
         return self.train_function
 

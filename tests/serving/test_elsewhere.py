@@ -42,7 +42,7 @@ def exported(finished_resnet50, tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "keras_reid.export", f"--run_dir={finished_resnet50}", f"--export_dir={folder}"]
     # Six people and two epochs: a mAP of noise, which rounding moves. The cosines are what counts here.
     command += [f"--formats={','.join(formats)}", "--max_map_drop=100"]
-    # In a process of its own, which gives back the 10 GB that tf2onnx takes.
+    # In a process of its own, which gives back what the converters take.
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder

@@ -592,6 +592,10 @@ def test_compose_mounts_what_is_there(base_path):
     assert set(service["command"]) < set(compose("compose.batching.yaml")["command"])
 
 
+def test_compose_turns_the_fast_kernels_on_unless_the_user_has_set_them():
+    assert compose()["environment"] == {"TF_ENABLE_ONEDNN_OPTS": "${TF_ENABLE_ONEDNN_OPTS:-1}"}
+
+
 def test_the_health_check_knows_a_server_that_is_ready(server):
     kind, *command = compose()["healthcheck"]["test"]
     assert kind == "CMD"

@@ -6,7 +6,7 @@ from keras_reid import TripletTrainer
 from keras_reid.files import remove_leftovers
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
-from keras_reid.training.progress import Progress
+from keras_reid.training.progress import Progress, _duration
 from tests.conftest import tiny_embedder
 from tests.training.test_trainer import one_batch
 
@@ -30,25 +30,52 @@ def test_a_log_gets_whole_lines_with_an_eta(capsys):
     assert "<" in lines[-1]  # elapsed<remaining
 
 
-def test_the_time_left_is_at_the_pace_since_the_run_went_on_without_its_first_step(monkeypatch):
-    """20 of 60 steps were made before; then one that takes long, and two of 0.1 s with an evaluation of 0.3 s between:
-    2 steps are made in 0.5 s after the first, so that the 37 left take 37 / 2 * 0.5 = 9.25 s."""
+def made(count: Progress, monkeypatch, epochs: list, between: float = 0.0) -> None:
+    """Makes the steps of each epoch, by a clock that stands still but for the seconds of each, and those between."""
     clock = {"now": 100.0}
     for name in ("time.perf_counter", "time.time", "tqdm.std.time"):
         monkeypatch.setattr(name, lambda: clock["now"])
-    count = Progress(first_step=20, total_steps=60, steps_per_epoch=22, batch_size=12)
     count.set_model(compiled())
-    count.set_params({"steps": 22})
+    count.set_params({"steps": 100})
     count.on_train_begin()
-    for epoch, seconds in ((0, [1.0, 0.1]), (1, [0.1])):
+    for epoch, seconds in enumerate(epochs):
+        clock["now"] += between if epoch else 0
         count.on_epoch_begin(epoch)
         for batch, duration in enumerate(seconds):
             count.on_train_batch_begin(batch)
             clock["now"] += duration
             count.on_train_batch_end(batch, {"loss": 1.0, "active_triplets": 1.0})
-        if epoch == 0:
-            count.epoch_times()
-            clock["now"] += 0.3
+        count.epoch_times()
+
+
+@pytest.mark.parametrize(
+    ("besides", "line"),
+    [
+        (30.0, "about 2.1 minutes are left: 1.6 minutes of training, 30 seconds of scoring and export"),
+        (None, "about 1.6 minutes of training are left, besides scoring and export"),
+    ],
+)
+def test_the_first_steps_tell_the_time_left_to_the_end_of_the_run(monkeypatch, capsys, besides, line):
+    """A first step of 5 s, then steps of 2 s: after ten of them 49 are left, 98 s."""
+    count = Progress(first_step=0, total_steps=60, steps_per_epoch=30, batch_size=12, seconds_besides=besides)
+    made(count, monkeypatch, [[5.0] + 29 * [2.0]])
+    count.close()
+    assert [text for text in capsys.readouterr().out.splitlines() if text.startswith("about")] == [line]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(89.4, "89 seconds"), (90, "1.5 minutes"), (700, "12 minutes"), (5400, "1.5 hours"), (864000, "240 hours")],
+)
+def test_a_duration_as_roughly_as_it_is_known(seconds, text):
+    assert _duration(seconds) == text
+
+
+def test_the_time_left_is_at_the_pace_since_the_run_went_on_without_its_first_step(monkeypatch):
+    """20 of 60 steps were made before; then one that takes long, and two of 0.1 s with an evaluation of 0.3 s between:
+    2 steps are made in 0.5 s after the first, so that the 37 left take 37 / 2 * 0.5 = 9.25 s."""
+    count = Progress(first_step=20, total_steps=60, steps_per_epoch=22, batch_size=12)
+    made(count, monkeypatch, [[1.0, 0.1], [0.1]], between=0.3)
     shown = count._bar.format_dict
     left = (shown["total"] - shown["n"]) * shown["elapsed"] / (shown["n"] - shown["initial"])
     assert left == pytest.approx(9.25)

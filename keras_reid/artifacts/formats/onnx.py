@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from keras_reid.artifacts.artifact import Artifact, unreadable
@@ -37,9 +38,10 @@ def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) 
     tf2onnx, embed = import_tf2onnx(), embedding_function(embedder, tf.uint8)
     with whole_or_not_at_all(path) as temporary:
         try:
-            # As for a model above 2 GB: its weights stay out of the passes over the graph, which would take 10 GB.
+            # As for a model above 2 GB: otherwise each pass over the graph begins with a copy of it.
             options = {"input_signature": embed.input_signature, "opset": _OPSET, "large_model": True}
-            model, weights = tf2onnx.convert.from_function(embed, **options)
+            with _constants_left_alone():
+                model, weights = tf2onnx.convert.from_function(embed, **options)
         except Exception as error:  # of any class
             raise ReidError(f"tf2onnx cannot convert the network ({first_line(error)}).") from error
         for tensor in model.graph.initializer:
@@ -52,6 +54,22 @@ def write(embedder: tf.keras.Model, path: str | os.PathLike, metadata: Mapping) 
         entry.key, entry.value = FILE_NAME, as_text(metadata)
         temporary.write_bytes(model.SerializeToString())
     return Path(path)
+
+
+@contextlib.contextmanager
+def _constants_left_alone() -> Iterator[None]:
+    """Keeps tf2onnx from copying each constant into its node again after each of its passes over the graph.
+
+    Nothing reads these copies, and protobuf frees none while the node lives: 2.8 GB for a network of 103 MB.
+    """
+    from tf2onnx.graph import Node
+
+    update_proto = Node.update_proto
+    Node.update_proto = lambda node, *storage, **named: node.is_const() or update_proto(node, *storage, **named)
+    try:
+        yield
+    finally:
+        Node.update_proto = update_proto
 
 
 def load(path: Path) -> Artifact:
