@@ -36,7 +36,8 @@ setup(
         "tensorflow-metadata<1.17; python_version < '3.12'",
         "absl-py>=1.4",
         "pandas>=1.5",
-        "pillow>=9",
+        # The first that decodes AVIF.
+        "pillow>=11.3",
         "scipy>=1.9",
         "matplotlib>=3.6",
         # Parquet files. Later ones want a later NumPy than TensorFlow 2.15 allows, though their metadata do not say so.

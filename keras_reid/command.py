@@ -110,6 +110,9 @@ def run_command(main: Callable[[Flags], None], values: Flags, argv: Sequence[str
 
 
 def _parse(values: Flags, argv: Sequence[str]) -> None:
+    for argument in argv:
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            raise ReidError(f"{argument!r} is not in UTF-8. Rename the file or folder.")
     try:
         positional = values(argv)[1:]
     except ValueError as error:  # of absl too, for --noflag=value

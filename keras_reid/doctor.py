@@ -19,6 +19,7 @@ from keras_reid.data import describe, read_dataset
 from keras_reid.data.checks.catalog_checks import check_catalog
 from keras_reid.data.checks.counts import counts_numbers, counts_tables
 from keras_reid.data.checks.findings import exit_code, findings_text, rank
+from keras_reid.data.checks.left_out import check_left_out
 from keras_reid.files import write_text
 
 
@@ -32,7 +33,7 @@ def doctor(flags: command.Flags) -> int:
     catalog = read_dataset(flags.dataset, flags.data_dir, camera_pattern=flags.camera_pattern, must_exist=False)
     print(f"{describe(catalog)}\n\n{counts_tables(catalog)}\n", flush=True)
     rules = command.given(flags, "images_per_identity", "ignore", "missing_cameras")
-    findings = check_catalog(catalog, **rules)
+    findings = check_catalog(catalog, **rules) + check_left_out(catalog, dataset=flags.dataset, root=flags.data_dir)
 
     # --- The files.
     from keras_reid.data.augmentation import Augmentation

@@ -1,10 +1,12 @@
-"""Files written whole or not at all: under a temporary name in the same folder first, then renamed."""
+"""Files written whole or not at all, under a temporary name in the same folder first; and folders with odd names."""
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -65,10 +67,27 @@ def remove_leftovers(folder: Path) -> None:
 
 def remove_leftovers_of(path: Path, *, older_than: float) -> None:
     """Removes what processes that were killed while writing `path` left, at least so many seconds ago."""
-    for leftover in list(path.parent.glob(f".*{path.stem}.part-*")):
+    for leftover in list(path.parent.glob(f".*{glob.escape(path.stem)}.part-*")):
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             if time.time() - leftover.stat().st_mtime >= older_than:
                 remove(leftover)
+
+
+@contextlib.contextmanager
+def without_patterns(folder: Path) -> Iterator[Path]:
+    """Yields a path to a folder whose checkpoint TensorFlow reads, the folder's own or a link's in another place.
+
+    It takes the path of a checkpoint, and of a SavedModel's variables, for a pattern in which `[`, `]` and `\\` have a
+    meaning, and then opens what matches by the pattern: no way of writing these characters passes both.
+    """
+    special = "[]" if os.sep == "\\" else "[]\\"
+    if not set(special) & set(os.fspath(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "folder")
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

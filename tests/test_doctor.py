@@ -90,6 +90,38 @@ def test_a_bad_file_is_named_and_nothing_else(data_dir, capsys, kind):
     assert f"\n   bounding_box_train/{path.name}\n   -> " in capsys.readouterr().out
 
 
+def turned_by_exif(path: Path) -> list:
+    """Stored on its side, as a phone held upright does: its own picture, that nobody sees lying."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path, quality=95, exif=exif)
+    return [str(path)]
+
+
+def test_photos_that_exif_turns_are_counted_and_are_not_odd(data_dir):
+    names = turned_by_exif(images(data_dir, "train", "0002")[1])
+    code, report = examine(data_dir)
+    assert [(one["kind"], one["names"]) for one in report["findings"]] == [("turned", names)] and code == 0
+
+
+def test_what_is_left_out_is_counted(data_dir, capsys):
+    for name in ("query/1.heic", "query/2.heic", "bounding_box_train/notes.txt", "query/Thumbs.db", "query/.hidden"):
+        (data_dir / name).write_text("x")
+    code, report = examine(data_dir)
+    assert [(one["kind"], one["count"]) for one in report["findings"]] == [("left_out", 3)] and code == 0
+    assert "(.heic 2, .txt 1)" in capsys.readouterr().out
+
+
+def test_formats_that_only_pillow_reads_are_images(data_dir):
+    path = images(data_dir, "train", "0002")[1]
+    for image in data_dir.rglob("0002_c1*.jpg"):
+        kind = {"WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}[["WEBP", "TIFF", "BMP"][int(image.stem[-1]) % 3]]
+        Image.open(image).save(image.with_suffix(kind))
+        image.unlink()
+    code, report = examine(data_dir)
+    assert not path.exists() and (code, report["findings"]) == (0, [])
+
+
 # Fault -> the picture, and the split, person and camera as which it is there once more.
 COPIES = {
     "several_people": (("train", "0001", 1), ("train", "0002", 1)),

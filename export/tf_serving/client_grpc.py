@@ -10,6 +10,7 @@ The functions can be copied into other programs: `predict` is the whole protocol
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ try:
     import grpc
     import numpy as np
     import tensorflow as tf
-    from PIL import Image
+    from PIL import Image, ImageOps
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 except ImportError as error:
     sys.exit(f"error: {error}: python -m pip install -r {Path(__file__).with_name('requirements.txt')} first.")
@@ -49,24 +50,35 @@ def predict(stub, signature: str, inputs: dict, *, model: str = "embedder", time
 
 
 def read_bytes(path: str) -> bytes:
-    """Returns an image file as it is. Raises OSError where it is no image: the server could not name the file."""
+    """Returns an image file: JPEG and PNG as they are, others as PNG.
+
+    The server puts photos upright. Raises OSError where it is no image: the server could not name the file.
+    """
     try:
-        with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
-            return Path(path).read_bytes()
+        with Image.open(path) as image:  # reads the header alone
+            content = Path(path).read_bytes()
+            if image.format not in ("JPEG", "MPO", "PNG"):
+                as_seen(image).save(png := io.BytesIO(), "PNG")
+                content = png.getvalue()
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
+    return content
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
-    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+def as_seen(image: Image.Image) -> Image.Image:
+    """Returns a photo in RGB and upright, as the package reads it.
+
+    Cameras store photos turned and note how in EXIF. Of 16 bits of gray the upper 8 count: Pillow would clip to white.
+    """
+    image = ImageOps.exif_transpose(image)
+    return (image.point(lambda value: value / 256) if image.mode.startswith("I") else image).convert("RGB")
 
 
 def read_image(path: str) -> np.ndarray:
     """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
-            return np.asarray(eight_bits(image).convert("RGB"))[None]
+            return np.asarray(as_seen(image))[None]
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import base64
+import io
 import json
 import sys
 from pathlib import Path
 
 try:
     import requests
-    from PIL import Image
+    from PIL import Image, ImageOps
 except ImportError as error:
     sys.exit(f"error: {error}: python -m pip install -r {Path(__file__).with_name('requirements.txt')} first.")
 
@@ -60,26 +61,38 @@ def predict(url: str, signature: str, inputs: dict, *, model: str = "embedder", 
 
 
 def read_bytes(path: str) -> dict:
-    """Returns an image file as JSON carries bytes. Raises OSError where it is no image."""
+    """Returns an image file as JSON carries bytes: JPEG and PNG as they are, others as PNG.
+
+    The server puts photos upright. Raises OSError where it is no image: the server could not name the file.
+    """
     try:
-        with Image.open(path, formats=["JPEG", "PNG", "BMP"]):  # reads the header alone
-            return {"b64": base64.b64encode(Path(path).read_bytes()).decode()}
+        with Image.open(path) as image:  # reads the header alone
+            content = Path(path).read_bytes()
+            if image.format not in ("JPEG", "MPO", "PNG"):
+                as_seen(image).save(png := io.BytesIO(), "PNG")
+                content = png.getvalue()
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
+    return {"b64": base64.b64encode(content).decode()}
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
-    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+def as_seen(image: Image.Image) -> Image.Image:
+    """Returns a photo in RGB and upright, as the package reads it.
+
+    Cameras store photos turned and note how in EXIF. Of 16 bits of gray the upper 8 count: Pillow would clip to white.
+    """
+    image = ImageOps.exif_transpose(image)
+    return (image.point(lambda value: value / 256) if image.mode.startswith("I") else image).convert("RGB")
 
 
 def read_image(path: str) -> list:
     """Returns a photo as lists [1][H][W][3] of 0..255, RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
-            pixels, width = eight_bits(image).convert("RGB").tobytes(), image.width
+            seen = as_seen(image)
     except NO_IMAGE as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
+    pixels, width = seen.tobytes(), seen.width
     colors = [list(pixels[start : start + 3]) for start in range(0, len(pixels), 3)]
     return [[colors[start : start + width] for start in range(0, len(colors), width)]]
 

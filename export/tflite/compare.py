@@ -19,7 +19,7 @@ from pathlib import Path
 try:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
-    from PIL import Image
+    from PIL import Image, ImageOps
 except ImportError as error:
     sys.exit(f"error: {error}: python -m pip install -r {Path(__file__).with_name('requirements.txt')} first.")
 
@@ -42,16 +42,20 @@ def read_metadata(path: str) -> dict:
     return metadata
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Returns a gray image of 16 bits by its upper 8, as TensorFlow decodes it: Pillow would clip them to white."""
-    return image.point(lambda value: value / 256) if image.mode.startswith("I") else image
+def as_seen(image: Image.Image) -> Image.Image:
+    """Returns a photo in RGB and upright, as the package reads it.
+
+    Cameras store photos turned and note how in EXIF. Of 16 bits of gray the upper 8 count: Pillow would clip to white.
+    """
+    image = ImageOps.exif_transpose(image)
+    return (image.point(lambda value: value / 256) if image.mode.startswith("I") else image).convert("RGB")
 
 
 def read_image(path: str) -> np.ndarray:
     """Returns a photo as uint8 [1, H, W, 3] RGB. Raises OSError where it is no image."""
     try:
         with Image.open(path) as image:
-            return np.asarray(eight_bits(image).convert("RGB"))[None]
+            return np.asarray(as_seen(image))[None]
     except (SyntaxError, ValueError, Image.DecompressionBombError, OSError) as error:
         raise OSError(f"{path} cannot be read as an image: {error}") from error
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from keras_reid.artifacts.artifact import Artifact
 from keras_reid.artifacts.augmentation import check_augmentation
 from keras_reid.choices import ON_ERROR
+from keras_reid.data.formats import IN_WORDS
 from keras_reid.data.images import undecodable_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError
@@ -29,7 +30,8 @@ from keras_reid.files import whole_or_not_at_all, write_text
 
 # Images: an interruption loses at most one chunk, two minutes on a laptop. A smaller one: each takes 0.1 s to start.
 _CHUNK = 2048
-_FORMAT = 1  # of a chunk's file: with another number the old files belong to another job
+# Of a chunk's file: with another number the old files belong to another job. 1 ignored EXIF orientation.
+_FORMAT = 2
 _HASH_SIZE = hashlib.sha256().digest_size
 _JOB = "embed_job.json"
 _OURS = re.compile(r"\.?embed_(job|\d{6,})(\.part-[0-9a-f]{8})?\.(json|bin)")  # .part-: of a killed process
@@ -91,7 +93,7 @@ def embed_in_parts(
         remove_parts(folder)  # nothing in it is worth keeping
         raise ReidError(
             f"none of the {len(job.paths)} images can be read (missing, truncated or no image), such as "
-            f"{job.paths[0]!r}. Expected JPEG, PNG or BMP files."
+            f"{job.paths[0]!r}. Expected {IN_WORDS} files."
         )
     return job.embeddings[job.readable], job.readable
 

@@ -39,7 +39,8 @@ def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metri
     if len(frame.columns):  # without any, Arrow forgets how many rows there are
         table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), "metric": metric})
-    pyarrow.parquet.write_table(table, path)
+    with open(path, "wb") as file:  # of a path it would take some for addresses, such as photos:1/out.parquet
+        pyarrow.parquet.write_table(table, file)
 
 
 def read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from keras_reid.data.formats import IMAGE_SUFFIXES, count_by_suffix, is_image, left_out
 from keras_reid.data.places import find_files, is_file, is_folder, list_files, list_folder
 from keras_reid.data.tables import read_csv
 from keras_reid.errors import ReidError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-
 
 def image_names(folder: str) -> list[str]:
     """Returns the names of a folder's images, sorted; none where there is no folder."""
-    return [name for name in list_folder(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    return [name for name in list_folder(folder) if is_image(name)]
+
+
+def say_left_out(files: Iterable[str], source: str) -> None:
+    """Says in one line on stderr which of the files found at a place are left out, because they are no images."""
+    others = left_out(files)
+    if others:
+        print(f"notice: {len(others)} files at {source!r} are left out: {count_by_suffix(others)}.", file=sys.stderr)
 
 
 def list_images(source: str | os.PathLike) -> pd.DataFrame:
@@ -24,11 +31,13 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
 
     Args:
         source: a folder (all images in it and in the folders below, hidden ones left out), a CSV with a column
-            `image_path`, or a file name or pattern, in which `**` stands for any number of folders.
+            `image_path`, or a file name or pattern, in which `**` stands for any number of folders. A file of exactly
+            this name comes before what a pattern matches.
 
     Returns:
-        A frame with the column `image_path`. From a folder or a pattern: the files that end in .jpg, .jpeg, .png or
-        .bmp, in upper or lower case, sorted. From a CSV: its rows with all columns, relative paths from its folder.
+        A frame with the column `image_path`. From a folder or a pattern: the files whose names end as those of images
+        (`formats.SUFFIXES`), in upper or lower case, sorted; a line on stderr counts the others. From a CSV: its rows
+        with all columns, relative paths from its folder.
 
     Raises:
         ReidError: there is no such image, or the CSV cannot be read or names no image.
@@ -39,13 +48,14 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
         refuse_unreadable_names(frame.image_path)
         return frame
     found = list_files(source) if is_folder(source) else [path for path in find_files(source) if not is_folder(path)]
-    images = sorted(path for path in found if path.lower().endswith(IMAGE_SUFFIXES))
+    images = sorted(filter(is_image, found))
     if not images:
-        there = f"none of the {len(found)} files there" if found else "there is none that"
+        there = f"none of the {len(found)} files there ({count_by_suffix(found)})" if found else "there is none that"
         raise ReidError(
             f"no image at {source!r}: {there} ends in {', '.join(IMAGE_SUFFIXES)}. Expected a folder, a quoted pattern "
             "such as 'photos/**/*.jpg', or a .csv with a column image_path."
         )
+    say_left_out(found, source)
     refuse_unreadable_names(images)
     return pd.DataFrame({"image_path": images})
 
@@ -74,7 +84,7 @@ def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str]
 
 
 def refuse_unreadable_names(images: Iterable[str]) -> None:
-    """Raises ReidError for a file whose name is not in UTF-8."""
+    """Raises ReidError for a path that is not in UTF-8."""
     for image in images:
         try:
             image.encode()

@@ -1,26 +1,16 @@
-"""Image files to pixels: decoding and resizing as TensorFlow graph ops, and the names of files that cannot be read."""
+"""Image files to pixels of one size, as TensorFlow graph ops, and the names of files that cannot be read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from keras_reid.data.decoding import decode_image
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 
 # Images of up to so many bytes are converted to float before the resize: faster, but 1.7 GB for 12,000 x 12,000 pixels.
 _FLOAT_FIRST = 2**22
-
-
-def decode_image(contents: tf.Tensor) -> tf.Tensor:
-    """Decodes one JPEG, PNG or BMP file, a string `[]`, to RGB uint8 `[height, width, 3]`."""
-    image = tf.cond(
-        tf.io.is_jpeg(contents),
-        # As Pillow, OpenCV and torchvision decode: TensorFlow's default is a faster transform, off by a few levels.
-        lambda: tf.io.decode_jpeg(contents, channels=3, dct_method="INTEGER_ACCURATE"),
-        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-    )
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def resize_images(images: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 
 from keras_reid.data.augmentation import Augmentation, augment_images
 from keras_reid.data.cache import ImageCache, keeps_in_memory
-from keras_reid.data.images import decode_image, raise_for_undecodable, read_image, undecodable_images
+from keras_reid.data.decoding import decode_image
+from keras_reid.data.images import raise_for_undecodable, read_image, undecodable_images
 from keras_reid.data.sampling import IdentityBatches
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf

@@ -63,12 +63,19 @@ def list_files(folder: str) -> list[str]:
 
 
 def find_files(pattern: str) -> list[str]:
-    """Returns the paths that match a pattern; `**` stands for any number of folders in a local one."""
-    return (
-        _remote(pattern, lambda gfile: gfile.glob(pattern))
-        if is_remote(pattern)
-        else glob.glob(pattern, recursive=True)
-    )
+    """Returns the paths that match a pattern; `**` stands for any number of folders in a local one.
+
+    A file whose name is the pattern itself, such as star[1].jpg, is the only one, and a folder that the pattern begins
+    with, such as [1]/*.jpg, is taken as it is called.
+    """
+    if is_file(pattern):
+        return [pattern]
+    if is_remote(pattern):
+        return _remote(pattern, lambda gfile: gfile.glob(pattern))
+    folder = pattern
+    while folder and not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return glob.glob(f"{glob.escape(folder)}{pattern[len(folder) :]}", recursive=True)
 
 
 def read_bytes(path: str) -> bytes:

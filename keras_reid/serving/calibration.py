@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.images import decode_image, raise_for_undecodable, resize_images
+from keras_reid.data.decoding import decode_image
+from keras_reid.data.images import raise_for_undecodable, resize_images
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
 

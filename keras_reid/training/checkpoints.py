@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from keras_reid.errors import ReidError
-from keras_reid.files import remove, temporary_name, wait_for_disk, whole_or_not_at_all
+from keras_reid.files import remove, temporary_name, wait_for_disk, whole_or_not_at_all, without_patterns
 from keras_reid.keras2 import keras, tf
 from keras_reid.training.optimizers import create_state
 from keras_reid.training.strategy import Team
@@ -102,7 +102,8 @@ class Checkpoints:
         checkpoints = self._newest_first()
         for place, path in enumerate(checkpoints):
             try:
-                self._checkpoint.read(str(path / _FILES)).assert_consumed()
+                with without_patterns(path) as place:
+                    self._checkpoint.read(str(place / _FILES)).assert_consumed()
             # IndexError, KeyError: raised by TF and JSON for a short file.
             except (tf.errors.OpError, OSError, IndexError, KeyError, json.JSONDecodeError) as error:
                 print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.", flush=True)

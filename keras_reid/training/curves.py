@@ -46,7 +46,8 @@ def draw_curves(run: RunFolder) -> None:
     with matplotlib.rc_context({"axes.grid": True, "grid.alpha": 0.3, "font.size": 10, "axes.titlesize": 11}):
         figure = Figure(figsize=(11, 11), layout="constrained")
         panels = figure.subplots(4, 2, sharex=True)
-        figure.suptitle(f"{run.path.absolute().name}, after epoch {metrics.epoch.iloc[-1]}")
+        name = run.path.absolute().name
+        figure.suptitle(f"{name}, after epoch {metrics.epoch.iloc[-1]}", parse_math=False)  # $ is a character
         (loss, scores), (distances, shares), (norm, rate), (speed, waiting) = panels
         _paint(loss, metrics, _LOSSES, "loss, mean of the epoch", may_be_logarithmic=True)
         _paint(scores, metrics, _SCORES, "scores on query and gallery, %", percent=True)

@@ -93,7 +93,7 @@ class RunFolder:
         """Returns the flags of the run that the folder holds, name -> text, as `Settings.as_text` returns them."""
         if not self.flags.exists():
             raise ReidError(f"{str(self.path)!r} holds no run: it has no run.flags.")
-        lines = self.flags.read_text(errors="replace").splitlines()
+        lines = self.flags.read_text(encoding="utf-8", errors="replace").splitlines()
         held = {}
         for name, value in (line[2:].split("=", 1) for line in lines if line.startswith("--") and "=" in line):
             held[name] = f"{held[name]}\n{value}" if name in held else value

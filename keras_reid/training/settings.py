@@ -164,6 +164,9 @@ class Settings:
                 f"{len(self.dataset)} datasets are named for {len(self.data_dir)} data_dir: expected one dataset=NAME, "
                 "or one for each data_dir, in the same order."
             )
+        for path in map(os.fspath, filter(None, (*self.data_dir, self.run_dir, self.backbone_weights))):
+            if path.splitlines() != [path]:
+                raise ReidError(f"{path!r} holds a line break, but run.flags keeps one path in a line. Rename it.")
         twice = next((one for place, one in enumerate(self.datasets) if one in self.datasets[:place]), None)
         if twice:
             raise ReidError(f"data_dir={twice[1]} is given twice: expected different datasets.")

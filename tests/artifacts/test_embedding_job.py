@@ -145,11 +145,14 @@ def test_without_what_the_job_was_each_chunk_tells_for_itself(artifact, photos, 
 
 
 def test_a_chunk_is_hashed_as_earlier_versions_did(artifact, photos, folder):
-    """So that their parts are gone on with: the test-time augmentation is called views there."""
+    """So that their parts are gone on with: the test-time augmentation is called views there.
+
+    Those of format 1 are not: photos were embedded as they are stored, whatever EXIF said.
+    """
     interrupt(artifact, photos, folder)
     path = Path(artifact.name)
     content = hashlib.sha256(f". {path.stat().st_size}\n".encode() + path.read_bytes()).hexdigest()
-    recipe = {"format": 1, "artifact": content, "views": "none", "embedding_size": 8}
+    recipe = {"format": 2, "artifact": content, "views": "none", "embedding_size": 8}
     lines = [f"{photo!r} {(os.stat(photo).st_size, os.stat(photo).st_mtime_ns)}\n" for photo in photos]
     images = hashlib.sha256("".join(lines[6:12]).encode()).digest()
     chunk = (folder / "embed_000001.bin").read_bytes()

@@ -15,7 +15,7 @@ from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, serving_module
 from keras_reid.artifacts.places import read_savedmodel_metadata
 from keras_reid.errors import ReidError
-from keras_reid.files import whole_or_not_at_all, write_text
+from keras_reid.files import whole_or_not_at_all, without_patterns, write_text
 from keras_reid.keras2 import tf
 
 # Where TensorFlow Serving looks, below the folder of a version.
@@ -78,7 +78,8 @@ def load(folder: Path) -> Artifact:
     """Opens the folder of one version; ReidError where it is damaged or was not written by `write`."""
     metadata = read_savedmodel_metadata(folder)
     try:
-        loaded = tf.saved_model.load(str(folder))
+        with without_patterns(folder) as place:
+            loaded = tf.saved_model.load(str(place))
         signature = loaded.signatures[SIGNATURE]
     except Exception as error:  # of any class: IndexError where the weights are cut, ValueError of protobuf, ...
         raise unreadable(folder, "SavedModel", error) from error

@@ -4,7 +4,7 @@
 |---|---|---|
 | `serving_default` | `images`, uint8 `[N, H, W, 3]`, RGB of any size | `embedding`, float32 `[N, D]` |
 | `serve_float` | `images`, float32 `[N, H, W, 3]`, 0..255 | `embedding` |
-| `serve_bytes` | `image_bytes`, string `[N]`: JPEG, PNG or BMP files, of any sizes | `embedding` |
+| `serve_bytes` | `image_bytes`, string `[N]`: JPEG, PNG or plain BMP files, put upright | `embedding` |
 | `compare` | `first_images`, `second_images`, uint8 `[N, H, W, 3]`, of any sizes | `distance`, float32 `[N]` |
 | | the same, where `reid.json` holds a threshold | also `same_person`, bool `[N]` |
 | `search` | `images`, where there is a gallery | `ids`, `distances`, `rows`, `[N, k]`, nearest first |
@@ -17,7 +17,8 @@ from collections.abc import Mapping
 
 from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.artifacts.formats.search import Gallery, nearest
-from keras_reid.data.images import decode_image, resize_images
+from keras_reid.data.decoding import decode_in_graph
+from keras_reid.data.images import resize_images
 from keras_reid.keras2 import tf
 
 SIGNATURE = "serving_default"
@@ -77,7 +78,7 @@ def serving_module(
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def embed_bytes(image_bytes):
         def read(contents: tf.Tensor) -> tf.Tensor:
-            return resize_images(decode_image(contents), image_size)
+            return resize_images(decode_in_graph(contents), image_size)
 
         # One at a time: each has a size of its own, and a decoded photo may take hundreds of megabytes.
         image = tf.TensorSpec([*image_size, 3], tf.float32)

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.decoding import decode_image
 from keras_reid.data.ids import as_names, names_of
-from keras_reid.data.images import decode_image
 from keras_reid.data.pipeline import training_dataset
 from keras_reid.data.sampling import IdentityBatches
 from keras_reid.files import whole_or_not_at_all

@@ -12,7 +12,9 @@ import pandas as pd
 from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
 from keras_reid.data.checks.duplicates import find_copies
 from keras_reid.data.checks.findings import Finding
-from keras_reid.data.checks.image_looks import SUFFIXES, Looks, file_format, look_at_images, read_head
+from keras_reid.data.checks.image_looks import Looks, look_at_images, read_head
+from keras_reid.data.formats import IN_WORDS, SUFFIXES, file_format
+from keras_reid.data.orientation import UPRIGHT
 
 _TINY = (32, 16)  # height and width below which people can hardly be told apart
 _HUGE_PIXELS = 4_000_000  # more than a person fills in a 4K picture: rather a whole scene, or a scan
@@ -28,7 +30,7 @@ _UNREADABLE = {
     "empty": ("that are empty", "Copy them again, or take them out of the dataset."),
     "damaged": ("that are cut off or damaged", "Copy them again, or take them out of the dataset."),
     "not_an_image": (
-        "that are no JPEG, PNG or BMP, whatever their names say",
+        f"that are no {IN_WORDS}, whatever their names say",
         "Convert them to JPEG or PNG, or take them out of the dataset.",
     ),
 }
@@ -54,6 +56,11 @@ _ODD = {
         "warning",
         "in gray-scale",
         "Clothes are told apart by color: use the originals; leave them where a camera has no color.",
+    ),
+    "turned": (
+        "note",
+        "stored turned or mirrored, with an EXIF orientation that puts them upright",
+        "They are read upright here: turn the pixels themselves where other programs ignore EXIF.",
     ),
     "wrong_suffix": (
         "note",
@@ -124,5 +131,6 @@ def _oddities(image_paths: Sequence[str], looks: Looks) -> dict[str, np.ndarray]
         "odd_aspect": (height < _USUAL_ASPECT[0] * width) | (height > _USUAL_ASPECT[1] * width),
         "blank": blank,
         "gray": (looks.spreads <= _GRAY_SPREAD) & ~blank,
+        "turned": looks.orientations != UPRIGHT,
         "wrong_suffix": ~np.array(fits, bool),
     }

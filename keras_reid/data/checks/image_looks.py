@@ -8,29 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from keras_reid.data.images import decode_image
+from keras_reid.data.decoding import decode_with_orientation
+from keras_reid.data.formats import HEAD, SUFFIXES, file_format
 from keras_reid.keras2 import tf
 
 THUMBNAIL_SIZE = (16, 8)
-# Format that can be decoded -> the endings of its names.
-SUFFIXES = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "BMP": (".bmp",)}
 
 _BATCH = 256
-_HEAD = 24  # bytes in which the format shows
-_FORMATS = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"\x00\x00\x00": "HEIC, AVIF or video",
-    b"%PDF": "PDF",
-    b"<": "HTML or XML",
-    b"PK\x03\x04": "ZIP",
-    b"version https://git-lfs": "pointer of Git LFS, whose file was not fetched",
-}
 
 
 class Looks(NamedTuple):
@@ -39,7 +23,8 @@ class Looks(NamedTuple):
     positions: np.ndarray  # int64, in the list of files
     fingerprints: np.ndarray  # int64, of the file's bytes
     heads: np.ndarray  # bytes, the first of the file
-    sizes: np.ndarray  # int32 [N, 2], height and width
+    orientations: np.ndarray  # int32, of EXIF: 1 where the pixels are stored upright
+    sizes: np.ndarray  # int32 [N, 2], height and width of the upright image
     spreads: np.ndarray  # uint8, the largest difference between the colors of a pixel
     deviations: np.ndarray  # float32, the standard deviation of the thumbnail, of its liveliest color
     thumbnails: np.ndarray  # uint8 [N, 16, 8, 3]
@@ -79,14 +64,15 @@ def _parallel(image_paths: Sequence[str]) -> Iterator[Looks]:
 
 def _look(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
     contents = tf.io.read_file(path)
-    image = decode_image(contents)
+    image, orientation = decode_with_orientation(contents)
     red, green, blue = tf.unstack(image, axis=-1)
     brightest, darkest = tf.maximum(tf.maximum(red, green), blue), tf.minimum(tf.minimum(red, green), blue)
     thumbnail = tf.image.resize(image, THUMBNAIL_SIZE, method="area")
     return (
         tf.cast(position, tf.int64),
         tf.strings.to_hash_bucket_fast(contents, 2**63 - 1),
-        tf.strings.substr(contents, 0, _HEAD),
+        tf.strings.substr(contents, 0, HEAD),
+        orientation,
         tf.shape(image)[:2],
         tf.reduce_max(brightest - darkest),
         tf.reduce_max(tf.math.reduce_std(thumbnail, axis=[0, 1])),
@@ -95,8 +81,9 @@ def _look(position: tf.Tensor, path: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _joined(seen: list[Looks]) -> Looks:
-    nothing = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros((0, 2), np.int32)]
-    nothing += [np.zeros(0, np.uint8), np.zeros(0, np.float32), np.zeros((0, *THUMBNAIL_SIZE, 3), np.uint8)]
+    nothing = [np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, object), np.zeros(0, np.int32)]
+    nothing += [np.zeros((0, 2), np.int32), np.zeros(0, np.uint8), np.zeros(0, np.float32)]
+    nothing += [np.zeros((0, *THUMBNAIL_SIZE, 3), np.uint8)]
     parts = [np.concatenate(part) for part in zip(nothing, *seen)]
     order = np.argsort(parts[0])
     return Looks(*(part[order] for part in parts))
@@ -117,9 +104,4 @@ def _what_is_wrong(path: str) -> str:
 
 def read_head(path: str) -> bytes:
     with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read(_HEAD)
-
-
-def file_format(head: bytes) -> str:
-    """Returns the format that a file's first bytes show, or "unknown"."""
-    return next((name for start, name in _FORMATS.items() if head.startswith(start)), "unknown")
+        return file.read(HEAD)

@@ -17,8 +17,8 @@ from keras_reid.errors import ReidError
 
 SPLITS = ("new", "classic")
 KINDS = ("detected", "labeled")  # who drew the boxes: a detector, or a human
-_FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.(png|jpe?g|bmp)", re.IGNORECASE)
-_PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.(png|jpe?g|bmp)", re.IGNORECASE)
+_FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.\w+")
+_PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.\w+")
 _CLASSIC_PAIRS = 3  # of the five camera pairs of the release: they hold the 1,360 identities of the first protocol
 _PROTOCOL = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
 

@@ -7,8 +7,9 @@ import re
 
 import pandas as pd
 
+from keras_reid.data.formats import IMAGE_SUFFIXES, count_by_suffix, is_image
 from keras_reid.data.ids import code_cameras, code_people
-from keras_reid.data.image_list import IMAGE_SUFFIXES, refuse_unreadable_names
+from keras_reid.data.image_list import say_left_out
 from keras_reid.data.places import is_folder, list_files, list_folder
 from keras_reid.data.readers.own_csv import SPLITS
 from keras_reid.errors import ReidError
@@ -44,16 +45,17 @@ def read_folder(root: str | os.PathLike, *, camera_pattern: str | None = None, s
         )
     present = [name for name in SPLITS if is_folder(os.path.join(root, name))]
     for name in list_folder(root) if present else []:  # what is in no split would be left out in silence
-        is_image = name.lower().endswith(IMAGE_SUFFIXES)
-        if name not in present and not name.startswith(".") and (is_image or is_folder(os.path.join(root, name))):
+        misplaced = is_image(name) or is_folder(os.path.join(root, name))
+        if name not in present and not name.startswith(".") and misplaced:
             raise ReidError(
                 f"{os.path.join(root, name)!r} is in the folder of {', '.join(present)}: expected nothing but "
                 "train, query, gallery (and multi_query). Rename it (a test set is query and gallery) or move it away."
             )
     places = {name: os.path.join(root, name) for name in present} or {split: root}
-    rows = [row for name, place in places.items() for row in _read_split(place, name, pattern)]
+    found: list[str] = []
+    rows = [row for name, place in places.items() for row in _read_split(place, name, pattern, found)]
+    say_left_out(found, root)
     table = pd.DataFrame(rows, columns=["image_path", "person", "camera", "split"])
-    refuse_unreadable_names(table.image_path)
     columns = {"image_path": table.image_path, **code_people(table.person), **code_cameras(table.camera)}
     return pd.DataFrame({**columns, "split": table.split})
 
@@ -70,7 +72,8 @@ def _compiled(camera_pattern: str | None) -> re.Pattern | None:
     return pattern
 
 
-def _read_split(place: str, split: str, pattern: re.Pattern | None) -> list[tuple]:
+def _read_split(place: str, split: str, pattern: re.Pattern | None, found: list[str]) -> list[tuple]:
+    """Returns a row for each image of a split, and adds all files of its people to `found`."""
     rows = []
     for person in list_folder(place):
         folder = os.path.join(place, person)
@@ -79,14 +82,17 @@ def _read_split(place: str, split: str, pattern: re.Pattern | None) -> list[tupl
         if not person.strip():
             raise ReidError(f"the name of {folder!r} is white space alone, expected a person's. Rename it.")
         if not is_folder(folder):
-            if person.lower().endswith(IMAGE_SUFFIXES):
+            if is_image(person):
                 raise ReidError(
                     f"{folder!r} is in no person's folder: expected {place}/PERSON/IMAGE. Move it into one."
                 )
             continue
-        images = [path for path in list_files(folder) if path.lower().endswith(IMAGE_SUFFIXES)]
+        files = list_files(folder)
+        images = list(filter(is_image, files))
         if not images:
-            raise ReidError(f"{folder!r} holds no image ({', '.join(IMAGE_SUFFIXES)}). Fill it or remove it.")
+            others = f", but {count_by_suffix(files)}" if files else ""
+            raise ReidError(f"{folder!r} holds no image ({', '.join(IMAGE_SUFFIXES)}){others}. Fill it or remove it.")
+        found += files
         rows += [(path, person, _camera(path, folder, pattern), split) for path in images]
     if not rows:
         raise ReidError(f"the {split} split is empty: no person's folder with images in {place!r}.")

@@ -14,7 +14,7 @@ from keras_reid.data.readers.layout import COLUMNS, match_name
 from keras_reid.errors import ReidError
 
 CAMERAS = ("cam_a", "cam_b")
-_NAME = re.compile(r"(?P<person>\d{3})_\d{1,3}\.(bmp|png|jpe?g)", re.IGNORECASE)
+_NAME = re.compile(r"(?P<person>\d{3})_\d{1,3}\.\w+")
 
 
 def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
