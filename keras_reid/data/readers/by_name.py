@@ -7,7 +7,6 @@ import os
 
 import pandas as pd
 
-from keras_reid.data.image_list import refuse_unreadable_names
 from keras_reid.data.readers.cuhk03 import read_cuhk03
 from keras_reid.data.readers.market1501 import read_market1501, read_market1501_500k
 from keras_reid.data.readers.mars import read_mars
@@ -49,9 +48,7 @@ def read_dataset(name: str, root: str | os.PathLike, *, camera_pattern: str | No
         ReidError: the name is unknown, or the reader refuses the folder.
     """
     check_name(name)
-    frame = READERS[name](root, **({"camera_pattern": camera_pattern} if name == "folder" else {}))
-    refuse_unreadable_names(frame.image_path)
-    return frame
+    return READERS[name](root, **({"camera_pattern": camera_pattern} if name == "folder" else {}))
 
 
 def check_name(name: str) -> None:
