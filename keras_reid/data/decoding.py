@@ -69,18 +69,20 @@ _last_call, _python_ends = [float("-inf")], threading.Event()
 
 
 def _by_pillow(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    def decode(contents: bytes | np.ndarray) -> tuple[np.ndarray, np.int32]:
+    def decode(content: np.ndarray) -> tuple[np.ndarray, np.int32]:
         thread = threading.get_ident()
         _under_way.add(thread)
         try:
             if _python_ends.is_set():
                 raise ValueError("Python ends")
-            return _pillow(contents)
+            return _pillow(content.tobytes())
         finally:
             _last_call[0] = time.monotonic()
             _under_way.discard(thread)
 
-    return tuple(tf.numpy_function(decode, [contents], (tf.uint8, tf.int32), stateful=False))
+    # As numbers: of a string NumPy drops the zeros at its end.
+    data = tf.io.decode_raw(contents, tf.uint8)
+    return tuple(tf.numpy_function(decode, [data], (tf.uint8, tf.int32), stateful=False))
 
 
 @atexit.register
@@ -92,9 +94,8 @@ def _let_pipelines_rest() -> None:
         time.sleep(0.01)
 
 
-def _pillow(contents: bytes | np.ndarray) -> tuple[np.ndarray, np.int32]:
+def _pillow(contents: bytes) -> tuple[np.ndarray, np.int32]:
     """Returns upright RGB pixels and the orientation that was undone; ValueError where Pillow cannot read it."""
-    contents = contents if isinstance(contents, bytes) else contents.item()  # an array where it is called eagerly
     try:
         with Image.open(io.BytesIO(contents), formats=list(SUFFIXES)) as image:
             orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)

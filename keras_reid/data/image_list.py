@@ -16,14 +16,16 @@ from keras_reid.errors import ReidError
 
 def image_names(folder: str) -> list[str]:
     """Returns the names of a folder's images, sorted; none where there is no folder."""
-    return [name for name in list_folder(folder) if is_image(name)]
+    names = [name for name in list_folder(folder) if is_image(name)]
+    refuse_unreadable_names(names)
+    return names
 
 
 def say_left_out(files: Iterable[str], source: str) -> None:
     """Says in one line on stderr which of the files found at a place are left out, because they are no images."""
     others = left_out(files)
     if others:
-        print(f"notice: {len(others)} files at {source!r} are left out: {count_by_suffix(others)}.", file=sys.stderr)
+        print(f"notice: files left out of {source!r}: {count_by_suffix(others)}.", file=sys.stderr)
 
 
 def list_images(source: str | os.PathLike) -> pd.DataFrame:
@@ -88,5 +90,5 @@ def refuse_unreadable_names(images: Iterable[str]) -> None:
     for image in images:
         try:
             image.encode()
-        except UnicodeEncodeError as error:  # neither TensorFlow nor Parquet takes such a name
+        except UnicodeEncodeError as error:  # pandas, TensorFlow and Parquet take no such name
             raise ReidError(f"the name of {image!r} is not in UTF-8. Rename the file.") from error

@@ -102,8 +102,8 @@ class Checkpoints:
         checkpoints = self._newest_first()
         for place, path in enumerate(checkpoints):
             try:
-                with without_patterns(path) as place:
-                    self._checkpoint.read(str(place / _FILES)).assert_consumed()
+                with without_patterns(path) as readable:
+                    self._checkpoint.read(str(readable / _FILES)).assert_consumed()
             # IndexError, KeyError: raised by TF and JSON for a short file.
             except (tf.errors.OpError, OSError, IndexError, KeyError, json.JSONDecodeError) as error:
                 print(f"{path} cannot be read ({str(error).splitlines()[0]}): trying the one before.", flush=True)

@@ -662,11 +662,24 @@ def test_a_program_without_its_requirements_says_so_in_one_line(program):
 
 
 @pytest.mark.parametrize("program", ["tf_serving/client_grpc.py", "tf_serving/client_rest.py", "tflite/compare.py"])
-def test_gray_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
-    """As TensorFlow decodes it, on the server and in every artifact; Pillow alone takes all above 255 as white."""
+def test_programs_see_photos_as_the_package_does(tmp_path, program):
+    """Gray of 16 bits by its upper 8, where Pillow alone takes all above 255 as white; and upright, as EXIF demands.
+
+    The clients send a WebP file, which the server does not know, as PNG with the same pixels.
+    """
     gray = np.arange(24, dtype=np.uint16).reshape(6, 4) * 2700
     Image.fromarray(gray).save(tmp_path / "gray.png")
-    code = f"import numpy as np, {Path(program).stem} as kit; print(np.array(kit.read_image('gray.png')).tolist())"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 3, 3), np.uint8))
+    for name in ("turned.png", "turned.webp"):
+        photo.save(tmp_path / name, exif=exif, lossless=True)
+    names = ["gray.png", "turned.png", "turned.webp"]
+    code = f"import json, numpy as np, {Path(program).stem} as kit\n"
+    code += f"print(json.dumps([np.array(kit.read_image(name)).tolist() for name in {names}]))\n"
+    if "client" in program:
+        code += "sent = kit.read_bytes('turned.webp')\nfrom base64 import b64decode\n"
+        code += "open('sent.png', 'wb').write(b64decode(sent['b64']) if isinstance(sent, dict) else sent)\n"
     environment = {**os.environ, "PYTHONPATH": str(KIT / Path(program).parent)}
     python = sys.executable
     if "tflite" in program:
@@ -675,5 +688,10 @@ def test_gray_of_sixteen_bits_is_read_by_its_upper_eight(tmp_path, program):
         python = LITERT
     read = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert read.returncode == 0, read.stderr
-    decoded = tf.io.decode_image((tmp_path / "gray.png").read_bytes(), channels=3).numpy()
-    np.testing.assert_array_equal(json.loads(read.stdout.splitlines()[-1]), decoded[None])
+    seen = json.loads(read.stdout.splitlines()[-1])
+    np.testing.assert_array_equal(seen[0], np.repeat(gray[None, ..., None] >> 8, 3, axis=-1))
+    for pixels in seen[1:]:  # turned by a quarter, clockwise
+        np.testing.assert_array_equal(pixels, np.rot90(np.asarray(photo), -1)[None])
+    if "client" in program:
+        sent = tf.io.decode_png((tmp_path / "sent.png").read_bytes())
+        np.testing.assert_array_equal(sent, np.rot90(np.asarray(photo), -1))

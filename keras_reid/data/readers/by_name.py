@@ -7,7 +7,6 @@ import os
 
 import pandas as pd
 
-from keras_reid.data.image_list import refuse_unreadable_names
 from keras_reid.data.readers.cuhk03 import read_cuhk03
 from keras_reid.data.readers.market1501 import read_market1501, read_market1501_500k
 from keras_reid.data.readers.mars import read_mars
@@ -56,9 +55,7 @@ def read_dataset(
     options = {"camera_pattern": camera_pattern} if name == "folder" else {}
     if name in _BY_LISTS:
         options["must_exist"] = must_exist
-    frame = READERS[name](root, **options)
-    refuse_unreadable_names(frame.image_path)
-    return frame
+    return READERS[name](root, **options)
 
 
 def check_name(name: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_reid.data.formats import IMAGE_SUFFIXES, count_by_suffix, is_image
 from keras_reid.data.ids import code_cameras, code_people
-from keras_reid.data.image_list import say_left_out
+from keras_reid.data.image_list import refuse_unreadable_names, say_left_out
 from keras_reid.data.places import is_folder, list_files, list_folder
 from keras_reid.data.readers.own_csv import SPLITS
 from keras_reid.errors import ReidError
@@ -92,6 +92,7 @@ def _read_split(place: str, split: str, pattern: re.Pattern | None, found: list[
         if not images:
             others = f", but {count_by_suffix(files)}" if files else ""
             raise ReidError(f"{folder!r} holds no image ({', '.join(IMAGE_SUFFIXES)}){others}. Fill it or remove it.")
+        refuse_unreadable_names(images)
         found += files
         rows += [(path, person, _camera(path, folder, pattern), split) for path in images]
     if not rows:
