@@ -40,6 +40,8 @@ class People(NamedTuple):
     person_ids: np.ndarray  # int64 [N]
     keys: np.ndarray | None  # int64 [N]; one of the query's identity *and* key is ignored; None: no image is
     counted: np.ndarray  # bool [N]; False: left out, because its camera is missing
+    given_ids: np.ndarray | None = None  # [N], ids and keys as they came, for messages; None: they are the above
+    given_keys: np.ndarray | None = None
 
 
 class Matches(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from keras_reid.data import counted
 from keras_reid.data.catalog import JUNK_ID
@@ -50,10 +51,11 @@ def evaluate_retrieval(
     Args:
       query_embeddings: `[Q, D]`, an array or list of float16, float32, float64 or integers.
       gallery_embeddings: `[G, D]`, the same.
-      query_person_ids: integers `[Q]`.
-      gallery_person_ids: integers `[G]`.
-      query_camera_ids: integers `[Q]`, pandas NA or NaN where not known; read under `ignore="same_camera"` only.
-      gallery_camera_ids: integers `[G]`, the same.
+      query_person_ids: integers or strings `[Q]`. Strings are compared exactly; "-1" is junk as -1 is.
+      gallery_person_ids: `[G]`, of the same kind.
+      query_camera_ids: integers or strings `[Q]`, pandas NA or NaN where not known; read under
+        `ignore="same_camera"` only.
+      gallery_camera_ids: `[G]`, the same.
       query_tracklet_ids: integers or strings `[Q]`; read under `ignore="same_tracklet"` only.
       gallery_tracklet_ids: integers or strings `[G]`, the same.
       query_files: names of the image files `[Q]`; read under `ignore="same_file"` only.
@@ -73,7 +75,8 @@ def evaluate_retrieval(
 
     Raises:
       ReidError: if inputs are empty, of different lengths or widths, NaN, infinite, or of zero length under "cosine";
-        if an id is not an integer; if an option is unknown; or if no query has a valid match.
+        if ids are neither integers nor strings, or of two kinds; if an option is unknown; or if no query has a valid
+        match.
     """
     check_positive("ranks", ranks)
     check_positive("block_bytes", block_bytes)
@@ -150,13 +153,15 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
         return f"{start}{of_all} gallery images have id -1, junk. Check gallery_person_ids"
     if (matches.first == matches.last).all():
         return (
-            f"{start}query ids {_examples(query.person_ids)} and gallery ids {_examples(gallery.person_ids)} share no "
-            "person. Check that both come from the same split and the same coding of names to ids"
+            f"{start}query ids {_examples(query.person_ids, query.given_ids)} and gallery ids "
+            f"{_examples(gallery.person_ids, gallery.given_ids)} share no person. Check that both come from "
+            "the same split and the same coding of names to ids"
         )
     if not query.counted.any():
         return f"{start}no query has a camera id. Use missing_cameras=distinct or ignore=nothing"
     key = counted.SHARED_NAME[ignore]
-    seen = f" (query cameras {_examples(query.keys)}, gallery cameras {_examples(gallery.keys)})"
+    of_query, of_gallery = (_examples(side.keys, side.given_keys) for side in (query, gallery))
+    seen = f" (query cameras {of_query}, gallery cameras {of_gallery})"
     return (
         f"{start}every gallery image of a query's person has the query's {key} too, and such images are ignored. The "
         f"usual cause is one {key} for everything{seen if key == 'camera id' else ''}. Give real {key}s, or use "
@@ -164,6 +169,8 @@ def _why_all_skipped(query: People, gallery: People, matches: Matches, ignore: s
     )
 
 
-def _examples(ids: np.ndarray) -> str:
-    distinct = np.unique(ids)
+def _examples(ids: np.ndarray, given: np.ndarray | None = None) -> str:
+    """Returns the first few of some ids, as they were given."""
+    given = ids if given is None else given
+    distinct = np.unique(given[~pd.isna(given)])
     return ", ".join(str(value) for value in distinct[:5]) + (", ..." if len(distinct) > 5 else "")
