@@ -7,6 +7,7 @@ import math
 
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
+from keras_reid.models.structure import weights_of
 
 # Name -> class of tensorflow-addons, and what of ours needs no addons.
 LOSSES = {
@@ -66,9 +67,8 @@ def has_average(optimizer) -> bool:
 
 def copy_average(optimizer, model: keras.Model, copy: keras.Model) -> None:
     """Sets the weights of a copy of a model to the averages that an optimizer keeps of the model's."""
-    for layer in model.layers:
-        values = [optimizer.get_slot(weight, "average") if weight.trainable else weight for weight in layer.weights]
-        copy.get_layer(layer.name).set_weights([value.numpy() for value in values])
+    for weight, copied in zip(weights_of(model), weights_of(copy)):
+        copied.assign((optimizer.get_slot(weight, "average") if weight.trainable else weight).numpy())
 
 
 def _addons(asked: str, instead: str):

@@ -42,7 +42,8 @@ def embed(flags: command.Flags) -> None:
     options_ = command.given(flags, "batch_size", "test_time_augmentation", "on_error")
     embeddings, readable = embed_in_parts(artifact, frame.image_path, folder=parts, **options_)
     _report_skipped(frame.image_path[~readable].tolist(), len(frame), skipped_file)
-    write_embeddings(flags.output, frame[readable].reset_index(drop=True), embeddings, metric=artifact.metric)
+    about = {"metric": artifact.metric, "network_fingerprint": artifact.network_fingerprint}
+    write_embeddings(flags.output, frame[readable].reset_index(drop=True), embeddings, **about)
     remove_parts(parts)
     count, width = embeddings.shape
     print(f"{count} embeddings of width {width} written to {flags.output}, comparable by {artifact.metric} distance")

@@ -217,37 +217,40 @@ def show_differences(report, against: dict, flags: command.Flags) -> None:
 
 
 def calibrate(flags: command.Flags, reports: dict) -> None:
-    """Writes the threshold for a false positive rate into the artifact."""
-    from keras_reid.artifacts import open_artifact, signature_outputs, update_metadata
+    """Writes the threshold for a false positive rate into the artifact; of a run, into all of the same network."""
+    from keras_reid.artifacts import open_artifact, signature_outputs, threshold_lines, write_threshold
 
     ((name, report),) = reports.items()
     point = report.verification.operating_point(flags.calibrate_fpr)
     augmentation = command.given(flags, "test_time_augmentation")
     changes = report.verification.calibration(flags.calibrate_fpr, dataset=name, **augmentation)
-    update_metadata(flags.artifact, changes)
+    kept = write_threshold(flags.artifact, changes)
     report.calibration = {**changes, "true_positive_rate": point.true_positive_rate}
     print(
         f"\nthreshold {point.threshold:.6g} written into {flags.artifact}: on {name}, {point.false_positive_rate:.3g} "
         f"of the impostor pairs and {point.true_positive_rate:.2%} of the genuine pairs lie up to it"
     )
-    artifact = open_artifact(flags.artifact)
-    if artifact.kind == "savedmodel" and "same_person" not in signature_outputs(artifact, "compare"):
-        print(
-            "its signature compare was written without a threshold and gives the distance alone: export "
-            "--calibrate_fpr writes one that says same_person"
-        )
-    elif artifact.kind != "keras" and flags.test_time_augmentation != "none":
-        augmented = f"--test_time_augmentation={flags.test_time_augmentation}"
-        print(f"whoever asks it without keras_reid does not augment: with {augmented} the rate may be another")
+    for line in threshold_lines(kept):
+        print(line)
+    for path in (path for path, why in kept.items() if why is None and path.suffix != ".keras"):
+        if path.is_dir() and "same_person" not in signature_outputs(open_artifact(path), "compare"):
+            print(
+                f"the signature compare of {path} was written without a threshold and gives the distance alone: export "
+                "--calibrate_fpr writes one that says same_person"
+            )
+        elif flags.test_time_augmentation != "none":
+            augmented = f"--test_time_augmentation={flags.test_time_augmentation}"
+            print(f"whoever asks {path} without keras_reid does not augment: with {augmented} the rate may be another")
 
 
 def save(embedded, folder: Path) -> None:
     """Writes query.npz and gallery.npz, which --query_embeddings and --gallery_embeddings read."""
     from keras_reid.artifacts import write_embeddings
 
+    about = {"metric": embedded.metric, "network_fingerprint": embedded.network_fingerprint}
     for side in ("query", "gallery"):
         frame = getattr(embedded, side).drop(columns="split", errors="ignore")
-        write_embeddings(folder / f"{side}.npz", frame, getattr(embedded, f"{side}_embeddings"), metric=embedded.metric)
+        write_embeddings(folder / f"{side}.npz", frame, getattr(embedded, f"{side}_embeddings"), **about)
     print(f"embeddings written to {folder}")
 
 

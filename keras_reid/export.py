@@ -30,7 +30,7 @@ def export(flags: command.Flags) -> None:
     catalog = read_scored_sets(sets, camera_pattern=flags.camera_pattern or held.get("camera_pattern"))
     missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
 
-    from keras_reid.artifacts import artifact_of, describe_embedder
+    from keras_reid.artifacts import artifact_of, describe_embedder, threshold_lines, write_threshold
     from keras_reid.evaluation.scoring import score
     from keras_reid.models import load_keras, read_metadata
     from keras_reid.serving import Search, ShippingOptions, read_gallery, scored_images, ship, some_people
@@ -43,18 +43,19 @@ def export(flags: command.Flags) -> None:
     names = [name for name, _ in sets]
     known, scored_on = read_metadata(run.last_model) or {}, scored_name(catalog, names)
     metric = known.get("metric", "euclidean")
-    search = None
+    artifact, search = artifact_of(embedder, describe_embedder(embedder, metric=metric)), None
     if flags.gallery:
-        gallery = read_gallery(flags.gallery, metric=metric, embedding_size=embedder.output_shape[-1])
+        width, network = embedder.output_shape[-1], artifact.network_fingerprint
+        gallery = read_gallery(flags.gallery, metric=metric, embedding_size=width, network_fingerprint=network)
         search = Search(gallery, flags.neighbors)
-    artifact = artifact_of(embedder, describe_embedder(embedder, metric=metric))
     reference = score(artifact, catalog, missing_cameras=missing_cameras, batch_size=flags.batch_size)
     # reid.json says how good the network is on all images of the set that it was trained on.
     trained_on = held["dataset"].split("\n")
     scores = reference.result.to_dict() if names == trained_on and not flags.parity_images else known.get("scores")
     trained_on = "+".join(dict.fromkeys(trained_on))
     metadata = describe_embedder(embedder, dataset=trained_on, scores=scores, metric=metric)
-    metadata |= threshold_of(flags, reference, known, scored_on)
+    calibration = threshold_of(flags, reference, known, scored_on)
+    metadata |= calibration
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
@@ -65,6 +66,12 @@ def export(flags: command.Flags) -> None:
     )
     what = {"formats": flags.formats, "metadata": metadata, "catalog": catalog, "search": search}
     paths, _ = ship(embedder, directory, **what, reference=reference, options=options_)
+    if flags.calibrate_fpr is not None and flags.export_dir:
+        print(f"the threshold is in what was exported; {flags.run_dir} itself keeps what it has")
+    elif flags.calibrate_fpr is not None:  # what else the run holds of this network
+        print(f"threshold written into {run.last_model}")
+        for line in threshold_lines(write_threshold(flags.run_dir, calibration)):
+            print(line)
     print(f"exported: {', '.join(map(str, paths.values()))}; the report is in {directory / 'parity.json'}")
 
 

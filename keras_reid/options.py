@@ -73,7 +73,13 @@ def evaluate_flags() -> Flags:
     values.integer("bootstrap", 2000, "Draws behind the 95 % intervals and the p-values; 0 is off.", 0, 10**6)
     values.integer("seed", 0, "Of all draws.", 0, 2**32 - 1)
     values.string("against", None, "What --json wrote of another run on the same queries: compare with it.")
-    values.number("calibrate_fpr", None, "Write the threshold with this false positive rate into the artifact.", 0, 1)
+    values.number(
+        "calibrate_fpr",
+        None,
+        "Write the threshold with this false positive rate into the artifact, or all of a run.",
+        0,
+        1,
+    )
     values.boolean("verification", True, "Score genuine and impostor pairs: ROC, equal error rate.")
     values.boolean("breakdown", False, "Show the scores of each pair of cameras, and the identities found worst.")
     values.string("pictures", None, "Folder for pictures: CMC, ROC, distances.")

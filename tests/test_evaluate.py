@@ -185,6 +185,8 @@ def test_a_calibrated_threshold_is_used_by_compare_and_stays_in_the_next_export(
     allowed = int(0.05 * len(impostors))
     assert np.sort(impostors)[allowed - 1] <= opened.threshold * (1 + 1e-9) < np.sort(impostors)[allowed] * (1 + 1e-9)
     assert opened.metadata["threshold_dataset"] == "synthetic"
+    served = json.loads((run_dir / "export" / "embedder" / "1" / "assets" / "reid.json").read_text())
+    assert served["threshold"] == opened.threshold  # the whole run's
 
     near, far = (np.unravel_index(index, distances.shape) for index in (distances.argmin(), distances.argmax()))
     for (row, column), answer in ((near, "same person"), (far, "different people")):

@@ -11,5 +11,9 @@ from .embeddings_file import write_embeddings as write_embeddings
 from .formats.savedmodel import signature_outputs as signature_outputs
 from .metadata import CALIBRATED as CALIBRATED
 from .metadata import describe_embedder as describe_embedder
+from .network import check_one_network as check_one_network
+from .network import fingerprint_of as fingerprint_of
 from .opening import open_artifact as open_artifact
 from .opening import update_metadata as update_metadata
+from .threshold import threshold_lines as threshold_lines
+from .threshold import write_threshold as write_threshold

@@ -17,6 +17,7 @@ from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError, first_line
 from keras_reid.keras2 import tf
+from keras_reid.models.structure import check_embedder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Artifact:
         return tuple(self.metadata["image_size"])
 
     @property
+    def network_fingerprint(self) -> str | None:
+        """Which network it is, the same in every format; None in files of a version without it."""
+        return self.metadata.get("network_fingerprint")
+
+    @property
     def threshold(self) -> float | None:
         """The largest distance of two images that counts as the same person; None before it is calibrated."""
         threshold = self.metadata.get("threshold")
@@ -53,11 +59,11 @@ class Artifact:
             raise ReidError(f"{self.name!r} has the threshold {threshold!r}, expected a number. Calibrate it again.")
         return threshold
 
-    def embed(self, images: np.ndarray, test_time_augmentation: str = "none") -> np.ndarray:
+    def embed(self, images: np.ndarray | Sequence[np.ndarray], test_time_augmentation: str = "none") -> np.ndarray:
         """Embeds images of any size; they are resized inside.
 
         Args:
-            images: uint8 `[N, H, W, 3]`, RGB.
+            images: uint8 `[N, H, W, 3]`, RGB; or N images `[H, W, 3]`, such as crops, each of a size of its own.
             test_time_augmentation: the variants of each image whose embeddings are averaged, as in `augmented_images`.
 
         Returns:
@@ -67,11 +73,15 @@ class Artifact:
             ReidError: another dtype or shape, or unknown test-time augmentation.
         """
         check_augmentation(test_time_augmentation)
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
-            raise ReidError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3] RGB.")
-        if len(images) == 0:
-            return np.zeros((0, self.metadata["embedding_size"]), np.float32)
+        batches = _batches_of_one_size(images)
+        count = sum(len(batch) for _, batch in batches)
+        embeddings = np.zeros((count, self.metadata["embedding_size"]), np.float32)
+        for positions, batch in batches:
+            embeddings[positions] = self._embed(batch, test_time_augmentation)
+        return embeddings
+
+    def _embed(self, images: np.ndarray, test_time_augmentation: str) -> np.ndarray:
+        """Embeds uint8 `[N, H, W, 3]`, N at least 1."""
         if test_time_augmentation == "none":
             return np.asarray(self.embed_batch(images), np.float32)
         # Each variant is copied when its turn comes: a network that writes to its input must not spoil the next one.
@@ -102,6 +112,22 @@ class Artifact:
         return distances_of(comparable(first, self.metric), comparable(second, self.metric), self.metric).numpy()
 
 
+def _batches_of_one_size(images: np.ndarray | Sequence[np.ndarray]) -> list[tuple[list[int], np.ndarray]]:
+    """Returns positions and images, uint8 `[n, H, W, 3]`, for each size; ReidError for what are no images."""
+    if not isinstance(images, (list, tuple)):
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
+            raise ReidError(f"images are {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, 3] RGB.")
+        return [(list(range(len(images))), images)] if len(images) else []
+    images, of_size = [np.asarray(image) for image in images], {}
+    for number, image in enumerate(images):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3 or image.size == 0:
+            found = f"{image.dtype} {list(image.shape)}"
+            raise ReidError(f"image {number} of {len(images)} is {found}, expected uint8 [H, W, 3] RGB.")
+        of_size.setdefault(image.shape, []).append(number)
+    return [(numbers, np.stack([images[number] for number in numbers])) for numbers in of_size.values()]
+
+
 def unreadable(path: Path, kind: str, error: Exception) -> ReidError:
     """Returns the error for a file that a format's own reader refuses, whose errors are of any class."""
     return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({first_line(error)}).")
@@ -117,7 +143,11 @@ def artifact_of(
         metadata: the content of `reid.json`; that of `describe_embedder` by default.
         name: as in `Artifact`.
         kind: as in `Artifact`.
+
+    Raises:
+        ReidError: the embedder is no graph of layers from images of one size to embeddings.
     """
+    check_embedder(embedder, f"{name!r}")
     image_size = embedder.input_shape[1:3]
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])

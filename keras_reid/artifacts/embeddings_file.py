@@ -1,10 +1,10 @@
 """Embeddings file: embeddings and the columns known of their images, as .npz, .parquet or .csv by the suffix.
 
-| file | embeddings | columns | metric |
+| file | embeddings | columns | metric, network_fingerprint |
 |---|---|---|---|
-| .npz | array `embeddings`, float32 `[N, D]` | an array a column; gaps: bool array `<column>.missing` | text `metric` |
-| .parquet | column `embedding`, list of float | a column each | `metric` in the schema's metadata |
-| .csv | columns `e0`, `e1`, ... | a column each | column `metric`, the same in each row |
+| .npz | array `embeddings`, float32 `[N, D]` | an array a column; gaps: bool array `<column>.missing` | a text each |
+| .parquet | column `embedding`, list of float | a column each | in the schema's metadata |
+| .csv | columns `e0`, `e1`, ... | a column each | a column each, the same in each row |
 
 The first two return what was written bit for bit. Nothing is pickled: reading a stranger's file runs no code.
 """
@@ -16,13 +16,13 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts.embeddings_parquet import NAMES, import_pyarrow, read_parquet, write_parquet
+from keras_reid.artifacts.embeddings_parquet import ABOUT, NAMES, import_pyarrow, read_parquet, write_parquet
 from keras_reid.choices import METRICS
 from keras_reid.data.tables import is_id, plain_columns, read_csv, whole_numbers_or_text
 from keras_reid.errors import ReidError
@@ -42,11 +42,13 @@ class SavedEmbeddings:
         frame: N rows of columns such as image_path, person_id and camera_id, possibly none. Gaps are pandas' NA.
         embeddings: float32 `[N, D]`, in the order of the frame.
         metric: "euclidean" or "cosine", by which they are compared; None where the file does not say.
+        network_fingerprint: of the network that made them; None where the file does not say.
     """
 
     frame: pd.DataFrame
     embeddings: np.ndarray
     metric: str | None
+    network_fingerprint: str | None = None
 
 
 def check_writable_as(path: str | os.PathLike, columns: Sequence[str]) -> None:
@@ -54,16 +56,21 @@ def check_writable_as(path: str | os.PathLike, columns: Sequence[str]) -> None:
     _check_suffix(path)
     if Path(path).suffix.lower() == ".parquet":
         import_pyarrow(path)
-    taken = [name for name in columns if name in (*NAMES, "metric") or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
+    taken = [name for name in columns if name in (*NAMES, *ABOUT) or re.fullmatch(rf"e\d+|.*{_MISSING}", name)]
     if taken:
         raise ReidError(
-            f"a column is named {taken[0]!r}, but the file needs the names embedding, embeddings, metric, e0, e1, ... "
+            f"a column is named {taken[0]!r}, but the file needs the names {', '.join((*NAMES, *ABOUT))}, e0, e1, ... "
             f"and *{_MISSING} itself. Rename or drop the column."
         )
 
 
 def write_embeddings(
-    path: str | os.PathLike, frame: pd.DataFrame, embeddings: np.ndarray, *, metric: str = "euclidean"
+    path: str | os.PathLike,
+    frame: pd.DataFrame,
+    embeddings: np.ndarray,
+    *,
+    metric: str = "euclidean",
+    network_fingerprint: str | None = None,
 ) -> None:
     """Writes embeddings and the columns known of their images, whole or not at all; `read_embeddings` returns them.
 
@@ -72,6 +79,7 @@ def write_embeddings(
         frame: N rows; columns of whole numbers, numbers, true and false, or text, with or without gaps.
         embeddings: float `[N, D]`; written as float32.
         metric: "euclidean" or "cosine", by which they are compared.
+        network_fingerprint: `Artifact.network_fingerprint` of what made them; None where that is not known.
 
     Raises:
         ReidError: another suffix, shape, metric or kind of column, numbers that are not finite, or pyarrow is missing.
@@ -90,9 +98,10 @@ def write_embeddings(
             "that image and at the model's weights."
         )
     writer = {".npz": _write_npz, ".parquet": write_parquet, ".csv": _write_csv}[Path(path).suffix.lower()]
+    about = {"metric": metric, **({"network_fingerprint": network_fingerprint} if network_fingerprint else {})}
     with whole_or_not_at_all(path) as temporary:
         try:
-            writer(temporary, frame, embeddings, metric)
+            writer(temporary, frame, embeddings, about)
         except UnicodeEncodeError as error:
             raise ReidError(f"{str(path)!r} cannot be written: {error.object[:200]!r} is not in UTF-8.") from error
 
@@ -114,7 +123,7 @@ def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
     _check_suffix(path)
     reader = {".npz": _read_npz, ".parquet": read_parquet, ".csv": _read_csv}[path.suffix.lower()]
     try:
-        columns, embeddings, metric = reader(path)
+        columns, embeddings, about = reader(path)
         columns = _singular(columns)
     except ReidError:  # pyarrow is missing, or the text is no CSV
         raise
@@ -122,10 +131,10 @@ def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
         hint = "; Python objects are not read: save numbers and text" if "pickle" in str(error) else ""
         raise ReidError(f"{str(path)!r} holds no embeddings, or is damaged ({error}{hint}). Write it again.") from error
     embeddings = _checked(embeddings, f"{str(path)!r}: embeddings")
-    if metric is not None:
-        _check_metric(metric, f"{str(path)!r}: metric")
+    if "metric" in about:
+        _check_metric(about["metric"], f"{str(path)!r}: metric")
     frame = pd.DataFrame(columns, index=range(len(embeddings)))
-    return SavedEmbeddings(plain_columns(frame, keep_others=True), embeddings, metric)
+    return SavedEmbeddings(plain_columns(frame, keep_others=True), embeddings, *map(about.get, ABOUT))
 
 
 def _check_suffix(path: str | os.PathLike) -> None:
@@ -147,8 +156,8 @@ def _checked(embeddings: np.ndarray, label: str) -> np.ndarray:
         return embeddings.astype(np.float32)
 
 
-def _write_npz(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
-    arrays = {"embeddings": embeddings, "metric": np.array(metric)}
+def _write_npz(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, about: Mapping[str, str]) -> None:
+    arrays = {"embeddings": embeddings, **{name: np.array(text) for name, text in about.items()}}
     for name, values in frame.items():
         arrays[name] = _array_of_column(values)
         if values.isna().any() and arrays[name].dtype.kind != "f":  # a float has NaN for it
@@ -171,7 +180,7 @@ def _array_of_column(values: pd.Series) -> np.ndarray:
     return values.to_numpy()
 
 
-def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
+def _read_npz(path: Path) -> tuple[dict, np.ndarray, dict[str, str]]:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is no zip archive of arrays")
     with np.load(path, allow_pickle=False) as file:
@@ -180,7 +189,7 @@ def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
     embeddings = next((arrays.pop(name) for name in NAMES if name in arrays), None)
     if embeddings is None:
         raise ValueError(f"no array embeddings, only {', '.join(arrays) or 'none at all'}")
-    metric = arrays.pop("metric", None)
+    about = {name: str(arrays.pop(name)) for name in ABOUT if name in arrays}
     columns = {}
     for name, values in arrays.items():
         if name.endswith(_MISSING):
@@ -189,7 +198,7 @@ def _read_npz(path: Path) -> tuple[dict, np.ndarray, str | None]:
             columns[name] = _column_of_array(values, arrays.get(name + _MISSING))
         elif _PLURALS.get(name, name) in _PLURALS.values():
             raise ValueError(f"{name} has shape {list(values.shape)} but embeddings {list(embeddings.shape)}")
-    return columns, embeddings, None if metric is None else str(metric)
+    return columns, embeddings, about
 
 
 def _column_of_array(values: np.ndarray, missing: np.ndarray | None) -> pd.Series:
@@ -210,13 +219,13 @@ def _singular(columns: dict) -> dict:
     return dict(zip(names, columns.values()))
 
 
-def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+def _write_csv(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, about: Mapping[str, str]) -> None:
     numbers = pd.DataFrame(embeddings, columns=[f"e{n}" for n in range(embeddings.shape[1])], index=frame.index)
     # pandas writes the shortest text that reads back as the same float32.
-    frame.assign(metric=metric).join(numbers).to_csv(path, index=False, encoding="utf-8")
+    frame.assign(**about).join(numbers).to_csv(path, index=False, encoding="utf-8")
 
 
-def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
+def _read_csv(path: Path) -> tuple[dict, np.ndarray, dict[str, str]]:
     is_number = re.compile(r"e\d+").fullmatch
     frame = read_csv(path, is_number=is_number)
     names = [f"e{n}" for n in range(len(list(filter(is_number, frame))))]
@@ -228,8 +237,10 @@ def _read_csv(path: Path) -> tuple[dict, np.ndarray, str | None]:
     embeddings = frame[names].to_numpy()
     if np.isnan(embeddings).any():
         raise ValueError(f"numbers are missing in row {np.isnan(embeddings).any(axis=1).argmax() + 1}")
-    rest = frame.drop(columns=names)
-    metrics = list(rest.pop("metric").dropna().unique()) if "metric" in rest else []
-    if len(metrics) > 1:
-        raise ValueError(f"it has the metrics {', '.join(map(str, metrics))}, expected one")
-    return dict(rest.items()), embeddings, metrics[0] if metrics else None
+    rest, about = frame.drop(columns=names), {}
+    for name in (name for name in ABOUT if name in rest):
+        texts = list(map(str, rest.pop(name).dropna().unique()))
+        if len(texts) > 1:
+            raise ValueError(f"its rows name {len(texts)} values of {name}, {', '.join(texts[:5])}: expected one")
+        about.update({name: texts[0]} if texts else {})
+    return dict(rest.items()), embeddings, about

@@ -1,8 +1,9 @@
-"""Parquet files of embeddings: a column of lists, by pyarrow, with the metric in the schema's metadata."""
+"""Parquet files of embeddings: a column of lists, by pyarrow; the schema's metadata hold the metric and the network."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 from keras_reid.errors import ReidError
 
 NAMES = ("embeddings", "embedding")  # of the embeddings' column, or array, in any format
+ABOUT = ("metric", "network_fingerprint")  # what any format says of all its rows
 _ROWS_AT_ONCE = 4096  # of a list array, whose offsets have 32 bits
 
 
@@ -27,7 +29,7 @@ def import_pyarrow(path: str | os.PathLike):
     return pyarrow
 
 
-def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metric: str) -> None:
+def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, about: Mapping[str, str]) -> None:
     """Writes embeddings, a column of lists, with the columns known of their images."""
     pyarrow = import_pyarrow(path)
     parts = [embeddings[start : start + _ROWS_AT_ONCE] for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
@@ -38,13 +40,13 @@ def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, metri
     table = pyarrow.table({"embedding": pyarrow.chunked_array(lists)})
     if len(frame.columns):  # without any, Arrow forgets how many rows there are
         table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "metric": metric})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
     with open(path, "wb") as file:  # of a path it would take some for addresses, such as photos:1/out.parquet
         pyarrow.parquet.write_table(table, file)
 
 
-def read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
-    """Returns the columns, the embeddings and the metric of a file; ValueError or OSError where it is damaged."""
+def read_parquet(path: Path) -> tuple[dict, np.ndarray, dict[str, str]]:
+    """Returns the columns, the embeddings and what a file says of all its rows; ValueError, OSError if damaged."""
     pyarrow = import_pyarrow(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
@@ -53,7 +55,7 @@ def read_parquet(path: Path) -> tuple[dict, np.ndarray, str | None]:
         raise ValueError(error) from error
 
 
-def _content(pyarrow, table) -> tuple[dict, np.ndarray, str | None]:
+def _content(pyarrow, table) -> tuple[dict, np.ndarray, dict[str, str]]:
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
         raise ValueError(f"it has the column {min(twice)!r} twice")
@@ -63,8 +65,9 @@ def _content(pyarrow, table) -> tuple[dict, np.ndarray, str | None]:
     embeddings = _matrix(pyarrow, table.column(name))
     # Without pandas' own notes, which a file may or may not have; plain_columns finds the dtypes.
     rest = table.drop([name]).to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    metric = (table.schema.metadata or {}).get(b"metric")
-    return dict(rest.items()), embeddings, None if metric is None else metric.decode(errors="replace")
+    found = {name.decode(errors="replace"): text for name, text in (table.schema.metadata or {}).items()}
+    about = {name: found[name].decode(errors="replace") for name in ABOUT if name in found}
+    return dict(rest.items()), embeddings, about
 
 
 def _matrix(pyarrow, column) -> np.ndarray:

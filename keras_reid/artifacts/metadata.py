@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras_reid
+from keras_reid.artifacts.network import fingerprint_of
 from keras_reid.data.readers.sources import license_notes
 from keras_reid.errors import ReidError
+from keras_reid.models.structure import check_embedder
 
 FORMAT_VERSION = 1
 FILE_NAME = "reid.json"
@@ -22,14 +24,19 @@ def describe_embedder(embedder, *, dataset: str = "", scores: Mapping | None = N
     """Returns the content of `reid.json` for an embedder.
 
     Args:
-        embedder: a Keras model from images `[B, H, W, 3]` to embeddings `[B, D]`.
+        embedder: a Keras model from images `[B, H, W, 3]` of one size to embeddings `[B, D]`.
         dataset: the name of its training set.
         scores: of the reference model, by name.
         metric: "euclidean" or "cosine": how its embeddings are compared.
+
+    Raises:
+        ReidError: it is another kind of model.
     """
+    check_embedder(embedder)
     return {
         "format_version": FORMAT_VERSION,
         "model": embedder.name,
+        "network_fingerprint": fingerprint_of(embedder),
         "image_size": list(embedder.input_shape[1:3]),
         "embedding_size": embedder.output_shape[-1],
         "feature": embedder.layers[-1].name,

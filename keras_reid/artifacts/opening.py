@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from keras_reid.artifacts.artifact import Artifact
 from keras_reid.artifacts.formats.table import module_of
@@ -37,9 +38,14 @@ def update_metadata(path: str | os.PathLike, changes: Mapping) -> dict:
         ReidError: `open_artifact` refuses the artifact, or the changes are not of this format.
         OSError: it cannot be written; then it is as it was.
     """
-    kind, place = locate(path)
     # Opened in full, so that what nobody can open is refused and not half repaired.
-    metadata = checked({**module_of(kind).load(place).metadata, **changes}, place)
-    # Through a link to the file itself: a rename would put a file in the link's place.
-    module_of(kind).replace_metadata(place.resolve(), metadata)
+    artifact = open_artifact(path)
+    metadata = {**artifact.metadata, **changes}
+    replace_metadata(artifact.kind, Path(artifact.name), metadata)
     return metadata
+
+
+def replace_metadata(kind: str, place: Path, metadata: dict) -> None:
+    """Replaces the `reid.json` inside an artifact's file or folder, whole or not at all."""
+    # Through a link to the file itself: a rename would put a file in the link's place.
+    module_of(kind).replace_metadata(place.resolve(), checked(metadata, place))

@@ -13,6 +13,7 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.reference import ReferenceModel
 from keras_reid.evaluation.scoring import score
 from keras_reid.keras2 import tf
+from keras_reid.models.structure import check_embedder
 
 
 class RetrievalEvaluation(tf.keras.callbacks.Callback):
@@ -20,7 +21,8 @@ class RetrievalEvaluation(tf.keras.callbacks.Callback):
 
     Every n epochs it adds to the epoch's logs `val_mean_average_precision`,
     `val_mean_average_precision_trapezoid`, `val_top1`, `val_top5` and `val_top10`, as fractions: callbacks after it in
-    the list see them. The model is scored as it would ship, in float32. It works under Keras 2 and Keras 3.
+    the list see them. The model is scored as it would ship, in float32. It works under Keras 2 and Keras 3, on any
+    functional or Sequential model from images of one size to embeddings; another is refused when `fit` begins.
 
     Args:
         catalog: holds the splits "query" and "gallery".
@@ -55,6 +57,14 @@ class RetrievalEvaluation(tf.keras.callbacks.Callback):
         self._options = {"ignore": ignore, "missing_cameras": missing_cameras, "batch_size": batch_size}
         self._options["team"] = team if artifact is None else None
         self._reference = ReferenceModel(team.devices if team else ())
+
+    def set_model(self, model) -> None:
+        """Takes the model at the beginning of `fit`; ReidError, before any step, where it cannot be scored."""
+        super().set_model(model)
+        embedder = getattr(model, "embedder", model)
+        # A Sequential without Input learns its sizes from the first batch.
+        if self._artifact is None and not (isinstance(embedder, tf.keras.Sequential) and not embedder.built):
+            check_embedder(embedder, "model")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if (epoch + 1) % self._every == 0:

@@ -30,6 +30,7 @@ class Embedded:
       gallery: the same of the gallery.
       gallery_embeddings: float `[G, D]`.
       metric: how embeddings are compared, "euclidean" or "cosine".
+      network_fingerprint: of the network that made them; None where that is not known.
     """
 
     query: pd.DataFrame
@@ -37,6 +38,12 @@ class Embedded:
     gallery: pd.DataFrame
     gallery_embeddings: np.ndarray
     metric: str = "euclidean"
+    network_fingerprint: str | None = None
+
+    def __repr__(self) -> str:
+        """Returns one line: how many images, and how they are compared."""
+        width = self.gallery_embeddings.shape[-1]
+        return f"Embedded({len(self.query)} queries, {len(self.gallery)} gallery images, width {width}, {self.metric})"
 
     def evaluate(self, **rules: Any) -> RetrievalResult:
         """Scores them by `evaluate_retrieval`, which tells the rules."""
@@ -73,7 +80,8 @@ class Embedded:
         """Returns them with the frames of each track pooled, by mean or max: one query or gallery entry for a track."""
         options = {"by": ["tracklet_id"], "how": how, "metric": self.metric}
         query = pool_rows(self.query, self.query_embeddings, **options)
-        return Embedded(*query, *pool_rows(self.gallery, self.gallery_embeddings, **options), self.metric)
+        gallery = pool_rows(self.gallery, self.gallery_embeddings, **options)
+        return Embedded(*query, *gallery, self.metric, self.network_fingerprint)
 
     def with_multi_query(self, frame: pd.DataFrame, embeddings: np.ndarray, how: str) -> Embedded:
         """Returns them with each query's embedding replaced by that of several images of its identity by its camera.

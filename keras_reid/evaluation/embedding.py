@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from keras_reid.artifacts import Artifact, SavedEmbeddings, embed_files
+from keras_reid.artifacts import Artifact, SavedEmbeddings, check_one_network, embed_files
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
@@ -55,7 +55,8 @@ def embed_catalog(
     sides = list(zip(splits.values(), np.split(embeddings, ends[:-1])))
     # Where the dataset has images for multi_query they are the third side; else queries are pooled among themselves.
     pooled = sides[2] if len(sides) > 2 else sides[0]
-    return _pooled(Embedded(*sides[0], *sides[1], artifact.metric), *pooled, multi_query, tracklets)
+    embedded = Embedded(*sides[0], *sides[1], artifact.metric, artifact.network_fingerprint)
+    return _pooled(embedded, *pooled, multi_query, tracklets)
 
 
 def _pooled(
@@ -84,9 +85,11 @@ def embedded_of_files(
     `embed_catalog`.
 
     Raises:
-        ReidError: person ids are missing, or the files name no metric or two.
+        ReidError: person ids are missing, the files come from two networks, or they name no metric or two.
     """
-    for name, saved in (("query", query), ("gallery", gallery)):
+    sides = {"query": query, "gallery": gallery}
+    check_one_network({f"the {name} embeddings": saved.network_fingerprint for name, saved in sides.items()})
+    for name, saved in sides.items():
         if "person_id" not in saved.frame or saved.frame.person_id.isna().any():
             some = " for some images" if "person_id" in saved.frame else ""
             raise ReidError(
@@ -103,7 +106,7 @@ def embedded_of_files(
     coded = _coded(coded, "camera_id") if all("camera_id" in frame for frame in coded) else coded
     known = (coded[1].person_id != JUNK_ID).to_numpy(bool)  # as in a catalog: junk is nobody's neighbor
     sides = (coded[0], query.embeddings, coded[1][known].reset_index(drop=True), gallery.embeddings[known])
-    embedded = Embedded(*sides, metric or named.pop())
+    embedded = Embedded(*sides, metric or named.pop(), query.network_fingerprint or gallery.network_fingerprint)
     return _pooled(embedded, coded[0], query.embeddings, multi_query, tracklets)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.choices import IGNORE, METRICS, MISSING_CAMERAS
+from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.counted import SHARED_COLUMN, People, people_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
@@ -39,15 +40,30 @@ def read_people(
     unknown = set(ids) - {f"{side}_{name}" for side in ("query", "gallery") for name in ARGUMENTS.values()}
     if unknown:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
-    column, frames = SHARED_COLUMN[ignore], []
-    for side, length in (("query", queries), ("gallery", gallery)):
-        frame = pd.DataFrame({"person_id": _read_person_ids(f"{side}_person_ids", ids, length)})
-        if column == "camera_id":
-            frame[column] = _read_cameras(f"{side}_camera_ids", ids, length, missing_cameras)
-        elif column:
-            frame[column] = _read_labels(f"{side}_{ARGUMENTS[column]}", ids, length)
-        frames.append(frame)
-    return people_of(*frames, ignore=ignore, missing_cameras=missing_cameras)
+    column, lengths = SHARED_COLUMN[ignore], {"query": queries, "gallery": gallery}
+
+    def given(column: str, way_out: str = "") -> dict[str, np.ndarray]:
+        names = {side: f"{side}_{ARGUMENTS[column]}" for side in lengths}
+        return {name: _one_for_each(name, ids.get(name), lengths[side], way_out) for side, name in names.items()}
+
+    person_ids, keys = {name: _all_given(name, values) for name, values in given("person_id").items()}, {}
+    frames = [pd.DataFrame({"person_id": coded}) for coded in _coded(person_ids)]
+    if column == "camera_id":
+        for side, length in lengths.items():
+            name = f"{side}_camera_ids"
+            keys[name] = _read_cameras(name, ids.get(name), length, missing_cameras)
+        coded = _coded(keys, f". Give real camera ids{_IGNORE_NOTHING}")
+    elif column:
+        keys = {name: _all_given(name, values) for name, values in given(column, _IGNORE_NOTHING).items()}
+        coded = [values.astype(object) for values in keys.values()]  # any integers or strings
+    if column:
+        frames = [frame.assign(**{column: values}) for frame, values in zip(frames, coded)]
+    people = people_of(*frames, ignore=ignore, missing_cameras=missing_cameras)
+    as_given = [[ids if ids.dtype.kind in "USO" else None for ids in one.values()] for one in (person_ids, keys)]
+    return tuple(
+        side._replace(given_ids=ids, given_keys=key)
+        for side, ids, key in zip(people, as_given[0], as_given[1] or (None, None))
+    )
 
 
 def read_embeddings(query: Any, gallery: Any, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -81,31 +97,19 @@ def _as_rows(name: str, embeddings: Any) -> np.ndarray:
     return embeddings
 
 
-def _read_person_ids(name: str, ids: dict[str, Any], length: int) -> np.ndarray:
-    values = _all_given(name, _one_for_each(name, ids.get(name), length, ""))
-    return _as_integers(name, values, np.ones(length, bool), "")
-
-
-def _read_cameras(name: str, ids: dict[str, Any], length: int, missing_cameras: str) -> pd.Series:
-    way_out, values = f". Give real camera ids{_IGNORE_NOTHING}", ids.get(name)
-    if values is None and missing_cameras != "refuse":
-        values = np.full(length, np.nan)
-    values = _one_for_each(name, values, length, f"{way_out}, or missing_cameras=distinct")
-    known = ~pd.isna(values)
+def _read_cameras(name: str, ids: Any, length: int, missing_cameras: str) -> np.ndarray:
+    way_out = f". Give real camera ids{_IGNORE_NOTHING}"
+    if ids is None and missing_cameras != "refuse":
+        ids = np.full(length, np.nan)
+    ids = _one_for_each(name, ids, length, f"{way_out}, or missing_cameras=distinct")
+    known = ~pd.isna(ids)
     if missing_cameras == "refuse" and not known.all():
         raise ReidError(
             f"{name}: row {known.argmin()} is missing, {(~known).sum()} of {length} are{way_out}, or say what a "
             "missing one means: missing_cameras=distinct, a camera of its own, or leave_out, an image that does not "
             "count"
         )
-    cameras = pd.Series(pd.NA, index=range(length), dtype="Int64")
-    cameras[known] = _as_integers(name, values, known, way_out)
-    return cameras
-
-
-def _read_labels(name: str, ids: dict[str, Any], length: int) -> np.ndarray:
-    """Returns tracklet ids or file names, which may be any integers or strings."""
-    return _all_given(name, _one_for_each(name, ids.get(name), length, _IGNORE_NOTHING)).astype(object)
+    return ids
 
 
 def _one_for_each(name: str, ids: Any, length: int, way_out: str) -> np.ndarray:
@@ -124,14 +128,40 @@ def _all_given(name: str, ids: np.ndarray) -> np.ndarray:
     return ids
 
 
+def _coded(sides: dict[str, np.ndarray], way_out: str = "") -> list[pd.Series]:
+    """Returns the ids of both sides as integers; those that are text are coded alike on both, and "-1" is -1."""
+    known = [~pd.isna(ids) for ids in sides.values()]
+    coded = [pd.Series(pd.NA, index=range(len(ids)), dtype="Int64") for ids in sides.values()]
+    values = [ids[which] for ids, which in zip(sides.values(), known)]
+    is_text = [bool(len(ids)) and isinstance(ids[0], (str, bytes)) for ids in values]
+    if any(is_text):
+        texts = [_as_text(name, ids, way_out) for name, ids in zip(sides, values)]
+        codes, distinct = pd.factorize(np.concatenate(texts))
+        codes = np.where(distinct[codes] == str(JUNK_ID), JUNK_ID, codes + 1)
+        values = np.split(codes, [len(texts[0])])
+    else:
+        values = [_as_integers(name, ids, which, way_out) for (name, ids), which in zip(sides.items(), known)]
+    for one, which, ids in zip(coded, known, values):
+        one[which] = ids
+    return coded
+
+
+def _as_text(name: str, ids: np.ndarray, way_out: str) -> np.ndarray:
+    texts = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in ids]
+    for one in texts:
+        if not isinstance(one, str):  # 7 and "7" would be two people
+            raise ReidError(f"{name} holds the number {one}, but other ids are text: expected one kind{way_out}")
+    return np.array(texts, object)
+
+
 def _as_integers(name: str, ids: np.ndarray, known: np.ndarray, way_out: str) -> np.ndarray:
     # pandas turns integers beside a missing one into floats, or hands nullable integers over as objects.
     whole = "camera" in name and ids.dtype.kind == "f" and (ids[known] == np.floor(ids[known])).all()
     for row in np.flatnonzero(known) if ids.dtype == object else ():
         if isinstance(ids[row], bool) or not isinstance(ids[row], numbers.Integral):
-            raise ReidError(f"{name}: row {row} is {ids[row]!r}: expected integers. Code the ids as integers{way_out}")
+            raise ReidError(f"{name}: row {row} is {ids[row]!r}: expected integers or text{way_out}")
     if ids.dtype.kind not in "iuO" and not whole:
-        raise ReidError(f"{name} is {ids.dtype}: expected integers. Code the ids as integers{way_out}")
+        raise ReidError(f"{name} is {ids.dtype}: expected integers or text{way_out}")
     return ids[known].astype(np.int64)
 
 

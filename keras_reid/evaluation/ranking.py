@@ -51,10 +51,11 @@ def evaluate_retrieval(
     Args:
       query_embeddings: `[Q, D]`, an array or list of float16, float32, float64 or integers.
       gallery_embeddings: `[G, D]`, the same.
-      query_person_ids: integers `[Q]`.
-      gallery_person_ids: integers `[G]`.
-      query_camera_ids: integers `[Q]`, pandas NA or NaN where not known; read under `ignore="same_camera"` only.
-      gallery_camera_ids: integers `[G]`, the same.
+      query_person_ids: integers or strings `[Q]`. Strings are compared exactly; "-1" is junk as -1 is.
+      gallery_person_ids: `[G]`, of the same kind.
+      query_camera_ids: integers or strings `[Q]`, pandas NA or NaN where not known; read under
+        `ignore="same_camera"` only.
+      gallery_camera_ids: `[G]`, the same.
       query_tracklet_ids: integers or strings `[Q]`; read under `ignore="same_tracklet"` only.
       gallery_tracklet_ids: integers or strings `[G]`, the same.
       query_files: names of the image files `[Q]`; read under `ignore="same_file"` only.
@@ -74,7 +75,8 @@ def evaluate_retrieval(
 
     Raises:
       ReidError: if inputs are empty, of different lengths or widths, NaN, infinite, or of zero length under "cosine";
-        if an id is not an integer; if an option is unknown; or if no query has a valid match.
+        if ids are neither integers nor strings, or of two kinds; if an option is unknown; or if no query has a valid
+        match.
     """
     check_positive("ranks", ranks)
     check_positive("block_bytes", block_bytes)

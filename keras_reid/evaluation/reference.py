@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
-from keras_reid.artifacts import Artifact, artifact_of, on_devices
+from keras_reid.artifacts import Artifact, artifact_of, describe_embedder, on_devices
 from keras_reid.keras2 import tf
 from keras_reid.models.precision import rebuild_in_float32, with_float32_policies
+from keras_reid.models.structure import check_embedder
 
 
 class ReferenceModel:
@@ -33,6 +35,7 @@ class ReferenceModel:
             embedder: `[B, H, W, 3]` to `[B, D]`; one that computes in float32 already is not copied.
         """
         if embedder is not self._embedder:
+            check_embedder(embedder)
             self._model = embedder if _computes_in_float32(embedder) else rebuild_in_float32(embedder)
             self._copies = [_copy_on(device, self._model) for device in self._devices[1:]]
             models = [self._model, *self._copies]
@@ -43,7 +46,7 @@ class ReferenceModel:
             rebuild_in_float32(embedder, into=self._model)
         for copy in self._copies:
             rebuild_in_float32(self._model, into=copy)
-        return self._artifact
+        return dataclasses.replace(self._artifact, metadata=describe_embedder(self._model))  # of the weights of now
 
 
 def _copy_on(device: str, model: tf.keras.Model) -> tf.keras.Model:

@@ -46,6 +46,14 @@ class RetrievalResult:
     inverse_negative_penalty: np.ndarray = dataclasses.field(repr=False)
     skipped_queries: np.ndarray = dataclasses.field(repr=False)
 
+    def __repr__(self) -> str:
+        """Returns one line: the scores in percent, and what they are of."""
+        scores = {"mAP": self.mean_average_precision, "top-1": self.top1, "top-5": self.top5, "top-10": self.top10}
+        scores["mINP"] = self.mean_inverse_negative_penalty
+        skipped = f" ({len(self.skipped_queries)} skipped)" if len(self.skipped_queries) else ""
+        of = f"{self.queries} queries{skipped}, {self.gallery} gallery images, {self.metric}, ignore={self.ignore}"
+        return f"RetrievalResult({', '.join(f'{name} {100 * one:.2f} %' for name, one in scores.items())}; {of})"
+
     @property
     def top1(self) -> float:
         """Share of scored queries whose nearest counted image is a true match."""

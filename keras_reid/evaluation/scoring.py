@@ -34,6 +34,11 @@ class Score:
     images_per_second: float | None
     rules: dict[str, str]
 
+    def __repr__(self) -> str:
+        """Returns one line: the result, and the speed where it was measured."""
+        speed = f", {self.images_per_second:.1f} images/s" if self.images_per_second else ""
+        return f"Score({self.result!r}{speed})"
+
     def verify(self) -> VerificationResult:
         """Counts genuine and impostor pairs of the same embeddings by the same rules."""
         return self.embedded.verify(**self.rules)

@@ -1,6 +1,6 @@
 """`.keras` file: one archive that plain Keras 2 and Keras 3 both open without custom objects.
 
-Keras 2 writes entries into `config.json` that another Keras refuses: the private class `Functional` at the top, each
+Keras 2 writes entries into `config.json` that another Keras refuses: the private class `Functional`, each
 BatchNormalization's axis as a list, dtype policies of a module that Keras 3 no longer has, and (tf_keras only)
 `optional` of an input. Each has a spelling that Keras 2.15, tf_keras and Keras 3 understand.
 """
@@ -105,8 +105,7 @@ def _rewrite(source, target, added_metadata, respelled=lambda config: config):
 
 def _portable_text(config: bytes) -> str:
     """Respells the `config.json` of a functional model for Keras 2.15, tf_keras and Keras 3 alike."""
-    top = {"module": "keras", "class_name": "Model", "registered_name": None}
-    return json.dumps({**_portable(json.loads(config)), **top})
+    return json.dumps(_portable(json.loads(config)))
 
 
 def _portable(config):
@@ -117,6 +116,8 @@ def _portable(config):
     config = {key: _portable(value) for key, value in config.items()}
     if isinstance(config.get("dtype"), dict):
         config["dtype"] = policy_name(config["dtype"])
+    if config.get("class_name") == "Functional":  # the whole, and models inside it
+        config |= {"module": "keras", "class_name": "Model", "registered_name": None}
     if config.get("class_name") == "BatchNormalization":
         axis = config["config"]["axis"]
         config["config"]["axis"] = axis[0] if isinstance(axis, list) else axis

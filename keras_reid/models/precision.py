@@ -1,17 +1,20 @@
 """Precision of what ships: the same network, with every layer in float32."""
 
+from collections.abc import Iterator
 from typing import Optional
 
+from keras_reid.errors import ReidError, first_line
 from keras_reid.keras2 import tf
+from keras_reid.models.structure import weights_of
 
 LOW_PRECISION = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
 def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] = None) -> tf.keras.Model:
-    """Copies a functional model with the dtype policy float32 in every layer.
+    """Copies a functional or Sequential model with the dtype policy float32 in every layer.
 
     Args:
-        model: functional model of stock layers under any dtype policy; it is not changed.
+        model: under any dtype policy; it is not changed.
         into: an earlier result for the same network, to bring up to date. Building another takes seconds, and memory
             that Keras never gives back.
 
@@ -20,10 +23,30 @@ def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] 
         is float32 already.
     """
     copy = into or type(model).from_config(with_float32_policies(model.get_config()))
-    for layer in model.layers:
-        # Layer by layer: the order of `model.weights` changes with `trainable`.
-        copy.get_layer(layer.name).set_weights(layer.get_weights())
+    for weight, copied in zip(weights_of(model), weights_of(copy)):
+        copied.assign(weight.numpy().astype(tf.as_dtype(copied.dtype).as_numpy_dtype))
     return copy
+
+
+def check_rebuildable(model, name: str = "embedder") -> None:
+    """Raises ReidError, naming the model, where it cannot be built anew in float32, as what ships is."""
+    try:
+        for config in _layer_configs(model.get_config()):
+            # Unbuilt: the weights of a second network would take memory.
+            tf.keras.layers.deserialize(with_float32_policies({**config, "build_config": None}))
+    except Exception as error:  # of any class
+        raise ReidError(
+            f"{name} cannot be built anew from its configuration, as what ships is ({first_line(error)}): use stock "
+            "layers, or register your own by keras.saving.register_keras_serializable and give them get_config."
+        ) from error
+
+
+def _layer_configs(config: dict) -> Iterator[dict]:
+    for layer in config["layers"]:
+        if layer["class_name"] in ("Functional", "Model", "Sequential"):
+            yield from _layer_configs(layer["config"])
+        else:
+            yield layer
 
 
 def with_float32_policies(config):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses.replicas import replica_context
+from keras_reid.models.structure import layers_of, weights_of
 
 
 class WeightAverage(tf.Module):
@@ -32,13 +33,13 @@ class WeightAverage(tf.Module):
                 name=weight.name.split(":")[0].replace("/", "_"),
                 aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
-            for weight in _weights_by_layer(model)
+            for weight in weights_of(model)
         ]
 
     def update(self, model: keras.Model) -> None:
         """Takes the weights after a step into the average."""
         context = replica_context()
-        for value, weight in zip(self.values, _weights_by_layer(model)):
+        for value, weight in zip(self.values, weights_of(model)):
             newest = tf.cast(weight, tf.float32)
             if context is not None and not weight.trainable:  # moving statistics are of each replica's part
                 # Several workers can add up what was computed on a device, but not a variable as it was read.
@@ -47,7 +48,7 @@ class WeightAverage(tf.Module):
 
     def copy_to(self, model: keras.Model) -> None:
         """Sets the weights of a model with the same layers to the average."""
-        for value, weight in zip(self.values, _weights_by_layer(model)):
+        for value, weight in zip(self.values, weights_of(model)):
             weight.assign(value)
 
 
@@ -56,7 +57,7 @@ def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
 
     Averaged weights need this (Izmailov et al. 2018, arXiv 1803.05407, section 3.2).
     """
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    layers = [layer for layer in layers_of(model) if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     for count, images in enumerate(batches):
         for layer in layers:
@@ -64,8 +65,3 @@ def fit_statistics(model: keras.Model, batches: Iterable[tf.Tensor]) -> None:
         model(images, training=True)
     for layer, momentum in zip(layers, momenta):
         layer.momentum = momentum
-
-
-def _weights_by_layer(model: keras.Model) -> list[tf.Variable]:
-    # Not `model.weights`: their order changes when a layer is frozen.
-    return [weight for layer in model.layers for weight in layer.weights]

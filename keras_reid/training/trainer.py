@@ -12,6 +12,8 @@ from keras_reid.losses.mining import flat_person_ids, pair_up
 from keras_reid.losses.precision import in_float32
 from keras_reid.losses.replicas import all_rows, replica_context, sum_over_replicas
 from keras_reid.models import rebuild_in_float32
+from keras_reid.models.precision import check_rebuildable
+from keras_reid.models.structure import check_embedder, layers_of
 from keras_reid.training.averages import WeightAverage, fit_statistics
 from keras_reid.training.identity_losses import CenterLoss, IdentityLoss
 from keras_reid.training.input_wait import with_timed_batches
@@ -54,7 +56,8 @@ class TripletTrainer(keras.Model):
     `center_loss`.
 
     Args:
-        embedder: a model from images to embeddings `[B, D]`, such as `build_embedder` makes.
+        embedder: a functional or Sequential model from images `[B, H, W, 3]` of one size to embeddings `[B, D]`, such
+            as `build_embedder` makes; layers of your own need `get_config` and `register_keras_serializable`.
         person_ids: integers, those of the training set; needed where a weight is above 0.
         identity_loss_weight: of the cross-entropy over identities; 0 is off.
         label_smoothing: of the cross-entropy, from 0 to below 1.
@@ -71,8 +74,9 @@ class TripletTrainer(keras.Model):
             the embedder that ships takes its BatchNormalization statistics from them.
 
     Raises:
-        ReidError: a weight is negative or needs person_ids, the decay is not from 0 to below 1, or a part of
-            layer_learning_rates is not in the embedder or has a factor that is not above 0.
+        ReidError: the embedder could not ship: it is a subclassed model, takes images of any size, or cannot be built
+            anew from its configuration; a weight is negative or needs person_ids, the decay is not from 0 to below 1,
+            or a part of layer_learning_rates is not in the embedder or has a factor that is not above 0.
     """
 
     statistics_batches: Iterable | None = None
@@ -100,6 +104,8 @@ class TripletTrainer(keras.Model):
                 raise ReidError(f"{name}_weight={weight}, expected a number of at least 0.")
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
+        check_embedder(embedder, of_images=False)
+        check_rebuildable(embedder)
         self.embedder, self.augmentation = embedder, augmentation
         self.average = WeightAverage(embedder, ema) if ema else None
         # Not by attribute: Keras would take the copy that ships for a part that is trained, and track the lists.
@@ -112,7 +118,7 @@ class TripletTrainer(keras.Model):
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
         if identity_loss_weight:
-            synchronized = any(getattr(layer, "synchronized", False) for layer in embedder.layers)
+            synchronized = any(getattr(layer, "synchronized", False) for layer in layers_of(embedder))
             options = {"label_smoothing": label_smoothing, "sync_batch_norm": synchronized}
             self.identity_loss = IdentityLoss(person_ids, own_neck=neck is None, **options)
             self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
@@ -333,4 +339,4 @@ def _images_and_ids(data) -> tuple:
 
 
 def _computes_in_float16(model: keras.Model) -> bool:
-    return any(layer.compute_dtype == "float16" for layer in model.layers)
+    return any(layer.compute_dtype == "float16" for layer in layers_of(model))

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from keras_reid.artifacts import Artifact
+from keras_reid.artifacts import Artifact, artifact_of
 from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import tf
+from tests.conftest import tiny_embedder
 
 
 def measured_by(metric: str) -> Artifact:
@@ -58,6 +59,44 @@ def test_no_pairs_have_no_distances_and_other_shapes_are_refused():
     for first, second in ((np.ones((2, 8)), np.ones((3, 8))), (np.ones(8), np.ones(8))):
         with pytest.raises(ReidError, match=r"expected \[N, D\] twice"):
             artifact.distance(first, second)
+
+
+@pytest.mark.parametrize("augmentation", ["none", "flip_five_crops"])
+def test_crops_of_many_sizes_are_embedded_as_each_alone(augmentation):
+    random, artifact = np.random.default_rng(0), artifact_of(tiny_embedder())
+    sizes = [(40, 20), (33, 17), (40, 20), (1, 1), (90, 41), (33, 17)]
+    crops = [random.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+    alone = np.concatenate([artifact.embed(crop[None], augmentation) for crop in crops])
+    assert len(np.unique(alone.round(3), axis=0)) == len(crops)
+    for given in (crops, tuple(crops)):
+        np.testing.assert_allclose(artifact.embed(given, augmentation), alone, atol=1e-5)
+    one_size = [crops[0], crops[2]]
+    np.testing.assert_array_equal(artifact.embed(one_size), artifact.embed(np.stack(one_size)))
+
+
+def test_crops_of_one_size_are_one_batch():
+    batches = []
+    spy = Artifact(
+        "spy", "spy", {"embedding_size": 2}, lambda images: batches.append(images.shape) or images[:, 0, 0, :2]
+    )
+    crops = [np.full((size, 4, 3), value, np.uint8) for size, value in ((8, 1), (9, 2), (8, 3))]
+    assert spy.embed(crops).tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert batches == [(2, 8, 4, 3), (1, 9, 4, 3)]
+    assert spy.embed([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("crop", "found"),
+    [
+        (np.zeros((9, 9, 3)), "float64 .9, 9, 3."),
+        (np.zeros((9, 9), np.uint8), "uint8 .9, 9."),
+        (np.zeros((2, 9, 9, 3), np.uint8), "uint8 .2, 9, 9, 3."),
+        (np.zeros((9, 0, 3), np.uint8), "uint8 .9, 0, 3."),
+    ],
+)
+def test_a_crop_that_is_none_is_named_by_its_place(crop, found):
+    with pytest.raises(ReidError, match=f"image 1 of 2 is {found}, expected uint8 .H, W, 3. RGB"):
+        artifact_of(tiny_embedder()).embed([np.zeros((9, 9, 3), np.uint8), crop])
 
 
 def test_a_graph_computes_the_same_formula_and_a_row_of_zeros_is_no_nan():

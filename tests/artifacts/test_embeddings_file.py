@@ -241,7 +241,7 @@ def test_a_parquet_of_something_else_is_refused(tmp_path, columns, text):
         ("e0,e1\n1,2,3\n", "cannot be read as a CSV"),
         ("e0,e1\n1,2\n3,4,5\n", "cannot be read as a CSV"),
         ("e0,e1\n", r"\[0, 2\]"),
-        ("metric,e0\ncosine,1\neuclidean,2\n", "it has the metrics cosine, euclidean"),
+        ("metric,e0\ncosine,1\neuclidean,2\n", "its rows name 2 values of metric, cosine, euclidean"),
         ("metric,e0\n3,1\n", "metric=.*3.* is unknown"),
     ],
 )

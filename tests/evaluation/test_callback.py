@@ -62,7 +62,10 @@ def test_the_reference_model_follows_the_weights_also_when_layers_are_frozen(pol
     before = artifact.embed(images)
     embedder.layers[2].trainable = False
     embedder.set_weights([weights + 0.1 for weights in embedder.get_weights()])
-    assert reference.artifact_of(embedder) is artifact  # traced once
+    again = reference.artifact_of(embedder)
+    assert again.embed_batch is artifact.embed_batch  # traced once
+    assert again.network_fingerprint == artifact_of(rebuild_in_float32(embedder)).network_fingerprint
+    assert again.network_fingerprint != artifact.network_fingerprint
     np.testing.assert_array_equal(artifact.embed(images), artifact_of(rebuild_in_float32(embedder)).embed(images))
     assert np.abs(artifact.embed(images) - before).max() > 0.01
 
@@ -110,6 +113,50 @@ def test_an_artifact_is_opened_anew_each_time(tiny_catalog, tmp_path):
         evaluation.on_epoch_end(seed, logs)
         scores.append(logs["val_mean_average_precision"])
     assert scores[0] != scores[1]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.pool, self.dense = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(8)
+
+    def call(self, images, training=False):
+        return self.dense(self.pool(tf.cast(images, tf.float32)))
+
+
+def any_size() -> keras.Model:
+    images = keras.Input((None, None, 3))
+    return keras.Model(images, keras.layers.Dense(8)(keras.layers.GlobalAveragePooling2D()(images)))
+
+
+@pytest.mark.parametrize("model", [Subclassed, any_size])
+def test_a_model_that_cannot_be_scored_is_refused_before_it_trains(tiny_catalog, model):
+    model, steps = model(), []
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    counting = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: steps.append(batch))
+    images, targets = np.zeros((4, 32, 16, 3)), np.zeros((4, 8))
+    with pytest.raises(ReidError, match="^model .*expected a functional or Sequential model from keras.Input"):
+        model.fit(images, targets, verbose=0, callbacks=[RetrievalEvaluation(tiny_catalog), counting])
+    assert not steps
+
+
+@pytest.mark.parametrize("given", [[keras.Input((32, 16, 3))], []], ids=["Input", "sizes from the first batch"])
+def test_a_sequential_is_scored_as_its_layers_are(tiny_catalog, given):
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(8)]
+    model, evaluation = keras.Sequential([*given, *layers]), RetrievalEvaluation(tiny_catalog)
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.fit(np.ones((4, 32, 16, 3)), np.ones((4, 8)), verbose=0, callbacks=[evaluation])
+    pixels = keras.Input((32, 16, 3))
+    by_hand = keras.Model(pixels, layers[2](layers[1](layers[0](pixels))))
+    expected = score(artifact_of(by_hand), tiny_catalog).result
+    np.testing.assert_allclose(evaluation.score.result.average_precision, expected.average_precision)
+
+
+def test_a_score_prints_as_one_short_line(tiny_catalog):
+    one = score(mean_color_artifact(), tiny_catalog)
+    assert str(one).startswith("Score(RetrievalResult(mAP ") and str(one).endswith(" images/s)")
+    assert len(str(one)) < 250 and "\n" not in str(one)
+    assert str(one.embedded) == "Embedded(12 queries, 26 gallery images, width 3, euclidean)"
 
 
 def test_every_is_at_least_one_epoch(tiny_catalog):

@@ -47,6 +47,21 @@ for policy in ("float32", "mixed_bfloat16"):
         images, targets = 255 * random.random((16, 4, 2, 3)), random.normal(size=(16, 3))
         logs = model.fit(images, targets, epochs=3, verbose=0, callbacks=[evaluation, ByHand()]).history
         seen[name]["scores"] = list(zip(logs["val_mean_average_precision"], logs["val_top1"]))
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.pool = keras.layers.GlobalAveragePooling2D()
+
+    def call(self, images):
+        return self.pool(images)
+
+subclassed = Subclassed()
+subclassed.compile("sgd", "mse")
+try:
+    subclassed.fit(images, targets, verbose=0, callbacks=[RetrievalEvaluation(catalog)])
+except ValueError as error:
+    seen["subclassed"] = [type(error).__name__, str(error)]
 model.save(os.path.join(folder, "model.keras"))
 try:
     open_artifact(os.path.join(folder, "model.keras"))
@@ -70,6 +85,13 @@ def test_a_plain_keras_3_model_is_scored_each_epoch_as_it_ships(under_keras_3, k
     seen = under_keras_3[f"{kind}, {policy}"]
     assert len(seen["scores"]) == 3 and seen["scores"][0] != seen["scores"][2]
     assert seen["scores"] == [pytest.approx(expected, abs=1e-9) for expected in seen["by_hand"]]
+
+
+@only_keras_3
+def test_a_subclassed_keras_3_model_is_refused_in_one_line(under_keras_3):
+    kind, message = under_keras_3["subclassed"]
+    assert kind == "ReidError" and "\n" not in message
+    assert message.startswith("model is a Subclassed without an input of a known shape: expected a functional or Seq")
 
 
 @only_keras_3

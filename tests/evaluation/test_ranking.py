@@ -409,6 +409,66 @@ def test_result_is_frozen():
         evaluate(*small_integers(seed=14)).mean_average_precision = 1.0
 
 
+# --- Ids that are text ---
+
+
+def as_text(ids) -> list:
+    """Names whose alphabetical order is another than that of the numbers; junk is -1 in either."""
+    return [one if str(one) == "-1" else f"person {50 - int(one)}é" for one in map(str, ids)]
+
+
+KINDS_OF_TEXT = {
+    "list": list,
+    "numpy": np.array,
+    "object": lambda ids: np.array(ids, object),
+    "bytes": lambda ids: np.array([one.encode() for one in ids]),
+    "pandas": lambda ids: pd.Series(ids, dtype="string"),
+    "categorical": lambda ids: pd.Series(ids, dtype="category"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_TEXT)
+@pytest.mark.parametrize("ignore", ["same_camera", "nothing"])
+def test_ids_that_are_text_score_as_their_codes_do(kind, ignore):
+    """Ties, junk and distractors, too: only which ids are equal matters, and that "-1" is junk."""
+    (query, *of_query), (gallery, *of_gallery) = small_integers(seed=17)
+    expected = evaluate((query, *of_query), (gallery, *of_gallery), ignore=ignore)
+    text = [[KINDS_OF_TEXT[kind](as_text(ids)) for ids in side] for side in (of_query, of_gallery)]
+    assert -1 in of_gallery[0] and 0 in of_gallery[0]
+    result = evaluate((query, *text[0]), (gallery, *text[1]), ignore=ignore)
+    assert result.to_dict() == expected.to_dict()
+    for name in ("average_precision", "first_match_rank", "skipped_queries"):
+        np.testing.assert_array_equal(getattr(result, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_cameras_that_are_text_may_be_missing(missing):
+    query, gallery = small_integers(seed=18)
+    numbers = pd.Series(gallery[2], dtype="Int64").mask(np.arange(GALLERY_COUNT) % 5 == 0)
+    expected = evaluate(query, (*gallery[:2], numbers), missing_cameras="distinct")
+    names = [missing if pd.isna(one) else f"camera {one}" for one in numbers]
+    cameras = [f"camera {one}" for one in query[2]]
+    result = evaluate((*query[:2], cameras), (*gallery[:2], names), missing_cameras="distinct")
+    assert result.to_dict() == expected.to_dict()
+
+
+# --- On screen ---
+
+
+def test_a_result_prints_as_one_short_line():
+    result = evaluate(([[0.0], [6.0], [2.1], [4.0]], [7, 8, 7, 7], [1, 1, 2, 1]), LINE)
+    assert (
+        str(result)
+        == repr(result)
+        == (
+            "RetrievalResult(mAP 54.17 %, top-1 25.00 %, top-5 100.00 %, top-10 100.00 %, mINP 50.00 %; 4 queries, "
+            "6 gallery images, euclidean, ignore=same_camera)"
+        )
+    )
+    lonely = evaluate(([[0.0], [6.0]], [7, 99], [1, 1]), LINE)
+    assert "; 2 queries (1 skipped), 6 gallery images" in str(lonely)
+
+
 def test_import_leaves_tensorflow_out():
     code = "import sys, keras_reid.evaluation.ranking; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -437,7 +497,13 @@ THREE = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
         ({"gallery_camera_ids": [[1], [1], [1]]}, r"gallery_camera_ids has shape \(3, 1\): expected \(3,\)"),
         ({"gallery_person_ids": [1.0, 2.0, 3.0]}, "gallery_person_ids is float64: expected integers"),
         ({"query_person_ids": [True, True, False]}, "query_person_ids is bool: expected integers"),
-        ({"query_person_ids": ["a", "b", "c"]}, "query_person_ids is <U1: expected integers"),
+        ({"query_person_ids": ["1", "2", "3"]}, "gallery_person_ids holds the number 1, but other ids are text"),
+        ({"query_person_ids": [1, "2", 3]}, "gallery_person_ids holds the number 1, but other ids are text"),
+        (
+            {"query_person_ids": np.array([1, "2", 3], object)},
+            "query_person_ids: row 1 is '2': expected integers or text",
+        ),
+        ({"query_camera_ids": ["a", "a", "b"]}, "gallery_camera_ids holds the number 2, .*ignore=nothing"),
         (
             {"query_camera_ids": np.array([1, 1, None])},
             "query_camera_ids: row 2 is missing, 1 of 3 are.*ignore=nothing.*missing_cameras=distinct",
@@ -462,6 +528,14 @@ THREE = [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
             "none of the 3 queries .* one camera id .*real camera ids.*ignore=nothing",
         ),
         ({"gallery_person_ids": [4, 5, 6]}, "query ids 1, 2, 3 and gallery ids 4, 5, 6 share no person"),
+        (
+            {"query_person_ids": ["ann", "bo", "cy"], "gallery_person_ids": ["0001", "-1", "0003"]},
+            "query ids ann, bo, cy and gallery ids -1, 0001, 0003 share no person",
+        ),
+        (
+            {"query_camera_ids": ["lobby"] * 3, "gallery_camera_ids": ["lobby"] * 3},
+            "one camera id for everything .query cameras lobby, gallery cameras lobby",
+        ),
         ({"gallery_person_ids": [-1, -1, -1]}, "all 3 gallery images have id -1"),
     ],
 )

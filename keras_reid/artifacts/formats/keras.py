@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_reid.artifacts.artifact import Artifact, artifact_of
 from keras_reid.artifacts.metadata import checked
+from keras_reid.artifacts.network import fingerprint_of
 from keras_reid.keras2 import keras
 from keras_reid.models import load_keras, read_metadata, save_keras
 from keras_reid.models.keras_file import replace_metadata
@@ -23,4 +24,6 @@ def write(embedder: keras.Model, path: str | os.PathLike, metadata: Mapping) -> 
 def load(path: Path) -> Artifact:
     """Opens a `.keras` file, with or without a `reid.json`; ReidError where it is damaged."""
     embedder, metadata = load_keras(path), read_metadata(path)
-    return artifact_of(embedder, metadata and checked(metadata, path), name=str(path), kind="keras")
+    if metadata:  # of any age; the fingerprint is of the weights that are there
+        metadata = {**checked(metadata, path), "network_fingerprint": fingerprint_of(embedder)}
+    return artifact_of(embedder, metadata, name=str(path), kind="keras")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from keras_reid.artifacts.distances import comparable, distances_of
 from keras_reid.artifacts.embeddings_file import read_embeddings
+from keras_reid.artifacts.network import check_one_network
 from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.ids import as_names, names_of
 from keras_reid.errors import ReidError
@@ -39,14 +40,17 @@ class Gallery(NamedTuple):
         return module
 
 
-def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -> Gallery:
+def read_gallery(
+    path: str | os.PathLike, *, metric: str, embedding_size: int, network_fingerprint: str | None = None
+) -> Gallery:
     """Reads the gallery for `search` from saved embeddings, as `python -m keras_reid.embed` writes them.
 
-    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out. The metric and the
-    width of the embeddings must be those of the network.
+    Its ids are the column person_id, or image_path where there is none. Junk (id -1) is left out. The metric, the
+    width and the fingerprint of the embeddings must be those of the network; a file without a fingerprint is taken,
+    with a line that says so.
 
     Raises:
-        ReidError: another width or metric, numbers that are not finite, missing ids, or junk alone.
+        ReidError: another width, metric or network, numbers that are not finite, missing ids, or junk alone.
     """
     saved = read_embeddings(path)
     if saved.embeddings.shape[1] != embedding_size:
@@ -56,6 +60,7 @@ def read_gallery(path: str | os.PathLike, *, metric: str, embedding_size: int) -
         )
     if saved.metric not in (None, metric):
         raise ReidError(f"gallery={path} is compared by {saved.metric}, the network by {metric}: embed it again.")
+    check_one_network({f"{os.fspath(path)!r}": saved.network_fingerprint, "the network": network_fingerprint})
     broken = ~np.isfinite(saved.embeddings).all(axis=1)
     if broken.any():
         raise ReidError(f"gallery={path} holds NaN or inf in row {broken.argmax()}: embed it again.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from keras_reid.errors import ReidError
+from keras_reid.models.structure import check_embedder
 
 DEFAULT_FORMATS = ("savedmodel", "tflite")
 MIN_COSINE = 0.999
@@ -37,7 +38,11 @@ class Format:
             path: the file, with the suffix of its place; for a SavedModel a folder, which must not exist.
             metadata: the content of `reid.json`.
             **options: of the module's `write`.
+
+        Raises:
+            ReidError: the embedder is another kind of model, or cannot be written in this format.
         """
+        check_embedder(embedder)
         if self.tflite_kind:
             options["kind"] = self.tflite_kind
         return module_of(self.module).write(embedder, path, metadata, **options)

@@ -35,6 +35,9 @@ from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
 
+# isort: split
+from tensorflow.lite.python import schema_py_generated  # takes TensorFlow: after keras2 has chosen its Keras
+
 KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.tflite_kind)
 _CALIBRATED_KINDS = tuple(one.tflite_kind for one in FORMATS.values() if one.needs_calibration)
 
@@ -71,6 +74,7 @@ def write(
                 model = _convert(converter, kind, dtype, calibration_images)
         except Exception as error:  # its errors have many classes, and texts of a hundred lines
             raise ReidError(f"TensorFlow Lite cannot convert the network to {kind} ({first_line(error)}).") from error
+        model = _with_default_shape(model, embedder.input_shape[1:])
         _refuse_zero_scales(model, kind)
         temporary.write_bytes(model)
         _append_metadata(temporary, metadata)
@@ -142,6 +146,17 @@ def _convert(converter: tf.lite.TFLiteConverter, kind: str, dtype: tf.DType, ima
         converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
     )
     return quantizer.get_nondebug_quantized_model()
+
+
+def _with_default_shape(model: bytes, image_shape: tuple[int, int, int]) -> bytes:
+    """Returns a TFLite model whose input says `[1, height, width, 3]`, where the converter writes 1 for any size.
+
+    Most clients read the size that they resize photos to there. `shape_signature` still says that all may be changed.
+    """
+    edited = bytearray(model)
+    graph = schema_py_generated.Model.GetRootAs(edited, 0).Subgraphs(0)
+    graph.Tensors(graph.Inputs(0)).ShapeAsNumpy()[:] = (1, *image_shape)  # a view of the buffer
+    return bytes(edited)
 
 
 def _refuse_zero_scales(model: bytes, kind: str) -> None:

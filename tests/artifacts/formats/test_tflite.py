@@ -90,6 +90,39 @@ def test_the_signature_is_that_of_the_savedmodel(converted, kind):
     assert given["dtype"] == (np.float32 if kind == "int16" else np.uint8) and result["dtype"] == np.float32
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ordinary_client_resizes_to_the_shape_that_it_reads(converted, kind):
+    """As TensorFlow's examples do: the input's shape is the size of the photo to give, and nothing else is known."""
+    client = tf.lite.Interpreter(str(converted[2][kind]))
+    client.allocate_tensors()
+    given, result = client.get_input_details()[0], client.get_output_details()[0]
+    assert given["shape"].tolist() == [1, 32, 16, 3] and result["shape"].tolist() == [1, 16]
+    photo = tf.image.resize(images(90, 41, 1), given["shape"][1:3]).numpy().astype(given["dtype"])
+    client.set_tensor(given["index"], photo)
+    client.invoke()
+    expected = artifact_of(converted[0]).embed(photo.astype(np.uint8))
+    answer, exact = client.get_tensor(result["index"]), {"float32": 1e-4, "float16": 1e-2}.get(kind)
+    if exact:
+        np.testing.assert_allclose(answer, expected, atol=exact)
+    assert (answer * expected).sum() / np.linalg.norm(answer) / np.linalg.norm(expected) > 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(1, 32, 16), (5, 90, 41), (2, 7, 64)])
+def test_any_batch_and_size_may_still_be_given(converted, kind, shape):
+    client = tf.lite.Interpreter(str(converted[2][kind]))
+    given, photos = client.get_input_details()[0], images(*shape[1:], shape[0])
+    client.resize_tensor_input(given["index"], photos.shape, strict=True)
+    client.allocate_tensors()
+    client.set_tensor(given["index"], photos.astype(given["dtype"]))
+    client.invoke()
+    answer = client.get_tensor(client.get_output_details()[0]["index"])
+    # Kernels on one thread and on several may round to neighboring steps of int8.
+    np.testing.assert_allclose(
+        answer, open_artifact(converted[2][kind]).embed(photos), atol=0.02 if kind == "int8" else 1e-5
+    )
+
+
 def test_unknown_kinds_and_missing_images_are_refused(tmp_path):
     with pytest.raises(ReidError, match="'int4' is unknown: expected one of float32, float16"):
         tflite.write(network(False), tmp_path / "a.tflite", METADATA, kind="int4")

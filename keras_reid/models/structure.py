@@ -1,0 +1,42 @@
+"""Structure of an embedder from anywhere: its layers, its weights in an order that stays, and what is no embedder."""
+
+from __future__ import annotations
+
+from keras_reid.errors import ReidError
+
+
+def layers_of(model) -> list:
+    """Returns the layers of a Keras model, those inside nested models and layers too, without input layers."""
+    return [layer for layer in model._flatten_layers(include_self=False) if type(layer).__name__ != "InputLayer"]
+
+
+def weights_of(model) -> list:
+    """Returns the weights of a Keras model in an order that stays, layer by layer.
+
+    That of `model.weights`, and of a layer that contains others, changes under Keras 2 when some of them are frozen.
+    """
+    return [weight for layer in model._flatten_layers() for weight in own_weights(layer)]
+
+
+def own_weights(layer) -> list:
+    """Returns the weights of a layer without those of the layers inside it."""
+    kind = "weights" if hasattr(layer, "_trainable_weights") else "variables"  # Keras 2, or Keras 3
+    return [*getattr(layer, f"_trainable_{kind}"), *getattr(layer, f"_non_trainable_{kind}")]
+
+
+def check_embedder(model, name: str = "embedder", *, of_images: bool = True) -> None:
+    """Raises ReidError, naming the model, unless it is a graph of layers from images of one size to embeddings.
+
+    Without `of_images` it may take something else, such as features `[B, F]`; it is then trained, but not exported.
+    """
+    ends = [[list(tensor.shape) for tensor in getattr(model, side, None) or ()] for side in ("inputs", "outputs")]
+    expected = "expected a functional or Sequential model from keras.Input((height, width, 3)) to embeddings [batch, D]"
+    if not ends[0]:  # subclassed, or a Sequential without Input
+        raise ReidError(f"{name} is a {type(model).__name__} without an input of a known shape: {expected}.")
+    (given, *others), results = ends
+    fits = not others and len(results) == 1 and len(results[0]) == 2 and None not in results[0][1:]
+    if of_images or len(given) == 4:
+        fits &= len(given) == 4 and given[3] == 3 and None not in given[1:]
+    if not fits:
+        shapes = " to ".join(", ".join(map(str, shapes)).replace("None", "any") for shapes in ends)
+        raise ReidError(f"{name} goes from {shapes}: {expected}, for images of one size, which photos are resized to.")
