@@ -6,9 +6,9 @@
 - `pytorch`: the same network, loss and optimizer in PyTorch, where torch can be imported (pytorch_step.py, a process of
   its own).
 
-Their steps take turns, so that a busy machine slows the first two alike; medians are compared. The row of PyTorch wants
-a machine without other work: its threads wait for each other in loops, and with others on the same cores a step took
-four times as long by two threads as by one.
+Their steps take turns, so that a busy machine slows the first two alike; medians are compared. PyTorch's row wants a
+machine without other work: its threads wait for each other in loops, and with others on the same cores a step took four
+times as long by two threads as by one.
 
     python benchmarks/train_step.py                                     # on 2 CPU cores: see docs/results.md
     python benchmarks/train_step.py --sizes=64x32 --steps=15
