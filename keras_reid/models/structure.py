@@ -13,7 +13,7 @@ def layers_of(model) -> list:
 def weights_of(model) -> list:
     """Returns the weights of a Keras model in an order that stays, layer by layer.
 
-    That of `model.weights`, and of a layer that contains others, changes under Keras 2 when some of them are frozen.
+    That of `weights` of a layer that contains others changes under Keras 2 when some of them are frozen.
     """
     return [weight for layer in model._flatten_layers() for weight in own_weights(layer)]
 

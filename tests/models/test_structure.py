@@ -136,11 +136,25 @@ def test_export_refuses_it_too(tmp_path, name):
 # --- Weights in an order that stays ---
 
 
+@keras.saving.register_keras_serializable("tests")
+class Block(layers.Layer):
+    """Three layers in one."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.inside = [layers.Conv2D(3, 1) for _ in range(3)]
+
+    def call(self, images):
+        for layer in self.inside:
+            images = layer(images)
+        return images
+
+
 def partly_frozen() -> keras.Model:
-    """A nested network with frozen layers among others: Keras lists its weights in another order than a free one's."""
-    inside = keras.Sequential([keras.Input((32, 16, 3)), *(layers.Conv2D(3, 1) for _ in range(3))])
-    inside.layers[0].trainable = False
-    return keras.Sequential([keras.Input((32, 16, 3)), inside, layers.GlobalAveragePooling2D(), layers.Dense(8)])
+    """Keras lists the weights of a block with a frozen layer in another order than those of a free one."""
+    block = Block()
+    block.inside[0].trainable = False
+    return keras.Sequential([keras.Input((32, 16, 3)), block, layers.GlobalAveragePooling2D(), layers.Dense(8)])
 
 
 def test_a_copy_is_brought_up_to_date_where_layers_inside_are_frozen():
