@@ -139,7 +139,7 @@ def test_every_flag_that_a_page_names_exists(page):
     for command in COMMANDS:
         flags = getattr(options, f"{command}_flags")()
         known |= {text for name in flags for text in (name, f"no{name}")}
-    known |= {"losses", "batch_sizes", "nodes", "ntasks", "gpus"}  # of benchmarks/losses.py and of sbatch
+    known |= {"losses", "batch_sizes", "sizes", "cases", "nodes", "ntasks", "gpus"}  # of the benchmarks and of sbatch
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     assert named <= known, named - known
