@@ -105,11 +105,18 @@ def test_photos_that_exif_turns_are_counted_and_are_not_odd(data_dir):
 
 
 def test_what_is_left_out_is_counted(data_dir, capsys):
-    for name in ("query/1.heic", "query/2.heic", "bounding_box_train/notes.txt", "query/Thumbs.db", "query/.hidden"):
+    for name in (
+        "query/1.heic",
+        "query/2.heic",
+        "bounding_box_train/a.jpg_large",
+        "query/a.txt",
+        "query/Thumbs.db",
+        "query/.hidden",
+    ):
         (data_dir / name).write_text("x")
     code, report = examine(data_dir)
     assert [(one["kind"], one["count"]) for one in report["findings"]] == [("left_out", 3)] and code == 0
-    assert "(.heic 2, .txt 1)" in capsys.readouterr().out
+    assert "(.heic 2, .jpg_large 1)" in capsys.readouterr().out
 
 
 def test_formats_that_only_pillow_reads_are_images(data_dir):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 from collections import Counter
@@ -19,7 +20,8 @@ SUFFIXES = {
     "JPEG2000": (".jp2", ".j2k"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
-IMAGE_SUFFIXES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+_USUAL = (".jpg", ".jpeg", ".png", ".bmp")  # first in messages
+IMAGE_SUFFIXES = tuple(dict.fromkeys((*_USUAL, *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))))
 IN_WORDS = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF, JPEG 2000 or PPM"
 
 HEAD = 24  # bytes in which the format shows
@@ -40,6 +42,8 @@ _FIRST_BYTES = {
     rb"version https://git-lfs": "pointer of Git LFS, whose file was not fetched",
 }
 _OF_THE_DESKTOP = ("thumbs.db", "desktop.ini")  # Windows leaves them in any folder; Market-1501's archive holds three
+_NO_PICTURES = ("text/", "application/")  # kinds of files by their endings, as in mail: .txt, .csv, .json, .pdf, .zip
+_KINDS = mimetypes.MimeTypes()
 
 
 def is_image(name: str) -> bool:
@@ -53,9 +57,16 @@ def file_format(head: bytes) -> str:
 
 
 def left_out(names: Iterable[str]) -> list[str]:
-    """Returns the files that are no images that are read, but for hidden ones and what a desktop leaves."""
-    bases = ((name, os.path.basename(name).lower()) for name in names)
-    return [name for name, base in bases if not (is_image(base) or base.startswith(".") or base in _OF_THE_DESKTOP)]
+    """Returns the files that may be images, but are not read: other pictures, videos, and endings that say nothing.
+
+    Hidden files, text and data are no images, nor is what a desktop leaves.
+    """
+
+    def may_be_image(base: str) -> bool:
+        kind = _KINDS.guess_type(f"x{os.path.splitext(base)[1]}")[0] or ""
+        return not (base.startswith(".") or base in _OF_THE_DESKTOP or kind.startswith(_NO_PICTURES))
+
+    return [name for name in names if not is_image(name) and may_be_image(os.path.basename(name).lower())]
 
 
 def count_by_suffix(names: Iterable[str]) -> str:

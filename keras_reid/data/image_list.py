@@ -22,7 +22,7 @@ def image_names(folder: str) -> list[str]:
 
 
 def say_left_out(files: Iterable[str], source: str) -> None:
-    """Says in one line on stderr which of the files found at a place are left out, because they are no images."""
+    """Says in one line on stderr which of the files found at a place may be images, and are left out all the same."""
     others = left_out(files)
     if others:
         print(f"notice: files left out of {source!r}: {count_by_suffix(others)}.", file=sys.stderr)

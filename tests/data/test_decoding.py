@@ -204,10 +204,10 @@ from PIL import Image
 from keras_reid.data.decoding import decode_image
 from keras_reid.keras2 import tf
 file = io.BytesIO()
-Image.effect_noise((256, 512), 99).convert("RGB").save(file, "WEBP")
+Image.effect_noise((128, 256), 99).convert("RGB").save(file, "WEBP")
 endless = tf.data.Dataset.from_tensors(file.getvalue()).repeat()
-iterators = [iter(endless.map(decode_image, tf.data.AUTOTUNE).batch(8).prefetch(8)) for _ in range(6)]
+iterators = [iter(endless.map(decode_image, tf.data.AUTOTUNE).batch(8).prefetch(8)) for _ in range(3)]
 print([next(iterator).shape[0] for iterator in iterators])
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0 and run.stdout == "[8, 8, 8, 8, 8, 8]\n", run.stderr
+    assert run.returncode == 0 and run.stdout == "[8, 8, 8]\n", run.stderr

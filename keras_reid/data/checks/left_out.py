@@ -1,4 +1,4 @@
-"""Check of what a dataset leaves out: the files beside its images that no reader takes for an image."""
+"""Check of what a dataset leaves out: files beside its images that may be images, and are not read."""
 
 from __future__ import annotations
 

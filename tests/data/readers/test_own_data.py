@@ -173,13 +173,13 @@ def test_a_folder_is_a_person(tmp_path):
 
 
 def test_files_that_are_left_out_are_counted_by_their_endings_in_one_line(tmp_path, capsys):
-    """Formats that Pillow reads are images; what a desktop leaves and hidden files need no word."""
+    """Formats that Pillow reads are images; text, what a desktop leaves and hidden files need no word."""
     images = ["anna/1.webp", "anna/2.TIF", "anna/3.gif", "bob/4.jfif", "bob/deep/5.avif"]
     for name in [*images, "anna/6.heic", "bob/7.HEIC", "bob/8.txt", "bob/9", "anna/Thumbs.db", "anna/._1.jpg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert base_names(read_folder(tmp_path)) == [os.path.basename(name) for name in images]
-    expected = f"notice: files left out of {str(tmp_path)!r}: .heic 2, .txt 1, no ending 1.\n"
+    expected = f"notice: files left out of {str(tmp_path)!r}: .heic 2, no ending 1.\n"
     assert capsys.readouterr().err == expected
     assert len(list_images(tmp_path)) == 5 and capsys.readouterr().err == expected
 
