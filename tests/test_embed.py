@@ -166,7 +166,7 @@ def test_no_image_is_said_before_tensorflow_has_work(tmp_path, refused):
     flags = {"artifact": "not looked at", "output": tmp_path / "out.npz"}
     for source in ("empty", "nothing", "nothing/**/*.jpg", "nothing.csv"):
         assert "there is none that ends in .jpg, .jpeg, .png, .bmp" in refused(**flags, images=tmp_path / source)
-    assert "none of the 1 files there ends in .jpg" in refused(**flags, images=tmp_path / "texts")
+    assert "none of the 1 files there (.txt 1) ends in .jpg" in refused(**flags, images=tmp_path / "texts")
 
 
 def test_a_broken_image_is_named_and_nothing_is_written(artifact, photos, tmp_path, refused):

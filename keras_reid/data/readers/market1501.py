@@ -16,7 +16,7 @@ from keras_reid.errors import ReidError
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the dataset has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
-_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.\w+)+")
+_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.\w+)\3*", re.IGNORECASE)
 _EXAMPLE = "0002_c1s1_000451_03.jpg"
 _DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d).*")
 
