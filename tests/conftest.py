@@ -33,6 +33,13 @@ def fixed_seeds_and_float32():
     keras.mixed_precision.set_global_policy("float32")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def graphs_released():
+    """What a file's tests built goes before the next file's: networks and graphs refer to themselves in circles."""
+    yield
+    gc.collect()
+
+
 def made_once(tmp_path_factory, name: str, make) -> Path:
     """Returns a folder that all test processes of the session share: the first that wants it makes it.
 
