@@ -19,8 +19,8 @@ from keras_reid.keras2 import keras, tf
 
 ROOT = Path(__file__).parent.parent
 
-# Tracing a network makes millions of small objects, none of them garbage: a tenth of a test's time went into looking.
-gc.set_threshold(100_000, 50, 1000)
+# Tracing a network makes millions of small objects, none of them garbage: looking at each 700th took a tenth of the time.
+gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(autouse=True)
