@@ -19,7 +19,7 @@ from keras_reid.keras2 import keras, tf
 
 ROOT = Path(__file__).parent.parent
 
-# Tracing a network makes millions of small objects, none of them garbage: looking at each 700th took a tenth of the time.
+# Tracing a network makes millions of objects, none of them garbage: looking at each 700th took a tenth of the time.
 gc.set_threshold(20_000, 10, 10)
 
 
