@@ -120,7 +120,9 @@ def test_ctrl_c_ends_a_command_that_is_being_imported_and_nobody_elses_program(a
     name = "-m" if "-m" in argv else argv[1]  # as it is while Python imports the package of `python -m`
     code = f"import signal, sys; sys.orig_argv, sys.argv = {argv!r}, [{name!r}]; import keras_reid; "
     code += "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and so what they start.
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), "capture_output": True, "text": True}
+    run = subprocess.run([sys.executable, "-c", code], **options)
     assert run.stdout == f"{is_left_alone}\n", run.stderr
 
 
