@@ -98,17 +98,26 @@ def _pillow(contents: bytes) -> tuple[np.ndarray, np.int32]:
     """Returns upright RGB pixels and the orientation that was undone; ValueError where Pillow cannot read it."""
     try:
         with Image.open(io.BytesIO(contents), formats=list(SUFFIXES)) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-            image = ImageOps.exif_transpose(image)
-            return _rgb(image), np.int32(orientation if orientation in range(1, 9) else UPRIGHT)
+            orientation = _stated_orientation(image)
+            pixels = _rgb(image if orientation == UPRIGHT else ImageOps.exif_transpose(image), image.format)
+            return pixels, np.int32(orientation)
     except MemoryError:
         raise
     except Exception as error:  # of any class: SyntaxError, OSError, struct.error, DecompressionBombError, ...
         raise ValueError(f"Pillow cannot read it as an image ({error})") from error
 
 
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "F" or (image.mode == "I" and image.format == "TIFF"):
+def _stated_orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation of a file that is not yet loaded: Pillow turns TIFF files by itself then."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # damaged, of any class: the pixels may be whole all the same
+        return UPRIGHT
+    return orientation if orientation in range(1, 9) else UPRIGHT
+
+
+def _rgb(image: Image.Image, file_format: str | None) -> np.ndarray:
+    if image.mode == "F" or (image.mode == "I" and file_format == "TIFF"):
         raise ValueError("its pixels are numbers of 32 bits, whose range is not known: save it with 8 bits")
     if image.mode.startswith("I"):  # 16 bits of gray, which Pillow would clip to white
         image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))

@@ -113,6 +113,13 @@ def test_a_damaged_exif_block_counts_as_none(block, orientation):
     assert served(with_exif(block)).shape == image.shape
 
 
+def test_a_webp_file_with_a_damaged_exif_block_is_read_all_the_same():
+    contents = encoded(photo(), "WEBP", lossless=True, exif=exif(6)).replace(b"II*\0\x08", b"XX*\0\x08")
+    image, undone = in_pipeline(contents)
+    assert undone == 1
+    np.testing.assert_array_equal(image, np.asarray(photo()))
+
+
 # --- Formats ---
 
 
