@@ -22,6 +22,7 @@ SUFFIXES = {
 }
 _USUAL = (".jpg", ".jpeg", ".png", ".bmp")  # first in messages
 IMAGE_SUFFIXES = tuple(dict.fromkeys((*_USUAL, *(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))))
+ENDING = rf"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"  # of an image's name, for patterns that ignore case
 IN_WORDS = "JPEG, PNG, BMP, GIF, WebP, TIFF, AVIF, JPEG 2000 or PPM"
 
 HEAD = 24  # bytes in which the format shows

@@ -69,7 +69,8 @@ def test_description_counts_each_kind(root):
 def test_a_png_copy_of_the_dataset_is_read_too(root):
     before = len(read_market1501(root))
     add_image(root / "query", "0002_c1s1_000451_03.png")
-    assert len(read_market1501(root)) == before + 1
+    add_image(root / "query", "0002_C1S1_000452_03.JPG.png")
+    assert len(read_market1501(root)) == before + 2
 
 
 @pytest.mark.parametrize(

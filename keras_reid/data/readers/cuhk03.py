@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from keras_reid.data.formats import ENDING
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_file, is_folder, is_remote, read_bytes
 from keras_reid.data.readers.layout import COLUMNS, match_name, read_matlab, read_split, require_folder
@@ -17,8 +18,8 @@ from keras_reid.errors import ReidError
 
 SPLITS = ("new", "classic")
 KINDS = ("detected", "labeled")  # who drew the boxes: a detector, or a human
-_FOLDER_NAME = re.compile(r"(?P<person>\d{4})_c(?P<camera>[12])_\d+\.\w+")
-_PICTURE_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<camera>[12])_\d{2}\.\w+")
+_FOLDER_NAME = re.compile(rf"(?P<person>\d{{4}})_c(?P<camera>[12])_\d+{ENDING}", re.IGNORECASE)
+_PICTURE_NAME = re.compile(rf"(?P<pair>[1-5])_(?P<person>\d{{3}})_(?P<camera>[12])_\d{{2}}{ENDING}", re.IGNORECASE)
 _CLASSIC_PAIRS = 3  # of the five camera pairs of the release: they hold the 1,360 identities of the first protocol
 _PROTOCOL = ("filelist", "labels", "camId", "train_idx", "query_idx", "gallery_idx")
 

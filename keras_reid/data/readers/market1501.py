@@ -8,6 +8,7 @@ import re
 import pandas as pd
 
 from keras_reid.data.catalog import DISTRACTOR_ID
+from keras_reid.data.formats import ENDING
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
 from keras_reid.data.readers.layout import COLUMNS, read_split, require_folder
@@ -16,7 +17,8 @@ from keras_reid.errors import ReidError
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 _MULTI_QUERY_FOLDER = "gt_bbox"  # Not every copy of the dataset has it.
 # The archive itself names some images 1488_c1s6_023021_00.jpg.jpg.
-_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+(\.\w+)\3*", re.IGNORECASE)
+_ENDINGS = rf"(?:\.(?:jpe?g|png|bmp))*{ENDING}"
+_NAME = re.compile(rf"(?P<person>-1|\d+)_c(?P<camera>\d+)s\d+_\d+_\d+{_ENDINGS}", re.IGNORECASE)
 _EXAMPLE = "0002_c1s1_000451_03.jpg"
 _DISTRACTOR_NAME = re.compile(r"(?P<person>-1|\d+)_c(?P<camera>\d).*")
 

@@ -8,13 +8,14 @@ import re
 import numpy as np
 import pandas as pd
 
+from keras_reid.data.formats import ENDING
 from keras_reid.data.image_list import image_names
 from keras_reid.data.places import is_folder
 from keras_reid.data.readers.layout import COLUMNS, match_name
 from keras_reid.errors import ReidError
 
 CAMERAS = ("cam_a", "cam_b")
-_NAME = re.compile(r"(?P<person>\d{3})_\d{1,3}\.\w+")
+_NAME = re.compile(rf"(?P<person>\d{{3}})_\d{{1,3}}{ENDING}", re.IGNORECASE)
 
 
 def read_viper(root: str | os.PathLike, *, split: int = 0) -> pd.DataFrame:
