@@ -75,7 +75,7 @@ def _by_pillow(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         try:
             if _python_ends.is_set():
                 raise ValueError("Python ends")
-            return _pillow(content.tobytes())
+            return decode_by_pillow(content.tobytes())
         finally:
             _last_call[0] = time.monotonic()
             _under_way.discard(thread)
@@ -94,8 +94,12 @@ def _let_pipelines_rest() -> None:
         time.sleep(0.01)
 
 
-def _pillow(contents: bytes) -> tuple[np.ndarray, np.int32]:
-    """Returns upright RGB pixels and the orientation that was undone; ValueError where Pillow cannot read it."""
+def decode_by_pillow(contents: bytes) -> tuple[np.ndarray, np.int32]:
+    """Returns upright RGB pixels and the orientation that was undone, as `decode_with_orientation` without TensorFlow.
+
+    Raises:
+        ValueError: Pillow cannot read the file.
+    """
     try:
         with Image.open(io.BytesIO(contents), formats=list(SUFFIXES)) as image:
             orientation = _stated_orientation(image)
