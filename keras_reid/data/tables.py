@@ -130,8 +130,8 @@ def read_csv(
             frame = _read_cells(_opener(path), is_number)
     except (OSError, ValueError, csv.Error, pd.errors.ParserWarning) as error:
         raise ReidError(
-            f"{str(path)!r} cannot be read as a CSV ({error}): expected a line of column names, then as many cells in "
-            "each line, separated by commas (or semicolons, or tabs), in UTF-8."
+            f"{str(path)!r} cannot be read as a CSV ({str(error).strip()}): expected a line of column names, then as "
+            "many cells in each line, separated by commas (or semicolons, or tabs), in UTF-8."
         ) from error
     frame.columns = [name.strip() or name for name in frame]  # two columns may have no name
     for name in (name for name in frame if not is_number(name)):
