@@ -58,8 +58,10 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
     # A graph may know the size of one of the two alone, or of neither.
     person_ids = tf.ensure_shape(person_ids, embeddings.shape[:1])
     message = "person_ids and embeddings differ in number, expected one id for each embedding."
-    tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
-    return person_ids, in_float64(embeddings)
+    fits = tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
+    # Before anything that would fail by them in words of its own; None where it runs eagerly.
+    with tf.control_dependencies([] if fits is None else [fits]):
+        return tf.identity(person_ids), in_float64(tf.identity(embeddings))
 
 
 def pair_up(person_ids: tf.Tensor) -> Pairs:
