@@ -4,6 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # More arguments of pytest, such as TESTS=tests/losses or TESTS=--ignore=tests/docs.
 TESTS ?=
+# Two at a time, a file always in one process: most of a small network's time is spent on one core, and more than two
+# would want more memory than many machines have. In the order of tests/conftest.py, the longest files first.
+PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 .PHONY: quickstart test quick drill lint docs clean
 
@@ -12,13 +15,13 @@ quickstart: $(VENV)/ready
 	@echo "about 4 minutes on 2 CPU cores with bfloat16 (AVX-512), about 8 on 2 without (AVX2); the first steps tell more"
 	$(BIN)/python -m keras_reid.train --flagfile=quickstart.flags
 
-# The quick tests first, so that a mistake shows early; then the slow ones. Two at a time, a file always in one process:
-# most of a small network's time is spent on one core, and more than two would want more memory than many machines have.
-test: quick
-	$(BIN)/python -m pytest -q -m "slow and not drill" -n 2 --dist loadfile --max-worker-restart=0 $(TESTS)
+# All but the drill, quick and slow ones in one run, which share what they train.
+test: $(VENV)/ready lint
+	$(PYTEST) -m "not drill" $(TESTS)
 
+# Those that show most mistakes, without the minutes of the slow ones.
 quick: $(VENV)/ready lint
-	$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist loadfile --max-worker-restart=0 $(TESTS)
+	$(PYTEST) -m "not slow" $(TESTS)
 
 # A training run that is killed 20 times ends as one that was left alone: half an hour.
 drill: $(VENV)/ready

@@ -33,6 +33,38 @@ def fixed_seeds_and_float32():
     keras.mixed_precision.set_global_policy("float32")
 
 
+# By the minutes of their tests; no two neighbors wait for the same `finished_resnet50`.
+LONGEST_FIRST = (
+    "test_drill.py",
+    "serving/test_elsewhere.py",
+    "docs/test_blocks.py",
+    "test_recipes.py",
+    "test_main_job.py",
+    "training/test_replicas_run.py",
+    "test_survival.py",
+    "losses/test_replicas.py",
+    "training/test_optimizers.py",
+    "artifacts/test_embedding_job.py",
+    "training/test_diagnosis.py",
+    "serving/test_kit.py",
+    "data/test_pipeline.py",
+    "training/test_augmentation.py",
+    "training/test_layer_rates.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: where one of them began last, the other process would have nothing left to do."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish():
+    """Every test file is imported: what is there now stays, and no search for garbage has to look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def graphs_released():
     """What a file's tests built goes before the next file's: networks and graphs refer to themselves in circles."""

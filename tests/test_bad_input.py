@@ -14,6 +14,7 @@ from PIL import Image
 from keras_reid import evaluate, export, train
 from keras_reid.models import save_keras
 from tests.conftest import tiny_embedder, train_arguments
+from tests.training.tiny_train import COMMAND as TINY_TRAIN
 
 
 @pytest.fixture
@@ -148,12 +149,12 @@ def test_no_network_for_the_imagenet_weights(resnet50, synthetic_dir, tmp_path, 
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_half_files(synthetic_dir, tmp_path):
-    """No file may grow beyond 20 MB, a network has 95: the first epoch cannot be saved."""
-    command = [sys.executable, "-m", "keras_reid.train"]
-    command += train_arguments(synthetic_dir, tmp_path / "run", "--epochs=1", "--noscore_baselines")[1:]
-    limit = 20_000_000
+    """No file may grow beyond 1 MB, a network with so large an embedding has 4: the first epoch cannot be saved."""
+    flags = ["--epochs=1", "--noscore_baselines", "--embedding_size=100000"]
+    limit = 1_000_000
     run = subprocess.run(
-        command,
+        [*TINY_TRAIN, *train_arguments(synthetic_dir, tmp_path / "run", *flags)[1:]],
+        cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),

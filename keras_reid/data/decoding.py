@@ -36,6 +36,11 @@ def decode_image(contents: tf.Tensor) -> tf.Tensor:
 
 def decode_with_orientation(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes as `decode_image`; returns the EXIF orientation, too, that was undone: int32 `[]`, 1 for none."""
+    return _of_any_format(contents)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)  # traced once, not for each pipeline
+def _of_any_format(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return _decode(contents, _by_pillow)
 
 

@@ -58,9 +58,9 @@ def flat_batch(person_ids: tf.Tensor, embeddings: tf.Tensor) -> tuple:
     # A graph may know the size of one of the two alone, or of neither.
     person_ids = tf.ensure_shape(person_ids, embeddings.shape[:1])
     message = "person_ids and embeddings differ in number, expected one id for each embedding."
-    check = tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
-    # In a graph whatever uses the batch waits for the check: else another op's error may come first.
-    with tf.control_dependencies([check] if check is not None else []):
+    fits = tf.debugging.assert_equal(tf.size(person_ids), tf.shape(embeddings)[0], message)
+    # Before anything that would fail by them in words of its own; None where it runs eagerly.
+    with tf.control_dependencies([] if fits is None else [fits]):
         return tf.identity(person_ids), in_float64(tf.identity(embeddings))
 
 

@@ -195,6 +195,8 @@ class TripletTrainer(keras.Model):
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             say_what_is_slow(layer.compute_dtype for layer in self.embedder.layers)
+            with self.distribute_strategy.scope():  # made in the first step, it would have TensorFlow trace it twice
+                create_state(self.optimizer, self.trainable_variables)
             self.train_function = with_timed_batches(super().make_train_function(force), self._add_seconds_waiting)
         return self.train_function
 

@@ -38,13 +38,23 @@ def artifact(tmp_path_factory):
     return save_artifact(tmp_path_factory.mktemp("artifact") / "tiny.keras", seed=1)
 
 
-@pytest.fixture
-def photos(tmp_path) -> list:
+def write_photos(folder) -> list:
     generator = np.random.default_rng(0)
-    paths = [str(tmp_path / f"{number:02}.jpg") for number in range(COUNT)]
+    paths = [str(folder / f"{number:02}.jpg") for number in range(COUNT)]
     for path in paths:
         Image.fromarray(generator.integers(0, 256, (20, 12, 3), np.uint8)).save(path)
     return paths
+
+
+@pytest.fixture
+def photos(tmp_path) -> list:
+    return write_photos(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def expected(artifact, tmp_path_factory) -> np.ndarray:
+    """Embeddings of such photos by `embed_files`."""
+    return embed_files(artifact, write_photos(tmp_path_factory.mktemp("photos")), batch_size=2)
 
 
 @pytest.fixture
@@ -81,9 +91,9 @@ def go_on(artifact, photos, folder, **how) -> tuple:
 # --- Going on ---
 
 
-def test_an_uninterrupted_job_is_embed_files(artifact, photos, folder):
+def test_an_uninterrupted_job_is_embed_files(artifact, photos, folder, expected):
     embeddings, readable, count = go_on(artifact, photos, folder)
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2))
+    np.testing.assert_array_equal(embeddings, expected)
     assert embeddings.dtype == np.float32 and readable.all() and count == COUNT
     assert folder.is_dir()  # until the caller has written the output
     remove_parts(folder)
@@ -91,7 +101,7 @@ def test_an_uninterrupted_job_is_embed_files(artifact, photos, folder):
 
 
 @pytest.mark.parametrize(("after", "done"), [(2, 0), (3, 6), (7, 12)])
-def test_it_goes_on_after_the_chunks_that_are_finished(artifact, photos, folder, capsys, after, done):
+def test_it_goes_on_after_the_chunks_that_are_finished(artifact, photos, folder, expected, capsys, after, done):
     interrupt(artifact, photos, folder, after)
     kept = f"{done} of 20 images are done: the same command goes on there.\n"
     assert capsys.readouterr().err == (kept if done else "")
@@ -99,7 +109,7 @@ def test_it_goes_on_after_the_chunks_that_are_finished(artifact, photos, folder,
     embeddings, readable, count = go_on(artifact, photos, folder)
     assert count == COUNT - done
     assert capsys.readouterr().out == (f"going on after {done} of 20 images\n" if done else "")
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2))
+    np.testing.assert_array_equal(embeddings, expected)
     assert readable.all()
 
 
@@ -110,10 +120,10 @@ def test_a_finished_job_whose_output_was_not_written_embeds_nothing(artifact, ph
     np.testing.assert_array_equal(embeddings, expected)
 
 
-def test_the_batch_size_may_change(artifact, photos, folder):
+def test_the_batch_size_may_change(artifact, photos, folder, expected):
     interrupt(artifact, photos, folder)
     embeddings, _ = embed_in_parts(artifact, photos, folder=folder, batch_size=5)
-    np.testing.assert_allclose(embeddings, embed_files(artifact, photos), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(embeddings, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_the_same_images_by_another_path_are_the_same(artifact, photos, folder, monkeypatch):
@@ -123,7 +133,7 @@ def test_the_same_images_by_another_path_are_the_same(artifact, photos, folder, 
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "long", "flipped", "text"])
-def test_a_damaged_chunk_is_embedded_again(artifact, photos, folder, damage):
+def test_a_damaged_chunk_is_embedded_again(artifact, photos, folder, expected, damage):
     interrupt(artifact, photos, folder)
     path = folder / "embed_000001.bin"
     content = path.read_bytes()
@@ -131,7 +141,7 @@ def test_a_damaged_chunk_is_embedded_again(artifact, photos, folder, damage):
     damaged = {"empty": b"", "short": content[:-1], "long": content + b"\0", "flipped": flipped, "text": b"no"}
     path.write_bytes(damaged[damage])
     embeddings, _, count = go_on(artifact, photos, folder)
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2))
+    np.testing.assert_array_equal(embeddings, expected)
     assert count == COUNT - 6
 
 
@@ -144,7 +154,7 @@ def test_without_what_the_job_was_each_chunk_tells_for_itself(artifact, photos, 
     assert go_on(artifact, photos, folder)[2] == 8
 
 
-def test_a_chunk_is_hashed_as_earlier_versions_did(artifact, photos, folder):
+def test_a_chunk_is_hashed_as_earlier_versions_did(artifact, photos, folder, expected):
     """So that their parts are gone on with: the test-time augmentation is called views there.
 
     Those of format 1 are not: photos were embedded as they are stored, whatever EXIF said.
@@ -156,7 +166,7 @@ def test_a_chunk_is_hashed_as_earlier_versions_did(artifact, photos, folder):
     lines = [f"{photo!r} {(os.stat(photo).st_size, os.stat(photo).st_mtime_ns)}\n" for photo in photos]
     images = hashlib.sha256("".join(lines[6:12]).encode()).digest()
     chunk = (folder / "embed_000001.bin").read_bytes()
-    body = b"\1" * 6 + embed_files(artifact, photos, batch_size=2)[6:12].tobytes()
+    body = b"\1" * 6 + expected[6:12].tobytes()
     assert chunk == hashlib.sha256(json.dumps(recipe).encode() + images + body).digest() + body
     described = json.loads((folder / "embed_job.json").read_text())
     assert described.pop("images") and described == recipe
@@ -170,14 +180,14 @@ def test_what_a_killed_process_left_half_written_is_removed(artifact, photos, fo
     assert not folder.exists()
 
 
-def test_a_folder_removed_by_the_same_job_beside_this_one_costs_nothing(artifact, photos, folder):
+def test_a_folder_removed_by_the_same_job_beside_this_one_costs_nothing(artifact, photos, folder, expected):
     def embed_batch(images):
         remove_parts(folder)
         return artifact.embed_batch(images)
 
     careless = dataclasses.replace(artifact, embed_batch=embed_batch)
     embeddings, _ = embed_in_parts(careless, photos, folder=folder, batch_size=2)
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2))
+    np.testing.assert_array_equal(embeddings, expected)
     assert go_on(artifact, photos, folder)[2] == 18  # the last chunk lay in a folder that says what it is
 
 
@@ -297,7 +307,7 @@ def test_stop_names_images_and_keeps_the_chunks_before(artifact, photos, folder)
         go_on(artifact, photos, folder)
 
 
-def test_an_image_that_can_be_read_again_is_not_left_out(artifact, photos, folder):
+def test_an_image_that_can_be_read_again_is_not_left_out(artifact, photos, folder, expected):
     """As when a disk was away: size and time are those from before, the content was not."""
     found, content = os.stat(photos[0]), Path(photos[0]).read_bytes()
     for current in (b"x" * len(content), content):
@@ -305,7 +315,7 @@ def test_an_image_that_can_be_read_again_is_not_left_out(artifact, photos, folde
         os.utime(photos[0], ns=(found.st_atime_ns, found.st_mtime_ns))
         embeddings, readable, count = go_on(artifact, photos, folder, on_error="skip")
     assert readable.all() and count == 6
-    np.testing.assert_array_equal(embeddings, embed_files(artifact, photos, batch_size=2))
+    np.testing.assert_array_equal(embeddings, expected)
 
 
 def test_an_image_that_fails_once_is_read_again(photos, monkeypatch):
