@@ -39,7 +39,7 @@ setup(
         # The first that decodes AVIF.
         "pillow>=11.3",
         "scipy>=1.9",
-        "matplotlib>=3.6",
+        "matplotlib>=3.7",
         # Parquet files. Later ones want a later NumPy than TensorFlow 2.15 allows, though their metadata do not say so.
         "pyarrow>=14,<26; python_version < '3.12'",
         "pyarrow>=14; python_version >= '3.12'",

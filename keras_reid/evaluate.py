@@ -72,6 +72,8 @@ def evaluate(flags: command.Flags) -> None:
     finally:  # What was scored is kept, whatever it does not compare with.
         if flags.json:
             write(source, reports, flags)
+        if flags.pictures:
+            draw_pictures(reports, artifact if flags.artifact else None, flags)
 
 
 def warn_of_names(images: pd.DataFrame, flags: command.Flags) -> None:
@@ -105,7 +107,7 @@ def check(flags: command.Flags) -> None:
     for name in ("against", "calibrate_fpr", "pictures"):
         if several and flags[name].value is not None:
             raise ReidError(f"--{name} is for one dataset: give one --data_dir.")
-    changed = [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
+    changed = changed_distances(flags)
     if flags.calibrate_fpr is not None and changed:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
     command.check_rate("calibrate_fpr", flags.calibrate_fpr)
@@ -175,7 +177,7 @@ def pairs_of(embedded, flags: command.Flags, rules: dict):
 
 
 def show(reports: dict, kind: str, flags: command.Flags) -> None:
-    """Prints the tables, and draws the pictures."""
+    """Prints the tables."""
     from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
 
     first, last = next(iter(reports.values())), "re-ranked" if flags.rerank else kind
@@ -198,11 +200,25 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
             before = ", before re-ranking" if flags.rerank else ""
             print(f"\npairs of cameras{of}, queries down{before}\n{camera_pairs_table(report.camera_pairs)}")
             print(f"\nidentities{of} found worst\n{identities_table(report.identities)}")
-    if flags.pictures:
-        from keras_reid.evaluation.pictures import draw
 
-        for path in draw(flags.pictures, first.result, first.verification):
-            print(f"drawn {path}")
+
+def draw_pictures(reports: dict, artifact, flags: command.Flags) -> None:
+    """Draws the pictures of one dataset; with the threshold where the distances are those it was calibrated for."""
+    from keras_reid.reports.plots import draw
+
+    ((name, report),) = reports.items()
+    threshold = None
+    if artifact and not changed_distances(flags):
+        artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, **(report.calibration or {})})
+        as_now = (artifact.metadata.get("threshold_views") or "none") == flags.test_time_augmentation
+        threshold = artifact.threshold if as_now else None
+    for path in draw(flags.pictures, report, dataset=name, threshold=threshold):
+        print(f"drawn {path}")
+
+
+def changed_distances(flags: command.Flags) -> list[str]:
+    """Returns the flags that are given and make other distances than `compare` sees."""
+    return [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
 
 
 def show_differences(report, against: dict, flags: command.Flags) -> None:

@@ -73,6 +73,11 @@ class VerificationResult:
         point = self.operating_point(false_positive_rate)
         return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, test_time_augmentation)))
 
+    def at(self, threshold: float) -> OperatingPoint:
+        """Returns the rates of any threshold, up to the step of the scale below it."""
+        step = int(np.searchsorted(self.thresholds, threshold, side="right")) - 1
+        return dataclasses.replace(self._point(max(step, 0)), threshold=float(threshold))
+
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
         nearest = int(np.argmin(abs(self.false_positive_rate - (1 - self.true_positive_rate))))
