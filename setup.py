@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages(include=["keras_reid", "keras_reid.*"]), "keras_reid.configs"],
     package_dir={"keras_reid.configs": "configs"},
     entry_points={"console_scripts": ["keras-reid = keras_reid.__main__:main"]},
-    package_data={"": ["py.typed", "*.pyi", "*.j2"], "keras_reid.configs": ["*.flags"]},
+    package_data={"": ["py.typed", "*.pyi", "*.j2", "*.css", "*.js"], "keras_reid.configs": ["*.flags"]},
     # Two stacks on the Keras 2 API; requirements.txt pins the versions of each that are tested.
     install_requires=[
         "tensorflow>=2.15.1,<2.16; python_version < '3.12'",

@@ -55,9 +55,10 @@ def evaluate(flags: command.Flags) -> None:
         warn_of_names(pd.concat([embedded[kind].query, embedded[kind].gallery], ignore_index=True), flags)
 
     # --- Scores.
-    reports = {}
+    reports, scored = {}, {}
     for name, one in embedded.items():
-        reports[name] = report_of(one, flags)
+        scored[name] = as_scored(one, flags)
+        reports[name] = report_of(scored[name], flags)
         if flags.save_embeddings:
             folder = re.sub(r"[^\w.-]+", "-", name) if len(embedded) > 1 else ""
             save(one, Path(flags.save_embeddings, folder))
@@ -74,6 +75,8 @@ def evaluate(flags: command.Flags) -> None:
             write(source, reports, flags)
         if flags.pictures:
             draw_pictures(reports, artifact if flags.artifact else None, flags)
+        if flags.report:
+            write_report(scored, catalogs, reports, artifact if flags.artifact else None, source, flags)
 
 
 def warn_of_names(images: pd.DataFrame, flags: command.Flags) -> None:
@@ -104,7 +107,7 @@ def check(flags: command.Flags) -> None:
     if flags.multi_query and flags.tracklets:
         raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
     several = len(options.data_sets(flags)) > 1
-    for name in ("against", "calibrate_fpr", "pictures"):
+    for name in ("against", "calibrate_fpr", "pictures", "report"):
         if several and flags[name].value is not None:
             raise ReidError(f"--{name} is for one dataset: give one --data_dir.")
     changed = changed_distances(flags)
@@ -113,7 +116,8 @@ def check(flags: command.Flags) -> None:
     command.check_rate("calibrate_fpr", flags.calibrate_fpr)
     if flags.calibrate_fpr is not None and not flags.verification:
         raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
-    command.check_writable("json", flags.json)
+    for name in ("json", "report"):
+        command.check_writable(name, flags[name].value)
     for name in ("pictures", "save_embeddings"):
         command.check_folder(name, flags[name].value)
 
@@ -129,6 +133,13 @@ def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
     return named
 
 
+def as_scored(embedded, flags: command.Flags):
+    """Returns the embeddings that are ranked."""
+    if flags.missing_cameras == "leave_out":
+        embedded = embedded.without_missing_cameras()
+    return embedded.with_expanded_queries(flags.expand_queries) if flags.expand_queries else embedded
+
+
 def report_of(embedded, flags: command.Flags):
     """Returns the `Report` of everything asked for about one dataset."""
     from keras_reid.evaluation import Report, confidence_intervals
@@ -136,10 +147,6 @@ def report_of(embedded, flags: command.Flags):
     from keras_reid.evaluation.report import per_query
 
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
-    if flags.missing_cameras == "leave_out":
-        embedded = embedded.without_missing_cameras()
-    if flags.expand_queries:
-        embedded = embedded.with_expanded_queries(flags.expand_queries)
     plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
     if flags.rerank:
         reranking = command.given(flags, "k1", "k2", "lambda_value", "ranks")
@@ -207,13 +214,33 @@ def draw_pictures(reports: dict, artifact, flags: command.Flags) -> None:
     from keras_reid.reports.plots import draw
 
     ((name, report),) = reports.items()
-    threshold = None
-    if artifact and not changed_distances(flags):
-        artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, **(report.calibration or {})})
-        as_now = (artifact.metadata.get("threshold_views") or "none") == flags.test_time_augmentation
-        threshold = artifact.threshold if as_now else None
-    for path in draw(flags.pictures, report, dataset=name, threshold=threshold):
+    for path in draw(flags.pictures, report, dataset=name, threshold=threshold_of(artifact, report, flags)):
         print(f"drawn {path}")
+
+
+def write_report(scored: dict, catalogs: dict, reports: dict, artifact, source: str, flags: command.Flags) -> None:
+    """Writes the page of one dataset."""
+    from keras_reid.reports.page import write_page
+    from keras_reid.training.run_page import record_of_artifact
+
+    ((name, report),) = reports.items()
+    record = None
+    if artifact:
+        record = record_of_artifact(flags.artifact, catalogs[name], options.data_sets(flags))
+        if flags.ignore != "same_camera" or flags.multi_query or flags.tracklets:
+            record = dataclasses.replace(record, baselines={})  # they were counted otherwise
+    what = {"title": name, "source": source, "threshold": threshold_of(artifact, report, flags), "seed": flags.seed}
+    print(f"drawing {flags.report}", flush=True)
+    write_page(flags.report, scored[name], report, **what, record=record)
+
+
+def threshold_of(artifact, report, flags: command.Flags) -> float | None:
+    """Returns the threshold where the distances are those that it was calibrated for."""
+    if not artifact or changed_distances(flags):
+        return None
+    artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, **(report.calibration or {})})
+    as_now = (artifact.metadata.get("threshold_views") or "none") == flags.test_time_augmentation
+    return artifact.threshold if as_now else None
 
 
 def changed_distances(flags: command.Flags) -> list[str]:

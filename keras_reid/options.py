@@ -83,6 +83,7 @@ def evaluate_flags() -> Flags:
     values.boolean("verification", True, "Score genuine and impostor pairs: ROC, equal error rate.")
     values.boolean("breakdown", False, "Show the scores of each pair of cameras, and the identities found worst.")
     values.string("pictures", None, "Folder for pictures: CMC, ROC, distances; --breakdown: pairs of cameras.")
+    values.string("report", None, "HTML file for a page that shows it all: ranked lists, curves, corrections.")
     values.string("save_embeddings", None, "Folder for query.npz and gallery.npz.")
     _setting(values, "batch_size")
     values.string("json", None, "File to write everything to.")

@@ -8,22 +8,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
 import pandas as pd
 
 from keras_reid import __version__
+from keras_reid.errors import ReidError
 from keras_reid.evaluation import breakdown
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.report import Report
-from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.evaluation.tables import SCORE_ROWS, shown_name
+from keras_reid.evaluation.tables import shown_name
 from keras_reid.evaluation.uncertainty import DRAWS, confidence_intervals
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.reports.photos import Photos
-from keras_reid.reports.queries import QUERIES, Block, blocks
+from keras_reid.reports.queries import DEPTH, QUERIES, Block, blocks
+from keras_reid.reports.sections import (
+    Identity,
+    Matrix,
+    Plot,
+    Table,
+    camera_matrix,
+    curves,
+    data_table,
+    scores_table,
+    training_plot,
+    verification_table,
+    worst_identities,
+)
 from keras_reid.reports.words import counted, percent, verdict
 
 LARGEST = 9_500_000  # bytes of a page
@@ -45,31 +58,56 @@ class Record:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of texts; the first cell of a row names it."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Page:
-    """All that a page shows."""
+    """All that a page shows; a section without content is None or empty."""
 
     title: str
     source: str
-    key: str  # under which the browser keeps corrections
-    verdict: list[str]
-    counted: list[str]
+    key: str  # under which a browser keeps the corrections
+    verdict: Sequence[str]
+    counted: Sequence[str]
     scores: Table
+    plots: Sequence[Plot]
+    verification: Table | None
+    cameras: Matrix | None
+    no_cameras: str  # why there is no matrix
+    worst: Sequence[Identity]
     has_cameras: bool
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
+    training: Plot | None
+    card: Mapping[str, Any]
+    data_table: Table | None  # of the card
+    queries: int  # in the dataset
+    depth: int = DEPTH
     version: str = __version__
+
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """Sections in their order: key and title."""
+        sections = {
+            "verdict": ("Verdict", True),
+            "curves": ("Curves", self.plots),
+            "weak": ("Where it is weak", True),
+            "lists": ("Ranked lists", True),
+            "training": ("Training", self.training or self.card),
+        }
+        return [(key, title) for key, (title, shown) in sections.items() if shown]
+
+    @property
+    def query_cameras(self) -> list[str]:
+        """Cameras of the queries that are shown; empty where the dataset has none."""
+        shown = {query.photo.camera for block in self.blocks for query in block.queries}
+        return sorted(shown) if self.has_cameras else []
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the page's script reads."""
+        shown = {query.name for block in self.blocks for query in block.queries}
+        return {"key": self.key, "queries": self.queries, "shown": len(shown)}
 
     def cut(self, count: int) -> Page:
         """Returns the page with at most so many queries in each block."""
-        return dataclasses.replace(self, blocks=tuple(block.cut(count) for block in self.blocks))
+        return dataclasses.replace(self, blocks=[block.cut(count) for block in self.blocks])
 
 
 def write_page(
@@ -79,6 +117,7 @@ def write_page(
     *,
     title: str,
     source: str,
+    threshold: float | None = None,
     record: Record | None = None,
     seed: int = 0,
 ) -> None:
@@ -90,50 +129,79 @@ def write_page(
         report: of these embeddings.
         title: what was scored, such as the dataset.
         source: what scored it, such as the artifact's path.
-        record: of the run.
+        threshold: the largest distance of two images of one person, where it is calibrated for these distances.
+        record: of the run that the network comes from.
         seed: of all samples on the page.
 
     Raises:
         OSError: the file cannot be written.
     """
-    page = gather(embedded, report, title=title, source=source, record=record or Record(), seed=seed)
-    text = _fitting(page).encode("utf-8", "backslashreplace")
+    options = {"threshold": threshold, "record": record or Record(), "seed": seed}
+    page = gather(embedded, report, title=title, source=source, **options)
     with whole_or_not_at_all(path) as temporary:
-        temporary.write_bytes(text)
+        temporary.write_bytes(render(page))
 
 
-def gather(embedded: Embedded, report: Report, *, title: str, source: str, record: Record, seed: int) -> Page:
-    """Returns what the page shows."""
-    result, rules = report.before_reranking or report.result, _rules(report)
-    draws = report.rules.get("bootstrap", DRAWS)
-    intervals = confidence_intervals(result, seed=seed)
-    photos = Photos(embedded)
+def gather(
+    embedded: Embedded,
+    report: Report,
+    *,
+    title: str,
+    source: str,
+    threshold: float | None,
+    record: Record,
+    seed: int,
+) -> Page:
+    """Returns what the page of one dataset shows; arguments as of `write_page`."""
+    result = report.before_reranking or report.result  # distances are those before re-ranking
+    rules = {name: report.rules[name] for name in ("ignore", "missing_cameras")}
+    intervals, photos = confidence_intervals(result, seed=seed), Photos(embedded)
+    cameras, no_cameras = _camera_pairs(embedded, rules)
     return Page(
         title=title,
         source=source,
-        key=_key(embedded, title, source),
+        key=_key(title, source, photos),
         verdict=verdict(result, intervals, record.baselines),
-        counted=counted(report, result, draws),
-        scores=_scores(report, result, intervals, record.baselines),
+        counted=counted(report, result, DRAWS),
+        scores=scores_table(report, result, intervals, record.baselines),
+        plots=curves(result, intervals, report.verification, threshold),
+        verification=verification_table(report.verification) if report.verification else None,
+        cameras=cameras,
+        no_cameras=no_cameras,
+        worst=worst_identities(embedded, breakdown.identities(embedded, result), photos),
         has_cameras=photos.has_cameras,
         blocks=blocks(embedded, result, report.per_query["query"], photos, seed=seed, **rules),
+        training=training_plot(record.metrics, record.baselines),
+        card=record.card,
+        data_table=data_table(record.card),
+        queries=result.queries,
     )
 
 
-def _fitting(page: Page) -> str:
-    """Returns the text of the page; queries are left out where it would be too large."""
+def render(page: Page) -> bytes:
+    """Returns the page as HTML in UTF-8, with as many queries in each block as keep it below `LARGEST`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("keras_reid.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "shown": shown_name}
-    template, count, text = environment.get_template("report.html.j2"), QUERIES, ""
-    while count:
-        text = template.render(page=page.cut(count))
-        if len(text) <= LARGEST:
-            break
-        count //= 2
-    return text
+    template, count = environment.get_template("report.html.j2"), QUERIES
+    while True:
+        html = template.render(page=page.cut(count)).encode("utf-8", "backslashreplace")
+        if len(html) <= LARGEST or count == 1:
+            return html
+        count = max(1, count * 3 // 4)
 
 
-def _rules(report: Report) -> dict[str, str]:
-    return {name: report.rules[name] for name in ("ignore", "missing_cameras")}
+def _camera_pairs(embedded: Embedded, rules: Mapping[str, str]) -> tuple[Matrix | None, str]:
+    """Returns the matrix of pairs of cameras, or why there is none."""
+    try:
+        matrix = camera_matrix(breakdown.camera_pairs(embedded, **rules))
+    except ReidError as error:
+        return None, f"No table of camera pairs: {error}"
+    return matrix, "" if matrix else "No table of camera pairs: no pair of cameras has a match."
+
+
+def _key(title: str, source: str, photos: Photos) -> str:
+    """Returns a name that the same network and dataset always have."""
+    digest = hashlib.sha256("\n".join([title, source, *photos.paths]).encode("utf-8", "backslashreplace"))
+    return f"keras_reid corrections {digest.hexdigest()[:16]}"

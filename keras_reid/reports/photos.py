@@ -36,6 +36,11 @@ class Photos:
         self.has_cameras = any("camera_id" in frame for frame in (embedded.query, embedded.gallery))
         self._sides = {QUERY: _texts(embedded.query), GALLERY: _texts(embedded.gallery)}
 
+    @property
+    def paths(self) -> list[str]:
+        """Paths of all queries, then of all gallery images."""
+        return [path for side in self._sides.values() for path in side.path]
+
     def of(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Photo]:
         """Returns the photo at each place, `("query", row)` or `("gallery", row)`."""
         places = list(dict.fromkeys(places))
@@ -55,9 +60,9 @@ def _texts(frame: pd.DataFrame) -> pd.DataFrame:
         "person": as_names(names_of(frame, "person_id")),
         "camera": as_names(names_of(frame, "camera_id")) if "camera_id" in frame else gaps,
     }
-    return pd.DataFrame({name: [_text(one) for one in column] for name, column in columns.items()})
+    return pd.DataFrame({name: [as_text(one) for one in column] for name, column in columns.items()})
 
 
-def _text(value: object) -> str:
-    """Returns a value as text that a file in UTF-8 can hold."""
+def as_text(value: object) -> str:
+    """Returns a value as text that a file in UTF-8 can hold; empty for a gap."""
     return "" if pd.isna(value) else str(value).encode("utf-8", "backslashreplace").decode()

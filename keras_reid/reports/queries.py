@@ -10,7 +10,7 @@ import numpy as np
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.ranked import Hit, RankedList, ranked_lists
 from keras_reid.evaluation.results import RetrievalResult
-from keras_reid.reports.photos import GALLERY, QUERY, Photo, Photos
+from keras_reid.reports.photos import GALLERY, QUERY, Photo, Photos, as_text
 
 QUERIES, DEPTH = 20, 10  # in a block; on a list, ignored images apart
 
@@ -105,7 +105,7 @@ def _shown(one: RankedList, name: str, result: RetrievalResult, found: dict) -> 
 
     precision = result.average_precision[one.query]
     return ShownQuery(
-        str(name),
+        as_text(name),
         found[QUERY, one.query],
         None if np.isnan(precision) else float(precision),
         int(result.first_match_rank[one.query]),

@@ -53,8 +53,8 @@ def counted(report: Report, result: RetrievalResult, draws: int) -> list[str]:
     """Returns how the scores were counted: protocol, ties, skipped queries, intervals."""
     rules, skipped = report.rules, report.skipped
     sentences = [
-        f"{result.queries:,} {'query' if result.queries == 1 else 'queries'} against {result.gallery:,} gallery images, "
-        f"compared by {result.metric} distance.",
+        f"{result.queries:,} {'query' if result.queries == 1 else 'queries'} against {result.gallery:,} gallery "
+        f"images, compared by {result.metric} distance.",
         _IGNORED[rules["ignore"]],
         _MISSING_CAMERAS.get(rules["missing_cameras"], "") if rules["ignore"] == "same_camera" else "",
         "Junk (identity -1) is on no list.",
@@ -66,7 +66,7 @@ def counted(report: Report, result: RetrievalResult, draws: int) -> list[str]:
         *(text.format(rules[name]) for name, text in _OPTIONS.items() if rules.get(name)),
     ]
     if rules.get("views", "none") != "none":
-        sentences.append(f"Each embedding is the mean over variants of its image (test-time augmentation {rules['views']}).")
+        sentences.append(f"Each embedding is the mean over variants of its image ({rules['views']}).")
     if report.before_reranking:
         sentences.append("All of this page is before re-ranking, but for the column “re-ranked”.")
     return list(filter(None, sentences))
