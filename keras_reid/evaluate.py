@@ -229,7 +229,8 @@ def write_report(scored: dict, catalogs: dict, reports: dict, artifact, source: 
         record = record_of_artifact(flags.artifact, catalogs[name], options.data_sets(flags))
         if flags.ignore != "same_camera" or flags.multi_query or flags.tracklets:
             record = dataclasses.replace(record, baselines={})  # they were counted otherwise
-    what = {"title": name, "source": source, "threshold": threshold_of(artifact, report, flags), "seed": flags.seed}
+    what = {"title": name, "source": source, "artifact": artifact, "seed": flags.seed}
+    what["threshold"] = threshold_of(artifact, report, flags)
     print(f"drawing {flags.report}", flush=True)
     write_page(flags.report, scored[name], report, **what, record=record)
 

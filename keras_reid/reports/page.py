@@ -15,6 +15,7 @@ import jinja2
 import pandas as pd
 
 from keras_reid import __version__
+from keras_reid.artifacts import Artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import breakdown
 from keras_reid.evaluation.embedded import Embedded
@@ -22,7 +23,10 @@ from keras_reid.evaluation.report import Report
 from keras_reid.evaluation.tables import shown_name
 from keras_reid.evaluation.uncertainty import DRAWS, confidence_intervals
 from keras_reid.files import whole_or_not_at_all
+from keras_reid.reports.looks import Looks, looks
+from keras_reid.reports.mistakes import Confused, Threshold, at_threshold, confused
 from keras_reid.reports.photos import Photos
+from keras_reid.reports.places import Places, places
 from keras_reid.reports.queries import DEPTH, QUERIES, Block, blocks
 from keras_reid.reports.sections import (
     Identity,
@@ -71,9 +75,14 @@ class Page:
     verification: Table | None
     cameras: Matrix | None
     no_cameras: str  # why there is no matrix
+    threshold: Threshold | None
+    confused: Sequence[Confused]
     worst: Sequence[Identity]
     has_cameras: bool
     blocks: Sequence[Block]
+    attention: Looks
+    about_attention: str
+    map: Places | None
     training: Plot | None
     card: Mapping[str, Any]
     data_table: Table | None  # of the card
@@ -87,8 +96,10 @@ class Page:
         sections = {
             "verdict": ("Verdict", True),
             "curves": ("Curves", self.plots),
+            "threshold": ("Same person or not", self.threshold),
             "weak": ("Where it is weak", True),
             "lists": ("Ranked lists", True),
+            "map": ("Embedding map", self.map),
             "training": ("Training", self.training or self.card),
         }
         return [(key, title) for key, (title, shown) in sections.items() if shown]
@@ -103,7 +114,9 @@ class Page:
     def data(self) -> dict[str, Any]:
         """What the page's script reads."""
         shown = {query.name for block in self.blocks for query in block.queries}
-        return {"key": self.key, "queries": self.queries, "shown": len(shown)}
+        points = self.map.points if self.map else []
+        crops = [{"at": one.at, "crop": one.photo.crop.uri if one.photo.crop.jpeg else ""} for one in points]
+        return {"key": self.key, "queries": self.queries, "shown": len(shown), "points": crops}
 
     def cut(self, count: int) -> Page:
         """Returns the page with at most so many queries in each block."""
@@ -117,6 +130,7 @@ def write_page(
     *,
     title: str,
     source: str,
+    artifact: Artifact | None = None,
     threshold: float | None = None,
     record: Record | None = None,
     seed: int = 0,
@@ -129,6 +143,7 @@ def write_page(
         report: of these embeddings.
         title: what was scored, such as the dataset.
         source: what scored it, such as the artifact's path.
+        artifact: that made the embeddings; without it no attention is shown.
         threshold: the largest distance of two images of one person, where it is calibrated for these distances.
         record: of the run that the network comes from.
         seed: of all samples on the page.
@@ -136,7 +151,7 @@ def write_page(
     Raises:
         OSError: the file cannot be written.
     """
-    options = {"threshold": threshold, "record": record or Record(), "seed": seed}
+    options = {"artifact": artifact, "threshold": threshold, "record": record or Record(), "seed": seed}
     page = gather(embedded, report, title=title, source=source, **options)
     with whole_or_not_at_all(path) as temporary:
         temporary.write_bytes(render(page))
@@ -148,6 +163,7 @@ def gather(
     *,
     title: str,
     source: str,
+    artifact: Artifact | None,
     threshold: float | None,
     record: Record,
     seed: int,
@@ -157,6 +173,9 @@ def gather(
     rules = {name: report.rules[name] for name in ("ignore", "missing_cameras")}
     intervals, photos = confidence_intervals(result, seed=seed), Photos(embedded)
     cameras, no_cameras = _camera_pairs(embedded, rules)
+    shown = blocks(embedded, result, report.per_query["query"], photos, seed=seed, **rules)
+    attention, about_attention = looks(artifact, embedded, shown)
+    pairs = report.verification
     return Page(
         title=title,
         source=source,
@@ -164,13 +183,18 @@ def gather(
         verdict=verdict(result, intervals, record.baselines),
         counted=counted(report, result, DRAWS),
         scores=scores_table(report, result, intervals, record.baselines),
-        plots=curves(result, intervals, report.verification, threshold),
-        verification=verification_table(report.verification) if report.verification else None,
+        plots=curves(result, intervals, pairs, threshold),
+        verification=verification_table(pairs) if pairs else None,
+        threshold=at_threshold(embedded, pairs, threshold, photos, **rules) if pairs else None,
+        confused=confused(embedded, photos, **rules),
         cameras=cameras,
         no_cameras=no_cameras,
         worst=worst_identities(embedded, breakdown.identities(embedded, result), photos),
         has_cameras=photos.has_cameras,
-        blocks=blocks(embedded, result, report.per_query["query"], photos, seed=seed, **rules),
+        blocks=shown,
+        attention=attention,
+        about_attention=about_attention,
+        map=places(embedded, photos, seed=seed),
         training=training_plot(record.metrics, record.baselines),
         card=record.card,
         data_table=data_table(record.card),

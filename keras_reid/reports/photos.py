@@ -10,7 +10,7 @@ import pandas as pd
 
 from keras_reid.data.ids import as_names, names_of
 from keras_reid.evaluation.embedded import Embedded
-from keras_reid.reports.crops import Crop, crops
+from keras_reid.reports.crops import HEIGHT, WIDTH, Crop, crops
 
 QUERY, GALLERY = "query", "gallery"
 
@@ -41,11 +41,13 @@ class Photos:
         """Paths of all queries, then of all gallery images."""
         return [path for side in self._sides.values() for path in side.path]
 
-    def of(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], Photo]:
-        """Returns the photo at each place, `("query", row)` or `("gallery", row)`."""
+    def of(
+        self, places: Iterable[tuple[str, int]], *, size: tuple[int, int] = (HEIGHT, WIDTH)
+    ) -> dict[tuple[str, int], Photo]:
+        """Returns the photo at each place, (QUERY, row) or (GALLERY, row), with a crop that fits into a size."""
         places = list(dict.fromkeys(places))
         rows = [self._sides[side].iloc[row] for side, row in places]
-        made = crops([row.path or None for row in rows])
+        made = crops([row.path or None for row in rows], size=size)
         return {
             place: Photo(os.path.basename(row.path) or f"row {place[1]}", row.path, row.person, row.camera, crop)
             for place, row, crop in zip(places, rows, made)

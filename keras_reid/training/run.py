@@ -98,7 +98,8 @@ class Run:
         try:
             newest = steps.train(step)
             if cluster.is_chief:
-                folder.report.unlink(missing_ok=True)  # of a run of fewer epochs
+                with contextlib.suppress(OSError):
+                    folder.report.unlink()  # of the run when it had fewer epochs
             steps.ship(*newest)
         except (Interrupted, ReidError):
             with contextlib.suppress(OSError, ReidError):  # a full disk, for example, stops this as well

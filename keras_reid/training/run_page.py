@@ -33,7 +33,8 @@ def write_run_page(folder: RunFolder, settings: Settings, catalog: pd.DataFrame,
         artifact = open_artifact(folder.last_model)
         scored = scored or score(artifact, catalog, **settings.some("missing_cameras", "batch_size"))
         what = {"title": settings.dataset_name, "source": str(folder.path), "seed": settings.seed}
-        write_page(folder.report, scored.embedded, _report(scored), **what, record=read_record(folder))
+        what |= {"artifact": artifact, "threshold": artifact.threshold, "record": read_record(folder)}
+        write_page(folder.report, scored.embedded, _report(scored), **what)
     except Exception as error:  # all else of the run is written: no page is worth an end in failure
         print(f"{folder.report.name} was not written ({first_line(error)}): the same command tries again", flush=True)
 

@@ -151,6 +151,26 @@ one("#file").addEventListener("change", async () => {
   const left = rows.length - good.length;
   saveAndShow(`${good.length} read from ${file.name}${left ? `, ${left} lines left out: no correction` : ""}.`);
 });
+// --- Attention: overlays in place of both photos.
+function look(button, on) {
+  const hit = button.closest(".hit"), asked = button.closest("article").querySelector(".asked");
+  button.setAttribute("aria-pressed", String(on));
+  for (const [card, side] of [[asked, "query"], [hit, "hit"]]) {
+    card.querySelector(".crop:not(.seen)").hidden = on;
+    const overlay = hit.querySelector(`.seen[data-of=${side}]`) ?? asked.querySelector(`.seen[data-of=${side}]`);
+    overlay.hidden = !on;
+    (on ? card : hit).prepend(overlay);
+  }
+}
+for (const button of all(".look")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const on = button.getAttribute("aria-pressed") === "false";
+    for (const other of all(".look[aria-pressed=true]", button.closest("article"))) look(other, false);
+    if (on) look(button, true);
+  });
+}
+
 for (const group of all(".verdicts")) group.hidden = false;
 one("#corrections").hidden = !one(".verdicts");
 saveAndShow();
