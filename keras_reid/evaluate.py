@@ -55,9 +55,10 @@ def evaluate(flags: command.Flags) -> None:
         warn_of_names(pd.concat([embedded[kind].query, embedded[kind].gallery], ignore_index=True), flags)
 
     # --- Scores.
-    reports = {}
+    reports, scored = {}, {}
     for name, one in embedded.items():
-        reports[name] = report_of(one, flags)
+        scored[name] = as_scored(one, flags)
+        reports[name] = report_of(scored[name], flags)
         if flags.save_embeddings:
             folder = re.sub(r"[^\w.-]+", "-", name) if len(embedded) > 1 else ""
             save(one, Path(flags.save_embeddings, folder))
@@ -73,7 +74,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.json:
             write(source, reports, flags)
         if flags.pictures:
-            draw_pictures(reports, artifact if flags.artifact else None, flags)
+            draw_pictures(reports, scored, artifact if flags.artifact else None, flags)
 
 
 def warn_of_names(images: pd.DataFrame, flags: command.Flags) -> None:
@@ -129,6 +130,13 @@ def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
     return named
 
 
+def as_scored(embedded, flags: command.Flags):
+    """Returns query and gallery without the images that do not count, and with expanded queries where asked for."""
+    if flags.missing_cameras == "leave_out":
+        embedded = embedded.without_missing_cameras()
+    return embedded.with_expanded_queries(flags.expand_queries) if flags.expand_queries else embedded
+
+
 def report_of(embedded, flags: command.Flags):
     """Returns the `Report` of everything asked for about one dataset."""
     from keras_reid.evaluation import Report, confidence_intervals
@@ -136,10 +144,6 @@ def report_of(embedded, flags: command.Flags):
     from keras_reid.evaluation.report import per_query
 
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
-    if flags.missing_cameras == "leave_out":
-        embedded = embedded.without_missing_cameras()
-    if flags.expand_queries:
-        embedded = embedded.with_expanded_queries(flags.expand_queries)
     plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
     if flags.rerank:
         reranking = command.given(flags, "k1", "k2", "lambda_value", "ranks")
@@ -202,9 +206,10 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
             print(f"\nidentities{of} found worst\n{identities_table(report.identities)}")
 
 
-def draw_pictures(reports: dict, artifact, flags: command.Flags) -> None:
+def draw_pictures(reports: dict, scored: dict, artifact, flags: command.Flags) -> None:
     """Draws the pictures of one dataset; with the threshold where the distances are those it was calibrated for."""
     from keras_reid.reports.plots import draw
+    from keras_reid.reports.sheets import draw_worst_queries
 
     ((name, report),) = reports.items()
     threshold = None
@@ -212,7 +217,10 @@ def draw_pictures(reports: dict, artifact, flags: command.Flags) -> None:
         artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, **(report.calibration or {})})
         as_now = (artifact.metadata.get("threshold_views") or "none") == flags.test_time_augmentation
         threshold = artifact.threshold if as_now else None
-    for path in draw(flags.pictures, report, dataset=name, threshold=threshold):
+    paths = draw(flags.pictures, report, dataset=name, threshold=threshold)
+    rules = command.given(flags, "ignore", "missing_cameras")
+    paths.append(draw_worst_queries(flags.pictures, scored[name], report, dataset=name, seed=flags.seed, **rules))
+    for path in paths:
         print(f"drawn {path}")
 
 
