@@ -59,6 +59,8 @@ setup(
             "onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
             "onnxruntime>=1.17; python_version >= '3.10'",
         ],
+        # Maps of embeddings by UMAP and t-SNE.
+        "maps": ["scikit-learn>=1.3", "umap-learn>=0.5.6"],
         "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "mypy>=1.8", "requests>=2.28", "pyyaml>=6"],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],

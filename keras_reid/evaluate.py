@@ -74,7 +74,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.json:
             write(source, reports, flags)
         if flags.pictures:
-            draw_pictures(reports, artifact if flags.artifact else None, flags)
+            draw_pictures(reports, scored, artifact if flags.artifact else None, flags)
         if flags.report:
             write_report(scored, catalogs, reports, artifact if flags.artifact else None, source, flags)
 
@@ -134,7 +134,7 @@ def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
 
 
 def as_scored(embedded, flags: command.Flags):
-    """Returns the embeddings that are ranked."""
+    """Returns query and gallery without the images that do not count, and with expanded queries where asked for."""
     if flags.missing_cameras == "leave_out":
         embedded = embedded.without_missing_cameras()
     return embedded.with_expanded_queries(flags.expand_queries) if flags.expand_queries else embedded
@@ -209,12 +209,16 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
             print(f"\nidentities{of} found worst\n{identities_table(report.identities)}")
 
 
-def draw_pictures(reports: dict, artifact, flags: command.Flags) -> None:
+def draw_pictures(reports: dict, scored: dict, artifact, flags: command.Flags) -> None:
     """Draws the pictures of one dataset; with the threshold where the distances are those it was calibrated for."""
     from keras_reid.reports.plots import draw
+    from keras_reid.reports.sheets import draw_worst_queries
 
     ((name, report),) = reports.items()
-    for path in draw(flags.pictures, report, dataset=name, threshold=threshold_of(artifact, report, flags)):
+    paths = draw(flags.pictures, report, dataset=name, threshold=threshold_of(artifact, report, flags))
+    rules = command.given(flags, "ignore", "missing_cameras")
+    paths.append(draw_worst_queries(flags.pictures, scored[name], report, dataset=name, seed=flags.seed, **rules))
+    for path in paths:
         print(f"drawn {path}")
 
 

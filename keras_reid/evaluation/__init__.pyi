@@ -4,6 +4,7 @@ from .embedding import embed_catalog as embed_catalog
 from .embedding import mean_color_artifact as mean_color_artifact
 from .pooling import pool_embeddings as pool_embeddings
 from .ranked import RankedList as RankedList
+from .ranked import choose_queries as choose_queries
 from .ranked import ranked_lists as ranked_lists
 from .ranking import evaluate_distances as evaluate_distances
 from .ranking import evaluate_retrieval as evaluate_retrieval

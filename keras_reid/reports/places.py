@@ -70,8 +70,9 @@ def places(embedded: Embedded, photos: Photos, *, seed: int) -> Places | None:
         Point(found[side], side[0], int(code) % _COLORS, int(code) // _COLORS % _SHAPES, places_.tolist())
         for side, code, places_ in zip(sides, codes, at.round(1))
     ]
+    drawn = f"{len(points):,} of {len(known):,} images of query and gallery"
     return Places(
-        f"{len(points):,} of {len(known):,} images of query and gallery: whole identities, drawn at random (seed {seed}).",
+        f"{drawn}: whole identities, drawn at random (seed {seed}).",
         {_NAMES[name]: _MEANINGS[name].format(embeddings.shape[1]) for name in maps},
         points,
     )

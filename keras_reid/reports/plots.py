@@ -27,9 +27,11 @@ from keras_reid.files import whole_or_not_at_all
 # Colors of Okabe and Ito, which color-blind people can tell apart, on white and on black.
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK = "#1f2328"  # of texts and axes; inside a page they have the color of its text
+DPI = 200
 _PAGE_SIZE = (6.0, 4.0)  # inches
+_CUT = {"bbox_inches": "tight", "pad_inches": 0.1}  # to what stands on a picture
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
-_STYLE = {
+STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -37,6 +39,7 @@ _STYLE = {
     "axes.titlesize": 11,
     "font.size": 10,
     "grid.alpha": 0.2,
+    "image.composite_image": False,  # photos of a sheet in SVG keep their pixels
     "legend.fontsize": 9,
     "legend.frameon": False,
     "svg.fonttype": "none",  # texts stay texts
@@ -74,7 +77,7 @@ def draw(folder: str | os.PathLike, report: Report, *, dataset: str = "", thresh
 
 def painted(paint: Callable[[Axes], None], size: tuple[float, float] = _PAGE_SIZE) -> Figure:
     """Returns a figure of a (width, height) in inches with one plot on it, in the style of this package."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots())
         return figure
@@ -82,8 +85,16 @@ def painted(paint: Callable[[Axes], None], size: tuple[float, float] = _PAGE_SIZ
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure, whole or not at all, in the format that the path ends in."""
-    with matplotlib.rc_context(_STYLE), whole_or_not_at_all(path) as temporary:  # ticks are made when they are drawn
-        figure.savefig(temporary, dpi=150)
+    with matplotlib.rc_context(STYLE), whole_or_not_at_all(path) as temporary:  # ticks are made when they are drawn
+        figure.savefig(temporary, dpi=DPI, **_CUT)
+
+
+def png(figure: Figure, *, dpi: int = DPI) -> bytes:
+    """Returns a figure as the content of a PNG file."""
+    file = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(file, format="png", dpi=dpi, **_CUT)
+    return file.getvalue()
 
 
 def svg(figure: Figure, title: str, description: str = "") -> str:
@@ -95,7 +106,7 @@ def svg(figure: Figure, title: str, description: str = "") -> str:
         description: more of it, such as the numbers.
     """
     salt, file = hashlib.sha256(f"{title}\n{description}".encode()).hexdigest()[:12], io.StringIO()
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": salt}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}):
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
@@ -259,10 +270,15 @@ def paint_training(axes: Axes, metrics: pd.DataFrame, baselines: Mapping[str, Ma
     _legend(axes)
 
 
-def _title(axes: Axes, what: str, dataset: str, details: str) -> None:
+def title_lines(what: str, dataset: str, details: str) -> dict:
+    """Returns the arguments of `Axes.set_title`: what is shown of which dataset, and a line of details."""
     lettering = Lettering([dataset])
     lines = [f"{what} on {lettering.label(dataset)}" if dataset else what, details]
-    axes.set_title("\n".join(filter(None, lines)), **lettering.style)
+    return {"label": "\n".join(filter(None, lines)), **lettering.style}
+
+
+def _title(axes: Axes, what: str, dataset: str, details: str) -> None:
+    axes.set_title(**title_lines(what, dataset, details))
 
 
 def _legend(axes: Axes) -> None:

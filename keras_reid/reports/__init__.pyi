@@ -1,0 +1,5 @@
+from .attention import attention_maps as attention_maps
+from .attention import overlay as overlay
+from .embedding_map import map_embeddings as map_embeddings
+from .sheets import draw_attention as draw_attention
+from .sheets import draw_ranked_lists as draw_ranked_lists
