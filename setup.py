@@ -61,7 +61,16 @@ setup(
         ],
         # Maps of embeddings by UMAP and t-SNE.
         "maps": ["scikit-learn>=1.3", "umap-learn>=0.5.6"],
-        "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "mypy>=1.8", "requests>=2.28", "pyyaml>=6"],
+        "test": [
+            "pytest>=7.3",
+            "pytest-xdist>=3",
+            "ruff>=0.5",
+            "mypy>=1.8",
+            "requests>=2.28",
+            "pyyaml>=6",
+            # Opens pages in the system's Chromium, and checks whether everyone can use them.
+            "axe-playwright-python>=0.1.4",
+        ],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },

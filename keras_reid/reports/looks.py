@@ -9,7 +9,7 @@ import numpy as np
 from keras_reid.artifacts import Artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.embedded import Embedded
-from keras_reid.reports.attention import attention, overlay
+from keras_reid.reports.attention import attention_maps, overlay
 from keras_reid.reports.crops import Crop, jpeg_of, photo
 from keras_reid.reports.queries import Block
 
@@ -32,7 +32,7 @@ def looks(artifact: Artifact | None, embedded: Embedded, blocks: Sequence[Block]
     pairs = {place: both for place, both in pairs.items() if not any(isinstance(one, str) for one in both)}
     others = embedded.gallery_embeddings[:: -(-len(embedded.gallery) // _OTHERS)]
     try:
-        maps = attention(artifact, *_columns(pairs.values()), others=others)
+        maps = attention_maps(artifact, *_columns(pairs.values()), others=others)
     except ReidError as error:
         return {}, f"Attention is not shown: {error}"
     found = {

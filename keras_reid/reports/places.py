@@ -10,7 +10,7 @@ import numpy as np
 from keras_reid.data.catalog import DISTRACTOR_ID
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.embedded import Embedded
-from keras_reid.reports.embedding_map import EmbeddingMap, embedding_map
+from keras_reid.reports.embedding_map import EmbeddingMap, map_embeddings
 from keras_reid.reports.photos import GALLERY, QUERY, Photo, Photos
 
 MOST = 400  # images
@@ -52,11 +52,11 @@ def places(embedded: Embedded, photos: Photos, *, seed: int) -> Places | None:
     if not len(known):
         return None
     options = {"metric": embedded.metric, "most": MOST, "seed": seed}
-    maps = {"pca": embedding_map(embeddings[known], people[known], **options)}
+    maps = {"pca": map_embeddings(embeddings[known], people[known], **options)}
     for method in ("tsne", "umap"):
         if len(maps) == 1:
             try:
-                maps[method] = embedding_map(embeddings[known], people[known], method=method, **options)
+                maps[method] = map_embeddings(embeddings[known], people[known], method=method, **options)
             except ReidError:  # its package is not installed
                 continue
     kept = np.random.default_rng(seed).permutation(len(maps["pca"].rows))[:MOST]  # one identity may have more

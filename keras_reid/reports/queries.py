@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_reid.evaluation.embedded import Embedded
-from keras_reid.evaluation.ranked import Hit, RankedList, ranked_lists
+from keras_reid.evaluation.ranked import Hit, RankedList, choose_queries, ranked_lists
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.reports.photos import GALLERY, QUERY, Photo, Photos, as_text
 
@@ -73,7 +73,7 @@ def blocks(
         **rules: `ignore` and `missing_cameras`, as in `evaluate_retrieval`.
     """
     count = min(QUERIES, -(-result.queries // 3))
-    chosen = _chosen(result, count, seed)
+    chosen = {name: choose_queries(result, name, count, seed=seed).tolist() for name in ("random", "worst", "best")}
     rows = np.unique(np.concatenate(list(chosen.values())))
     lists = {one.query: one for one in ranked_lists(embedded, rows, depth=DEPTH, **rules)}
     places = [(QUERY, row) for row in lists]
@@ -87,15 +87,6 @@ def blocks(
         "best": f"of {scored}, those with the highest average precision; equal ones drawn at random (seed {seed})",
     }
     return tuple(Block(name, how[name], tuple(shown[row] for row in chosen[name])) for name in chosen)
-
-
-def _chosen(result: RetrievalResult, count: int, seed: int) -> dict[str, list[int]]:
-    """Returns the rows of the queries in each block."""
-    drawn = np.random.default_rng(seed).permutation(result.queries)
-    scored = drawn[result.first_match_rank[drawn] > 0]
-    ranked = scored[np.argsort(result.average_precision[scored], kind="stable")]
-    chosen = {"random": drawn[:count], "worst": ranked[:count], "best": ranked[::-1][:count]}
-    return {name: rows.tolist() for name, rows in chosen.items()}
 
 
 def _shown(one: RankedList, name: str, result: RetrievalResult, found: dict) -> ShownQuery:
