@@ -3,9 +3,9 @@
     python benchmarks/report.py
     python benchmarks/report.py --width=2048 --json=FILE
 
-3,368 queries and 15,913 gallery images of 750 people by 6 cameras, 2,798 distractors among them. Embeddings are a center
-of each person plus normal noise; photos are those of a rendered dataset, used again and again, at 128 x 64 pixels as
-Market-1501's. Bounds: 60 seconds, 10 MB, 1 GB of memory above what the process held with embeddings and scores.
+3,368 queries and 15,913 gallery images of 750 people by 6 cameras, 2,798 distractors among them. Embeddings are a
+center of each person plus normal noise; photos are those of a rendered dataset, again and again. Bounds: 60 seconds,
+10 MB, 1 GB of memory above what the process held with embeddings and scores.
 
 The page is written by a process that does nothing else. Attention is part of it where the run has a network: it is not
 measured here, and takes a forward and a backward pass for each of up to 27 pairs of photos.
