@@ -57,20 +57,20 @@ def at_threshold(
     found = errors_at(embedded, threshold, count=_PAIRS, **rules)
     genuine, impostor = found.genuine_pairs, found.impostor_pairs
     columns = ("pairs of", "pairs", "called the same person", "called two people")
-    rows = [
-        _row("one person", genuine, genuine - found.false_rejects, found.false_rejects),
-        _row("two people", impostor, found.false_accepts, impostor - found.false_accepts),
-    ]
+    accepts, rejects = found.false_accepts, found.false_rejects
+    same = _part(genuine - rejects, genuine), f"false accepts: {_part(accepts, impostor)}"
+    two = f"false rejects: {_part(rejects, genuine)}", _part(impostor - accepts, impostor)
+    rows = [("one person", f"{genuine:,}", same[0], two[0]), ("two people", f"{impostor:,}", same[1], two[1])]
     return Threshold(
         f"{about} is {threshold:.4g}: up to that distance two images are called the same person.",
-        Table("Answers: false rejects above on the right, false accepts below on the left", columns, rows),
+        Table("What it answers", columns, rows),
         _shown(found.worst_accepts, photos),
         _shown(found.worst_rejects, photos),
     )
 
 
-def _row(name: str, pairs: int, *answers: int) -> list[str]:
-    return [name, f"{pairs:,}", *(f"{count:,} ({100 * count / pairs:.3g} %)" for count in answers)]
+def _part(count: int, pairs: int) -> str:
+    return f"{count:,} ({100 * count / pairs:.3g} %)"
 
 
 def confused(embedded: Embedded, photos: Photos, **rules: str) -> list[Confused]:

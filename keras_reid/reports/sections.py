@@ -17,6 +17,7 @@ from keras_reid.evaluation.verification import VerificationResult
 from keras_reid.reports.photos import QUERY, Photo, Photos
 from keras_reid.reports.plots import paint_cmc, paint_distances, paint_roc, paint_training, painted, svg
 
+_PLOT_SIZE = (4.8, 3.8)  # inches: letters are readable where three plots stand side by side, and on a phone
 _CAMERAS, _WORST = 24, 10  # in the matrix each way; identities
 
 
@@ -151,7 +152,10 @@ def data_table(card: Mapping[str, Any]) -> Table | None:
 
 
 def _plot(paint: Callable[[Axes], None], title: str, said: str) -> Plot:
-    return Plot(svg(painted(paint), title, said), f"{title}. {said}")
+    figure = painted(paint, _PLOT_SIZE)
+    for legend in figure.legends:
+        legend.set_ncols(1)
+    return Plot(svg(figure, title, said), f"{title}. {said}")
 
 
 def camera_matrix(pairs: Mapping[str, Any]) -> Matrix | None:
@@ -166,7 +170,7 @@ def camera_matrix(pairs: Mapping[str, Any]) -> Matrix | None:
         for row in frame.itertuples()
     }
     more = max(frame.query_camera.nunique(), frame.gallery_camera.nunique())
-    how = "queries down, gallery across; a darker ground is better"
+    how = "queries down, gallery across; a stronger tint is better"
     if more > _CAMERAS:
         how += f"; of {more:,} cameras the {_CAMERAS} with the most queries"
     rows = {str(one): [cells.get((one, other), Cell(None, 0)) for other in gallery] for one in queries}
