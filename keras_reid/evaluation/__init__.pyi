@@ -17,6 +17,8 @@ from .scoring import Score as Score
 from .scoring import score as score
 from .single_shot import evaluate_single_gallery_shot as evaluate_single_gallery_shot
 from .tables import scores_table as scores_table
+from .threshold_errors import ThresholdErrors as ThresholdErrors
+from .threshold_errors import errors_at as errors_at
 from .uncertainty import confidence_intervals as confidence_intervals
 from .uncertainty import paired_differences as paired_differences
 from .verification import VerificationResult as VerificationResult
