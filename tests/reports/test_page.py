@@ -187,7 +187,7 @@ def test_evaluate_writes_the_page_of_a_run(finished_run, synthetic_dir, tmp_path
     assert "Scores in training" in page.text and "Run card" in page.text
     assert page.all("button", class_="look")
     assert "no permission" in refused(evaluate.main, [*arguments[:-1], "--report=/proc/page.html"])
-    assert "is for one dataset" in refused(evaluate.main, [*arguments, f"--data_dir={synthetic_dir}"])
+    assert "is for one dataset" in refused(evaluate.main, [*arguments, f"--data_dir={tmp_path}"])
 
 
 def test_a_run_has_its_page_and_is_not_lost_without(finished_run, synthetic_dir, tmp_path, capsys):
