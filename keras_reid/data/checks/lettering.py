@@ -46,7 +46,7 @@ class Lettering:
 
 
 def fitted(text: str, letters: int) -> str:
-    """Returns a text of at most so many letters, wide ones counted twice; names often differ at their ends: both stay."""
+    """Returns a text of at most so many letters, wide ones counted twice: names often differ at their ends."""
     widths = [2 if letter == _BOX or unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
     if sum(widths) <= letters:
         return text
