@@ -151,7 +151,9 @@ def visualize_flags() -> Flags:
     values.by_commas("queries", ["worst"], text, names)
     values.integer("count", 8, "Queries, unless they are named.", 1, 100)
     values.integer("top", 8, "Gallery images beside each query; attention shows half as many, in pairs.", 1, 100)
-    values.choice("embedding_map", "pca", choices.EMBEDDING_MAPS, "How a map is made; the extra maps brings two.")
+    values.choice(
+        "map", "pca", choices.EMBEDDING_MAPS, "How the map of embeddings is made; the extra maps brings umap and tsne."
+    )
     values.integer("seed", 0, "Of random queries, and of the map's sample.", 0, 2**32 - 1)
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")

@@ -38,7 +38,7 @@ def visualize(flags: command.Flags) -> None:
     from keras_reid.reports.embedding_map import check_method
 
     if "embedding_map" in flags.what:
-        check_method(flags.embedding_map)
+        check_method(flags.map)
     artifact = open_artifact(flags.artifact)
     embedded = embed_catalog(artifact, catalog, batch_size=flags.batch_size)
 
@@ -107,9 +107,9 @@ def map_of(embedded, flags: command.Flags):
 
     images = pd.concat([embedded.query, embedded.gallery], ignore_index=True)
     embeddings = np.concatenate([embedded.query_embeddings, embedded.gallery_embeddings])
-    how = {"method": flags.embedding_map, "metric": embedded.metric, "seed": flags.seed}
+    how = {"method": flags.map, "metric": embedded.metric, "seed": flags.seed}
     found = map_embeddings(embeddings, images.person_id.to_numpy(), **how)
-    about = {"dataset": flags.dataset, "method": flags.embedding_map}
+    about = {"dataset": flags.dataset, "method": flags.map}
     return plots.painted(lambda axes: paint_embedding_map(axes, found, images, **about), (7.5, 5.0))
 
 

@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 
 from keras_reid import choices
 from keras_reid.data.catalog import DISTRACTOR_ID
-from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.checks.lettering import Lettering, fitted
 from keras_reid.data.ids import as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.products import center_of, unit_rows
 from keras_reid.reports.plots import title_lines
 
 MOST = 2000  # images: more make a cloud, and t-SNE slow
-_NAMED = 8  # identities
+_NAMED, _LETTERS = 8, 20  # identities, and of their names
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7f7f00", "#8b4513")
 _MARKERS = "os^Dv*PX"
 _PACKAGE = {"tsne": "sklearn", "umap": "umap"}
@@ -66,7 +66,8 @@ def map_embeddings(
     check_method(method)
     rows = _sampled(np.asarray(person_ids), most, seed)
     points = np.asarray(embeddings, np.float64)[rows]
-    points = unit_rows(points) if metric == "cosine" and len(points) else points - center_of(points)
+    if len(points):
+        points = unit_rows(points) if metric == "cosine" else points - center_of(points)
     if method == "pca" or len(points) < _FEWEST:
         places, explained = _embed_by_pca(points)
     else:
@@ -77,12 +78,12 @@ def map_embeddings(
 def check_method(method: str) -> None:
     """Raises ReidError where a method is unknown, or its package is not installed."""
     if method not in choices.EMBEDDING_MAPS:
-        raise ReidError(f"embedding_map={method}, expected one of {', '.join(choices.EMBEDDING_MAPS)}.")
+        raise ReidError(f"map={method}, expected one of {', '.join(choices.EMBEDDING_MAPS)}.")
     package = _PACKAGE.get(method)
     if package and importlib.util.find_spec(package) is None:
         raise ReidError(
-            f"embedding_map={method} needs the package {package}, which is not installed: pip install "
-            "'keras_reid[maps]', or take embedding_map=pca."
+            f"map={method} needs the package {package}, which is not installed: pip install "
+            "'keras_reid[maps]', or take map=pca."
         )
 
 
@@ -109,7 +110,7 @@ def paint_embedding_map(
     axes.scatter(x[rest], y[rest], s=6, color="0.6", linewidths=0, label=f"{len(counts) - len(named):,} others")
     for person, color, marker in zip(named, _COLORS, _MARKERS):
         own = people == person
-        label = f"person {lettering.label(names[person])}"
+        label = f"person {fitted(lettering.label(names[person]), _LETTERS)}"
         axes.scatter(x[own], y[own], s=28, color=color, marker=marker, linewidths=0, label=label)
     axes.set(xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -137,7 +138,7 @@ def _sampled(person_ids: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 def _embed_by_pca(points: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
     """Returns the places along the two directions of largest variance, and its shares."""
-    points = points - points.mean(axis=0)
+    points = points - points.mean(axis=0, keepdims=True) if len(points) else points
     scale = np.abs(points).max(initial=0.0) or 1.0
     left, values, right = np.linalg.svd(points / scale, full_matrices=False)
     # A direction has two signs: take the one whose largest part is positive, on every machine.

@@ -17,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.checks.lettering import Lettering, fitted
 from keras_reid.evaluation.report import Report
 from keras_reid.evaluation.results import RetrievalResult
+from keras_reid.evaluation.tables import shown_name
 from keras_reid.evaluation.uncertainty import cmc_intervals, confidence_intervals
 from keras_reid.evaluation.verification import VerificationResult
 from keras_reid.files import whole_or_not_at_all
@@ -28,10 +29,11 @@ from keras_reid.files import whole_or_not_at_all
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK = "#1f2328"  # of texts and axes; inside a page they have the color of its text
 DPI = 200
-_PAGE_SIZE = (6.0, 4.0)  # inches
-_CUT = {"bbox_inches": "tight", "pad_inches": 0.1}  # to what stands on a picture
+_PAGE_SIZE = (5.4, 3.7)  # inches: a phone shows an SVG in its own size
+_LETTERS = 32  # of a dataset's name
 _INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
 STYLE = {
+    "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -85,15 +87,17 @@ def painted(paint: Callable[[Axes], None], size: tuple[float, float] = _PAGE_SIZ
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
     """Writes a figure, whole or not at all, in the format that the path ends in."""
+    for image in (image for axes in figure.axes for image in axes.images):
+        image.set_interpolation("none" if Path(path).suffix == ".svg" else "auto")  # an SVG holds photos as they are
     with matplotlib.rc_context(STYLE), whole_or_not_at_all(path) as temporary:  # ticks are made when they are drawn
-        figure.savefig(temporary, dpi=DPI, **_CUT)
+        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.1)  # nothing is cut off
 
 
 def png(figure: Figure, *, dpi: int = DPI) -> bytes:
     """Returns a figure as the content of a PNG file."""
     file = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(file, format="png", dpi=dpi, **_CUT)
+        figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
 
 
@@ -137,10 +141,11 @@ def paint_cmc(
     intervals = intervals or confidence_intervals(result)
     low, high = cmc_intervals(result)
     axes.fill_between(ranks, 100 * low, 100 * high, color=BLUE, alpha=0.25, linewidth=0, label="95 % interval")
-    axes.plot(ranks, 100 * result.cmc, color=BLUE, marker="o", markersize=3, label="queries")
+    axes.plot(ranks, 100 * result.cmc, color=BLUE, marker="o", markersize=3, label="CMC")
     axes.set(xlabel="rank", ylabel="queries with a match up to there, %")
     axes.set_ylim(max(0, 100 * low.min() - 4), 101)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ticks = MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]).tick_values(1, len(ranks))
+    axes.set_xticks(np.unique(np.clip(ticks, 1, len(ranks))))
     scores = {"mAP": ("mean_average_precision", result.mean_average_precision), "top-1": ("top1", result.top1)}
     texts = []
     for label, (name, value) in scores.items():
@@ -175,7 +180,7 @@ def paint_roc(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set(xlabel="impostor pairs accepted, % (0 stands at the left edge)", ylabel="genuine pairs accepted, %")
     _title(axes, "ROC", dataset, _pairs(verification))
-    _legend(axes)
+    _legend(axes, columns=1)
 
 
 def paint_distances(
@@ -262,7 +267,7 @@ def paint_training(axes: Axes, metrics: pd.DataFrame, baselines: Mapping[str, Ma
             axes.plot(scored.epoch, 100 * scored[name], color=color, label=label, **marker)
     for (name, scores), style in zip((baselines or {}).items(), (":", "--", "-.")):
         value = 100 * scores["mean_average_precision"]
-        axes.axhline(value, color=INK, linewidth=1, linestyle=style, label=f"{name}: mAP {value:.1f} %")
+        axes.axhline(value, color=INK, linewidth=1, linestyle=style, label=f"{shown_name(name)}: mAP {value:.1f} %")
     axes.set(xlabel="epoch", ylabel="score, %")
     axes.set_ylim(0, 101)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -273,7 +278,7 @@ def paint_training(axes: Axes, metrics: pd.DataFrame, baselines: Mapping[str, Ma
 def title_lines(what: str, dataset: str, details: str) -> dict:
     """Returns the arguments of `Axes.set_title`: what is shown of which dataset, and a line of details."""
     lettering = Lettering([dataset])
-    lines = [f"{what} on {lettering.label(dataset)}" if dataset else what, details]
+    lines = [f"{what} on {fitted(lettering.label(dataset), _LETTERS)}" if dataset else what, details]
     return {"label": "\n".join(filter(None, lines)), **lettering.style}
 
 
@@ -281,10 +286,10 @@ def _title(axes: Axes, what: str, dataset: str, details: str) -> None:
     axes.set_title(**title_lines(what, dataset, details))
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, columns: int = 2) -> None:
     """Puts the legend below, where it covers nothing."""
     if axes.get_legend_handles_labels()[0]:
-        axes.figure.legend(loc="outside lower left", ncols=2)
+        axes.figure.legend(loc="outside lower left", ncols=columns)
 
 
 def _pairs(verification: VerificationResult) -> str:

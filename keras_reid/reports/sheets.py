@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from keras_reid.artifacts import Artifact
-from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.checks.lettering import Lettering, fitted
 from keras_reid.data.ids import as_names, names_of
 from keras_reid.evaluation.blocks import threads
 from keras_reid.evaluation.embedded import Embedded
@@ -33,6 +32,7 @@ _MARKS = {RIGHT: ("\u2713", BLUE, "-"), WRONG: ("\u2717", VERMILION, "--"), IGNO
 _LEGEND = "\u2713 right, \u2717 wrong: rank, distance. \u2013 ignored: the query's person, but not counted"
 _HEIGHT, _LINE, _GAP = 1.28, 0.125, 0.14  # inches: of a photo, of a line of text, between photos
 _FONT, _LETTER = 7, 0.058  # points, and inches of a letter
+_TITLE_LINE, _TITLE_LETTER = 0.16, 0.07  # inches
 _NARROWEST, _WIDEST = 0.5, 1.5  # photos, width by height
 _WORST = 8  # queries, and images beside each
 _EMPTY = "0.85"  # a light gray
@@ -62,7 +62,8 @@ def draw_worst_queries(
     result = report.before_reranking or report.result
     rows = choose_queries(result, "worst", _WORST, seed=seed)
     lists = ranked_lists(embedded, rows, depth=_WORST, **rules)
-    title = f"{dataset or 'dataset'}: worst {len(rows)} of {result.queries:,} queries"
+    name = Lettering([dataset]).label(dataset) or "dataset"
+    title = f"{name}: worst {len(rows)} of {result.queries:,} queries"
     path = Path(folder, "worst_queries.png")
     save(draw_ranked_lists(embedded, lists, title=title, columns=_WORST, notes=precisions(result, rows)), path)
     return path
@@ -95,7 +96,7 @@ def draw_ranked_lists(
         cells += [photos.cell(one, hit) for hit in one.hits[:columns]]
         if any(further):
             cells += [None] * (columns + 1 - len(cells))
-            cells.append(photos.cell(one, more, "first right:") if more else None)
+            cells.append(photos.cell(one, more, "1st right") if more else None)
         rows.append(cells)
     return sheet(f"{title}\n{_LEGEND}", rows)
 
@@ -140,7 +141,7 @@ def draw_attention(
 
 
 def sheet(title: str, rows: Sequence[Sequence[Cell | None]]) -> Figure:
-    """Returns a page with cells in rows and columns; `plots.save` cuts it to what stands on it."""
+    """Returns a page with cells in rows and columns under a title."""
     cells = [cell for row in rows for cell in row if cell]
     lettering = Lettering([title, *(line for cell in cells for line in cell.lines)])
     shapes = [one.shape for cell in cells for one in cell.photos if not isinstance(one, str)]
@@ -148,18 +149,19 @@ def sheet(title: str, rows: Sequence[Sequence[Cell | None]]) -> Figure:
     columns = max((len(row) for row in rows), default=0)
     counts = [max([len(row[c].photos) for row in rows if c < len(row) and row[c]] or [1]) for c in range(columns)]
     lines = max((len(cell.lines) for cell in cells), default=0)
-    edges = np.concatenate([[0.0], np.cumsum([count * width + _GAP for count in counts])])
-    tall = _HEIGHT + lines * _LINE + _GAP
+    edges = _GAP + np.concatenate([[0.0], np.cumsum([count * width + _GAP for count in counts])])
+    headline = title.split("\n")
+    first, tall = _GAP + len(headline) * _TITLE_LINE, _HEIGHT + lines * _LINE + _GAP
+    page = max(edges[-1], _TITLE_LETTER * max(map(len, headline))), first + len(rows) * tall
     with matplotlib.rc_context(STYLE):
-        page = (max(edges[-1], 1.0), max(len(rows) * tall, 0.5))
         figure = Figure(figsize=page)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, page[0]), ylim=(page[1], 0), autoscale_on=False)
         axes.set_axis_off()
-        axes.text(0, -0.12, title, fontsize=9, va="bottom", **lettering.style)
+        axes.text(_GAP, _GAP / 2, title, fontsize=9, va="top", **lettering.style)
         for number, row in enumerate(rows):
             for left, cell in zip(edges, row):
                 if cell:
-                    _paint(axes, cell, left, number * tall, width, lettering)
+                    _paint(axes, cell, left, first + number * tall, width, lettering)
         return figure
 
 
@@ -167,7 +169,7 @@ def _paint(axes: Axes, cell: Cell, left: float, top: float, width: float, letter
     """Paints a cell; lengths are in inches, downwards."""
     for number, one in enumerate(cell.photos):
         x = left + number * width
-        axes.add_patch(Rectangle((x, top), width, _HEIGHT, color=_EMPTY, linewidth=0))
+        axes.add_patch(Rectangle((x, top), width, _HEIGHT, color=_EMPTY, linewidth=0, zorder=-1))
         if isinstance(one, str):
             text = one.replace(" ", "\n", 1)
             axes.text(x + width / 2, top + _HEIGHT / 2, text, fontsize=_FONT, ha="center", va="center", color="black")
@@ -178,7 +180,7 @@ def _paint(axes: Axes, cell: Cell, left: float, top: float, width: float, letter
         shown = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
         w, h = (side / DPI for side in size)
         x, y = x + (width - w) / 2, top + (_HEIGHT - h) / 2
-        axes.imshow(shown, extent=(x, x + w, y + h, y), aspect="auto", interpolation="none")
+        axes.imshow(shown, extent=(x, x + w, y + h, y), aspect="auto")
     mark, color, style = _MARKS.get(cell.outcome, ("", INK, "-"))
     whole, thick = len(cell.photos) * width, 2.2 if cell.outcome else 0.8
     border = Rectangle((left, top), whole, _HEIGHT, fill=False, edgecolor=color, linestyle=style, linewidth=thick)
@@ -188,17 +190,6 @@ def _paint(axes: Axes, cell: Cell, left: float, top: float, width: float, letter
         first = f"{mark} " if mark and not number else ""
         text, y = first + fitted(lettering.label(line), letters - len(first)), top + _HEIGHT + 0.05 + number * _LINE
         axes.text(left, y, text, fontsize=_FONT, va="top", ha="left", **lettering.style)
-
-
-def fitted(text: str, letters: int) -> str:
-    """Returns a text of at most so many letters, wide ones counted twice: names often differ at their ends."""
-    widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
-    if sum(widths) <= letters:
-        return text
-    head, tail = (letters - 1) // 2, letters - 1 - (letters - 1) // 2
-    ends = np.cumsum(widths), np.cumsum(widths[::-1])
-    head, tail = int(np.searchsorted(ends[0], head, side="right")), int(np.searchsorted(ends[1], tail, side="right"))
-    return f"{text[:head]}\u2026{text[len(text) - tail :]}"
 
 
 def _further(one: RankedList, columns: int) -> Hit | None:
@@ -214,14 +205,17 @@ class _Photos:
     """Photos of query and gallery, and what stands below them."""
 
     def __init__(self, embedded: Embedded):
-        self._embedded, self._read = embedded, {}
+        self._frames, self._read = {"query": embedded.query, "gallery": embedded.gallery}, {}
+        self._people = {side: as_names(names_of(frame, "person_id")) for side, frame in self._frames.items()}
+        frames = {side: frame for side, frame in self._frames.items() if "camera_id" in frame}
+        self._cameras = {side: as_names(names_of(frame, "camera_id")) for side, frame in frames.items()}
 
     def read(self, lists: Sequence[tuple]) -> None:
         """Reads the photos of queries, the first of each tuple, and of their hits."""
         places = [("query", one.query) for one, *_ in lists]
         places += {("gallery", hit.image) for _, *hits in lists for hit in hits}
-        frames = {side: getattr(self._embedded, side) for side in ("query", "gallery")}
-        paths = [frames[side].image_path.iloc[row] if "image_path" in frames[side] else None for side, row in places]
+        frames = {side: frame for side, frame in self._frames.items() if "image_path" in frame}
+        paths = [frames[side].image_path.iloc[row] if side in frames else None for side, row in places]
         with threads() as pool:
             self._read = dict(zip(places, pool.map(photo, paths)))
 
@@ -233,14 +227,14 @@ class _Photos:
         return Cell((self._read["query", one.query],), lines)
 
     def cell(self, one: RankedList, hit: Hit, before: str = "") -> Cell:
-        rank = "" if hit.rank is None else f"{hit.rank}, "
-        lines = (f"{rank}{hit.distance:.3g}", *self._names("gallery", hit.image), *filter(None, [before]))
+        rank, distance = "" if hit.rank is None else f"{hit.rank}, ", f"{hit.distance:#.3g}".rstrip(".")
+        lines = (*filter(None, [before]), f"{rank}{distance}", *self._names("gallery", hit.image))
         return Cell((self._read["gallery", hit.image],), lines, hit.outcome)
 
     def _names(self, side: str, row: int) -> list[str]:
-        frame: pd.DataFrame = getattr(self._embedded, side).iloc[[row]]
-        names = [as_names(names_of(frame, "person_id")).iloc[0]]
-        if "camera_id" in frame:
-            camera = as_names(names_of(frame, "camera_id")).iloc[0]
+        name = self._people[side].iloc[row]
+        names = [f"person {name}" if name.isdecimal() else name]
+        if side in self._cameras:
+            camera = self._cameras[side].iloc[row]
             names.append("no camera" if pd.isna(camera) else f"camera {camera}")
         return names

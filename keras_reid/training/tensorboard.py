@@ -30,7 +30,7 @@ from keras_reid.reports.sheets import draw_ranked_lists
 
 _IDENTITIES, _IMAGES_OF_EACH = 32, 4  # in the histograms
 _AT_ONCE = 32
-_QUERIES, _IMAGES_OF_LIST = 5, 8
+_QUERIES, _IMAGES_OF_LIST = 4, 7
 
 
 def write_events(

@@ -52,14 +52,14 @@ def test_few_images_one_direction_and_a_collapse_have_a_map():
 
 
 def test_methods_without_their_package_are_refused_in_one_line(embeddings):
-    with pytest.raises(ReidError, match="embedding_map=lda, expected one of pca, umap, tsne"):
+    with pytest.raises(ReidError, match="map=lda, expected one of pca, umap, tsne"):
         map_embeddings(embeddings, np.arange(60), method="lda")
     for method, package in (("umap", "umap"), ("tsne", "sklearn")):
         if importlib.util.find_spec(package):
             found = map_embeddings(embeddings, np.arange(60), method=method, seed=3)
             assert found.explained is None and found.places.shape == (60, 2)
         else:
-            with pytest.raises(ReidError, match=rf"embedding_map={method} needs .* 'keras_reid\[maps\]'"):
+            with pytest.raises(ReidError, match=rf"map={method} needs .* 'keras_reid\[maps\]'"):
                 map_embeddings(embeddings, np.arange(60), method=method)
 
 

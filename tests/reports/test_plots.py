@@ -54,7 +54,10 @@ def test_the_cmc_is_in_percent_and_says_scores_with_intervals(embedded):
     (line,) = figure.axes[0].lines
     np.testing.assert_allclose(line.get_ydata(), 100 * result.cmc)
     texts = texts_of(figure)
-    assert "CMC of 30 queries on set $1$ of $2$" in texts and not figure.axes[0].title.get_parse_math()
+    assert "CMC of 30 queries on set $1$ of $2$" in texts
+    assert "set $1$ of $2$, as it is" in plots.svg(
+        plots.painted(lambda axes: plots.paint_cmc(axes, result, dataset="set $1$ of $2$, as it is")), "CMC"
+    )
     assert re.search(rf"mAP {100 * result.mean_average_precision:.1f} % \[[\d.]+, [\d.]+\], top-1", texts)
 
 
