@@ -11,7 +11,7 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.reports.attention import attention_maps, overlay
 from keras_reid.reports.crops import Crop, jpeg_of, photo
-from keras_reid.reports.queries import Block
+from keras_reid.reports.queries import Block, ShownHit, ShownQuery
 
 QUERIES, HITS = 3, 3  # of each block, of each list
 _OTHERS = 2000  # gallery embeddings behind the mean
@@ -23,7 +23,7 @@ def looks(artifact: Artifact | None, embedded: Embedded, blocks: Sequence[Block]
     """Returns the overlays of both photos by the rows of query and gallery image, and a sentence on what they are."""
     if artifact is None:
         return {}, "Attention is not shown: it needs the network, and here are embeddings alone."
-    hits = [hit for block in blocks for query in block.queries[:QUERIES] for hit in query.hits[:HITS]]
+    hits = [hit for block in blocks for query in block.queries[:QUERIES] for hit in _counted(query)]
     places = dict.fromkeys(hit.place for hit in hits)
     paths = [frame.image_path if "image_path" in frame else None for frame in (embedded.query, embedded.gallery)]
     if any(side is None for side in paths):
@@ -40,10 +40,14 @@ def looks(artifact: Artifact | None, embedded: Embedded, blocks: Sequence[Block]
         for (place, both), sides in zip(pairs.items(), zip(*maps))
     }
     about = (
-        f"Attention, what in query and image made them close, is there for the first {HITS} images of the first "
+        f"Attention, what in query and image made them close, is there for the first {HITS} images that count of the first "
         f"{QUERIES} queries of each block ({len(found)} pairs): bright places did most."
     )
     return found, about
+
+
+def _counted(query: ShownQuery) -> list[ShownHit]:
+    return [hit for hit in query.hits if hit.rank][:HITS]
 
 
 def _columns(pairs) -> tuple[list[np.ndarray], list[np.ndarray]]:

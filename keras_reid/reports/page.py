@@ -37,7 +37,7 @@ from keras_reid.reports.sections import (
     curves,
     data_table,
     scores_table,
-    training_plot,
+    training_plots,
     verification_table,
     worst_identities,
 )
@@ -83,7 +83,7 @@ class Page:
     attention: Looks
     about_attention: str
     map: Places | None
-    training: Plot | None
+    training: Sequence[Plot]
     card: Mapping[str, Any]
     data_table: Table | None  # of the card
     queries: int  # in the dataset
@@ -195,7 +195,7 @@ def gather(
         attention=attention,
         about_attention=about_attention,
         map=places(embedded, photos, seed=seed),
-        training=training_plot(record.metrics, record.baselines),
+        training=training_plots(record.metrics, record.baselines),
         card=record.card,
         data_table=data_table(record.card),
         queries=result.queries,

@@ -19,7 +19,7 @@ _CROP = (96, 72)  # height and width, in pixels
 _COLORS, _SHAPES = 8, 4
 _NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 _MEANINGS = {
-    "pca": "principal components: distances are as true as two of {} dimensions can be",
+    "pca": "Principal components: distances are as true as two of {} dimensions can be",
     "tsne": "t-SNE: near points are alike, far distances mean nothing",
     "umap": "UMAP: near points are alike, far distances mean nothing",
 }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from keras_reid.data.ids import names_of
 from keras_reid.evaluation.embedded import Embedded
@@ -15,7 +16,7 @@ from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.tables import SCORE_ROWS, shown_name
 from keras_reid.evaluation.verification import VerificationResult
 from keras_reid.reports.photos import QUERY, Photo, Photos
-from keras_reid.reports.plots import paint_cmc, paint_distances, paint_roc, paint_training, painted, svg
+from keras_reid.reports.plots import BLUE, paint_cmc, paint_distances, paint_roc, paint_training, painted, svg
 
 _PLOT_SIZE = (4.8, 3.8)  # inches: letters are readable where three plots stand side by side, and on a phone
 _CAMERAS, _WORST = 24, 10  # in the matrix each way; identities
@@ -130,14 +131,22 @@ def curves(
     return plots
 
 
-def training_plot(metrics: pd.DataFrame | None, baselines: Mapping[str, Mapping]) -> Plot | None:
-    """Returns the scores by epoch, with the baselines as lines; None where no epoch was scored."""
+def training_plots(metrics: pd.DataFrame | None, baselines: Mapping[str, Mapping]) -> list[Plot]:
+    """Returns the scores by epoch, with the baselines as lines, and the loss; nothing where no epoch was scored."""
     if metrics is None or "val_mean_average_precision" not in metrics:
-        return None
+        return []
     named = {shown_name(name): scores for name, scores in baselines.items()}
     scored = metrics[["epoch", "val_mean_average_precision"]].dropna()
     said = ", ".join(f"epoch {epoch:.0f}: {100 * score:.1f} %" for epoch, score in scored.tail(5).to_numpy())
-    return _plot(lambda axes: paint_training(axes, metrics, named), "Scores in training", f"mAP, {said}.")
+    scores = _plot(lambda axes: paint_training(axes, metrics, named), "Scores in training", f"mAP, {said}.")
+    said = ", ".join(f"epoch {row.epoch:.0f}: {row.loss:.3g}" for row in metrics.tail(5).itertuples())
+    return [scores, _plot(lambda axes: _paint_loss(axes, metrics), "Loss in training", f"Mean of an epoch, {said}.")]
+
+
+def _paint_loss(axes: Axes, metrics: pd.DataFrame) -> None:
+    axes.plot(metrics.epoch, metrics.loss, color=BLUE, marker="o", markersize=3)
+    axes.set(xlabel="epoch", ylabel="loss", title="Loss in training")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def data_table(card: Mapping[str, Any]) -> Table | None:
@@ -153,8 +162,6 @@ def data_table(card: Mapping[str, Any]) -> Table | None:
 
 def _plot(paint: Callable[[Axes], None], title: str, said: str) -> Plot:
     figure = painted(paint, _PLOT_SIZE)
-    for legend in figure.legends:
-        legend.set_ncols(1)
     return Plot(svg(figure, title, said), f"{title}. {said}")
 
 

@@ -44,7 +44,7 @@ def verdict(result: RetrievalResult, intervals: Mapping[str, tuple], baselines: 
     ]
     for name, scores in baselines.items():
         other = scores["mean_average_precision"]
-        times = f"{score / other:.2g} times" if other else "more than"
+        times = f"{score / other:.1f} times" if other else "more than"
         sentences.append(f"mAP is {times} that of {_baseline(name)} ({percent(other)}).")
     return sentences
 
