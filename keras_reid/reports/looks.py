@@ -40,8 +40,8 @@ def looks(artifact: Artifact | None, embedded: Embedded, blocks: Sequence[Block]
         for (place, both), sides in zip(pairs.items(), zip(*maps))
     }
     about = (
-        f"Attention, what in query and image made them close, is there for the first {HITS} images that count of the first "
-        f"{QUERIES} queries of each block ({len(found)} pairs): bright places did most."
+        f"Attention, what in query and image made them close, is there for the first {HITS} images that count, of the "
+        f"first {QUERIES} queries of each block ({len(found)} pairs): bright places did most."
     )
     return found, about
 

@@ -44,6 +44,7 @@ from keras_reid.reports.sections import (
 from keras_reid.reports.words import counted, percent, verdict
 
 LARGEST = 9_500_000  # bytes of a page
+_MOST_CAMERAS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Page:
     def query_cameras(self) -> list[str]:
         """Cameras of the queries that are shown; empty where the dataset has none."""
         shown = {query.photo.camera for block in self.blocks for query in block.queries}
-        return sorted(shown) if self.has_cameras else []
+        return sorted(shown, key=lambda name: (len(name), name)) if self.has_cameras else []
 
     @property
     def data(self) -> dict[str, Any]:
@@ -218,6 +219,9 @@ def render(page: Page) -> bytes:
 
 def _camera_pairs(embedded: Embedded, rules: Mapping[str, str]) -> tuple[Matrix | None, str]:
     """Returns the matrix of pairs of cameras, or why there is none."""
+    cameras = embedded.gallery.camera_id.nunique() if "camera_id" in embedded.gallery else 0
+    if cameras > _MOST_CAMERAS:  # each of them is an evaluation of its own
+        return None, f"No table of camera pairs: there are {cameras:,} cameras."
     try:
         matrix = camera_matrix(breakdown.camera_pairs(embedded, **rules))
     except ReidError as error:
