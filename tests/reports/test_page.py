@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from keras_reid import evaluate
+from keras_reid import evaluate, train
 from keras_reid.evaluation import Embedded
 from keras_reid.reports import page as page_module
 from keras_reid.reports.page import Record
@@ -190,12 +191,23 @@ def test_evaluate_writes_the_page_of_a_run(finished_run, synthetic_dir, tmp_path
     assert "is for one dataset" in refused(evaluate.main, [*arguments, f"--data_dir={tmp_path}"])
 
 
+def test_other_artifacts_and_saved_embeddings_have_their_page(finished_run, synthetic_dir, tmp_path):
+    report, saved = f"--report={tmp_path / 'page.html'}", tmp_path / "saved"
+    artifact = [f"--artifact={finished_run / 'export' / 'embedder.tflite'}", f"--save_embeddings={saved}"]
+    assert evaluate.main(["evaluate", *artifact, "--dataset=synthetic", f"--data_dir={synthetic_dir}", report]) == 0
+    page = read(tmp_path / "page.html")
+    assert "Attention is not shown: attention needs the gradients of a Keras network" in page.text
+    assert "that of the untrained network" in page.text  # the file lies in the run's folder
+    sides = [f"--{side}_embeddings={saved / side}.npz" for side in ("query", "gallery")]
+    assert evaluate.main(["evaluate", *sides, report, "--rerank"]) == 0
+    page = read(tmp_path / "page.html")
+    assert page.inside("h1") == ["embeddings"] and "here are embeddings alone" in page.text
+    assert "before re-ranking" in page.text and "re-ranked" in page.inside("th")
+    assert len(page.all("img")) > 50  # the files name their photos
+
+
 def test_a_run_has_its_page_and_is_not_lost_without(finished_run, synthetic_dir, tmp_path, capsys):
     """A page that cannot be written is told; the same command writes it later."""
-    import shutil
-
-    from keras_reid import train
-
     page = read(finished_run / "report.html")
     assert "Scores in training" in page.text and page.all("button", class_="look")
     run = tmp_path / "run"
