@@ -1,4 +1,6 @@
 from .callback import RetrievalEvaluation as RetrievalEvaluation
+from .confusions import ConfusedIdentities as ConfusedIdentities
+from .confusions import confused_identities as confused_identities
 from .embedded import Embedded as Embedded
 from .embedding import embed_catalog as embed_catalog
 from .embedding import mean_color_artifact as mean_color_artifact
