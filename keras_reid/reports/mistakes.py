@@ -6,7 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.confusions import MERGE, ConfusedIdentities, confused_identities
+from keras_reid.evaluation.confusions import (
+    MERGE,
+    ConfusedIdentities,
+    confused_identities,
+    suggested_corrections,
+)
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.threshold_errors import Pair, errors_at
 from keras_reid.evaluation.verification import VerificationResult
@@ -35,12 +40,13 @@ class Threshold(NamedTuple):
 
 
 class Confused(NamedTuple):
-    """Two identities that are likely one, or have an image of each other."""
+    """Two identities that are likely one, or one of which likely holds images of the other."""
 
     first: str
     second: str
     about: str
     pairs: list[ShownPair]
+    corrections: list[tuple[str, str, str]]  # that follow: image_path, other_path, verdict; empty without files
 
 
 def at_threshold(
@@ -75,17 +81,22 @@ def _part(count: int, pairs: int) -> str:
 
 def confused(embedded: Embedded, photos: Photos, **rules: str) -> list[Confused]:
     """Returns the pairs of identities that are most likely label errors, the most likely first."""
-    return [
-        Confused(as_text(one.first), as_text(one.second), _suggestion(one), _shown(one.evidence, photos))
-        for one in confused_identities(embedded, count=_CONFUSED, **rules)
-    ]
+    sides = embedded.query, embedded.gallery
+    files = all("image_path" in side and side.image_path.notna().all() for side in sides)
+    shown = []
+    for one in confused_identities(embedded, count=_CONFUSED, **rules):
+        follow = [tuple(map(as_text, row)) for row in suggested_corrections(embedded, one)] if files else []
+        names = as_text(one.first), as_text(one.second)
+        shown.append(Confused(*names, _suggestion(one), _shown(one.evidence, photos), follow))
+    return shown
 
 
 def _suggestion(one: ConfusedIdentities) -> str:
     if one.suggestion == MERGE:
-        return "likely one person under two names"
+        return f"likeness {one.score:.2f}: perhaps one person under two names"
     count = len(one.moved)
-    return f"likely {count} {'image' if count == 1 else 'images'} of the first under the wrong name: the second's"
+    images = "1 image" if count == 1 else f"{count} images"
+    return f"likeness {one.score:.2f}: perhaps {images} of the first {'shows' if count == 1 else 'show'} the second"
 
 
 def _shown(pairs: Iterable[Pair], photos: Photos) -> list[ShownPair]:

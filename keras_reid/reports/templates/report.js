@@ -92,6 +92,10 @@ function saveAndShow(note = "") {
     const verdict = corrections.get(group.dataset.image + separator + group.dataset.other);
     for (const button of group.children) button.setAttribute("aria-pressed", String(button.value === verdict));
   }
+  for (const button of all(".suggested")) {
+    const holds = suggestionOf(button).every(([key, verdict]) => corrections.get(key) === verdict);
+    button.setAttribute("aria-pressed", String(holds));
+  }
   const count = corrections.size, noun = count === 1 ? "correction" : "corrections";
   const warning = isKept || !count ? "" : " This browser keeps nothing for this file: export before you close it.";
   one("#count").textContent = `${count || "No"} ${noun}${count ? "" : " yet"}.${warning} ${note}`.trim();
@@ -105,6 +109,18 @@ document.addEventListener("click", (event) => {
   if (next.get(key) === button.value) next.delete(key); else next.set(key, button.value);
   change(next);
 });
+// What follows from a suggestion, all at once.
+function suggestionOf(button) {
+  return JSON.parse(button.dataset.corrections).map(([image, other, verdict]) => [image + separator + other, verdict]);
+}
+for (const button of all(".suggested")) {
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const next = new Map(corrections), taken = button.getAttribute("aria-pressed") === "true";
+    for (const [key, verdict] of suggestionOf(button)) if (taken) next.delete(key); else next.set(key, verdict);
+    change(next);
+  });
+}
 one("#undo").addEventListener("click", () => { corrections = past.pop() ?? corrections; saveAndShow(); });
 one("#clear").addEventListener("click", () => change(new Map()));
 
