@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 from urllib.parse import quote
 
@@ -179,6 +180,15 @@ def test_corrections_are_kept_undone_and_exported(page, tmp_path):
     page.locator("#file").set_input_files(tmp_path / "other.csv")
     page.wait_for_function("document.querySelector('#count').textContent.includes('holds no corrections')")
     assert counter.inner_text().startswith("3 corrections.")
+
+
+def test_a_suggestion_is_taken_by_one_button(page):
+    button = page.locator(".suggested").first
+    rows = json.loads(button.get_attribute("data-corrections"))
+    button.press("Enter")
+    assert button.get_attribute("aria-pressed") == "true" and exported(page)[1:] == rows
+    button.press("Enter")
+    assert page.locator("#count").inner_text() == "No corrections yet."
 
 
 def exported(page) -> list[list[str]]:
