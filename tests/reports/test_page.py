@@ -210,14 +210,18 @@ def test_a_run_has_its_page_and_is_not_lost_without(finished_run, synthetic_dir,
     """A page that cannot be written is told; the same command writes it later."""
     page = read(finished_run / "report.html")
     assert "Scores in training" in page.text and page.all("button", class_="look")
-    run = tmp_path / "run"
-    shutil.copytree(finished_run, run)
-    (run / "report.html").unlink()
-    (run / "report.html").mkdir()
-    arguments = train_arguments(synthetic_dir, run, "--epochs=3")
+    run = shutil.copytree(finished_run, tmp_path / "run", ignore=shutil.ignore_patterns("report.html", "checkpoints"))
+    network = (run / "last.keras").read_bytes()
+    (run / "last.keras").write_bytes(network[:1000])
+    arguments = train_arguments(synthetic_dir, run, "--epochs=2")
     assert train.main(arguments) == 0
-    assert "report.html was not written" in capsys.readouterr().out
-    (run / "report.html").rmdir()
+    shown = capsys.readouterr().out
+    assert "report.html was not written" in shown and "this run is finished" in shown
+    assert not (run / "report.html").exists()
+    (run / "last.keras").write_bytes(network)
     assert train.main(arguments) == 0
-    assert "after epoch 3" in capsys.readouterr().out
-    assert read(run / "report.html").inside("h1") == ["synthetic"]
+    again = read(run / "report.html")
+    assert again.inside("h1") == ["synthetic"] and again.inside("h2") == page.inside("h2")
+    assert [found["data-query"] for found in again.all("article", class_="query")] == [
+        found["data-query"] for found in page.all("article", class_="query")
+    ]
