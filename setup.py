@@ -20,7 +20,7 @@ setup(
     packages=[*find_packages(include=["keras_reid", "keras_reid.*"]), "keras_reid.configs"],
     package_dir={"keras_reid.configs": "configs"},
     entry_points={"console_scripts": ["keras-reid = keras_reid.__main__:main"]},
-    package_data={"": ["py.typed", "*.pyi", "*.j2"], "keras_reid.configs": ["*.flags"]},
+    package_data={"": ["py.typed", "*.pyi", "*.j2", "*.css", "*.js"], "keras_reid.configs": ["*.flags"]},
     # Two stacks on the Keras 2 API; requirements.txt pins the versions of each that are tested.
     install_requires=[
         "tensorflow>=2.15.1,<2.16; python_version < '3.12'",
@@ -39,7 +39,7 @@ setup(
         # The first that decodes AVIF.
         "pillow>=11.3",
         "scipy>=1.9",
-        "matplotlib>=3.6",
+        "matplotlib>=3.7",
         # Parquet files. Later ones want a later NumPy than TensorFlow 2.15 allows, though their metadata do not say so.
         "pyarrow>=14,<26; python_version < '3.12'",
         "pyarrow>=14; python_version >= '3.12'",
@@ -59,7 +59,18 @@ setup(
             "onnx>=1.17,<1.18; python_version >= '3.10' and python_version < '3.12'",
             "onnxruntime>=1.17; python_version >= '3.10'",
         ],
-        "test": ["pytest>=7.3", "pytest-xdist>=3", "ruff>=0.5", "mypy>=1.8", "requests>=2.28", "pyyaml>=6"],
+        # Maps of embeddings by UMAP and t-SNE.
+        "maps": ["scikit-learn>=1.3", "umap-learn>=0.5.6"],
+        "test": [
+            "pytest>=7.3",
+            "pytest-xdist>=3",
+            "ruff>=0.5",
+            "mypy>=1.8",
+            "requests>=2.28",
+            "pyyaml>=6",
+            # Opens pages in the system's Chromium, and checks whether everyone can use them.
+            "axe-playwright-python>=0.1.4",
+        ],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },

@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from keras_reid import choices, options  # noqa: E402
 
-COMMANDS = ("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch")
-PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "training", "serving")
+COMMANDS = ("train", "evaluate", "export", "embed", "compare", "visualize", "doctor", "prepare", "reproduce", "launch")
+PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "reports", "training", "serving")
 _NAME = "{ .name }"  # the class of docs/site.css that keeps a name in one piece
 # Pages of the site that stand elsewhere in the repository.
 _ELSEWHERE = {"README.md": "index.md", "export/README.md": "kit.md", "CHANGELOG.md": "changelog.md"}

@@ -60,3 +60,6 @@ FORMATS = (
     "onnx",
 )
 ON_ERROR = ("stop", "skip")
+EMBEDDING_MAPS = ("pca", "umap", "tsne")
+VISUALS = ("ranked_lists", "attention", "embedding_map")
+PICTURE_FORMATS = ("png", "svg")

@@ -55,9 +55,10 @@ def evaluate(flags: command.Flags) -> None:
         warn_of_names(pd.concat([embedded[kind].query, embedded[kind].gallery], ignore_index=True), flags)
 
     # --- Scores.
-    reports = {}
+    reports, scored = {}, {}
     for name, one in embedded.items():
-        reports[name] = report_of(one, flags)
+        scored[name] = as_scored(one, flags)
+        reports[name] = report_of(scored[name], flags)
         if flags.save_embeddings:
             folder = re.sub(r"[^\w.-]+", "-", name) if len(embedded) > 1 else ""
             save(one, Path(flags.save_embeddings, folder))
@@ -72,6 +73,10 @@ def evaluate(flags: command.Flags) -> None:
     finally:  # What was scored is kept, whatever it does not compare with.
         if flags.json:
             write(source, reports, flags)
+        if flags.pictures:
+            draw_pictures(reports, scored, artifact if flags.artifact else None, flags)
+        if flags.report:
+            write_report(scored, catalogs, reports, artifact if flags.artifact else None, source, flags)
 
 
 def warn_of_names(images: pd.DataFrame, flags: command.Flags) -> None:
@@ -102,16 +107,17 @@ def check(flags: command.Flags) -> None:
     if flags.multi_query and flags.tracklets:
         raise ReidError("--multi_query and --tracklets exclude each other: a track is one query already.")
     several = len(options.data_sets(flags)) > 1
-    for name in ("against", "calibrate_fpr", "pictures"):
+    for name in ("against", "calibrate_fpr", "pictures", "report"):
         if several and flags[name].value is not None:
             raise ReidError(f"--{name} is for one dataset: give one --data_dir.")
-    changed = [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
+    changed = changed_distances(flags)
     if flags.calibrate_fpr is not None and changed:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
     command.check_rate("calibrate_fpr", flags.calibrate_fpr)
     if flags.calibrate_fpr is not None and not flags.verification:
         raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
-    command.check_writable("json", flags.json)
+    for name in ("json", "report"):
+        command.check_writable(name, flags[name].value)
     for name in ("pictures", "save_embeddings"):
         command.check_folder(name, flags[name].value)
 
@@ -127,6 +133,13 @@ def named_data_sets(flags: command.Flags) -> dict[str, tuple[str, str]]:
     return named
 
 
+def as_scored(embedded, flags: command.Flags):
+    """Returns query and gallery without the images that do not count, and with expanded queries where asked for."""
+    if flags.missing_cameras == "leave_out":
+        embedded = embedded.without_missing_cameras()
+    return embedded.with_expanded_queries(flags.expand_queries) if flags.expand_queries else embedded
+
+
 def report_of(embedded, flags: command.Flags):
     """Returns the `Report` of everything asked for about one dataset."""
     from keras_reid.evaluation import Report, confidence_intervals
@@ -134,10 +147,6 @@ def report_of(embedded, flags: command.Flags):
     from keras_reid.evaluation.report import per_query
 
     rules = {"ignore": flags.ignore, "missing_cameras": flags.missing_cameras}
-    if flags.missing_cameras == "leave_out":
-        embedded = embedded.without_missing_cameras()
-    if flags.expand_queries:
-        embedded = embedded.with_expanded_queries(flags.expand_queries)
     plain = result = embedded.evaluate(ranks=flags.ranks, **rules)
     if flags.rerank:
         reranking = command.given(flags, "k1", "k2", "lambda_value", "ranks")
@@ -175,7 +184,7 @@ def pairs_of(embedded, flags: command.Flags, rules: dict):
 
 
 def show(reports: dict, kind: str, flags: command.Flags) -> None:
-    """Prints the tables, and draws the pictures."""
+    """Prints the tables."""
     from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
 
     first, last = next(iter(reports.values())), "re-ranked" if flags.rerank else kind
@@ -198,11 +207,50 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
             before = ", before re-ranking" if flags.rerank else ""
             print(f"\npairs of cameras{of}, queries down{before}\n{camera_pairs_table(report.camera_pairs)}")
             print(f"\nidentities{of} found worst\n{identities_table(report.identities)}")
-    if flags.pictures:
-        from keras_reid.evaluation.pictures import draw
 
-        for path in draw(flags.pictures, first.result, first.verification):
-            print(f"drawn {path}")
+
+def draw_pictures(reports: dict, scored: dict, artifact, flags: command.Flags) -> None:
+    """Draws the pictures of one dataset; with the threshold where the distances are those it was calibrated for."""
+    from keras_reid.reports.plots import draw
+    from keras_reid.reports.sheets import draw_worst_queries
+
+    ((name, report),) = reports.items()
+    paths = draw(flags.pictures, report, dataset=name, threshold=threshold_of(artifact, report, flags))
+    rules = command.given(flags, "ignore", "missing_cameras")
+    paths.append(draw_worst_queries(flags.pictures, scored[name], report, dataset=name, seed=flags.seed, **rules))
+    for path in paths:
+        print(f"drawn {path}")
+
+
+def write_report(scored: dict, catalogs: dict, reports: dict, artifact, source: str, flags: command.Flags) -> None:
+    """Writes the page of one dataset."""
+    from keras_reid.reports.page import write_page
+    from keras_reid.training.run_page import record_of_artifact
+
+    ((name, report),) = reports.items()
+    record = None
+    if artifact:
+        record = record_of_artifact(flags.artifact, catalogs[name], options.data_sets(flags))
+        if flags.ignore != "same_camera" or flags.multi_query or flags.tracklets:
+            record = dataclasses.replace(record, baselines={})  # they were counted otherwise
+    what = {"title": name, "source": source, "artifact": artifact, "seed": flags.seed}
+    what["threshold"] = threshold_of(artifact, report, flags)
+    print(f"drawing {flags.report}", flush=True)
+    write_page(flags.report, scored[name], report, **what, record=record)
+
+
+def threshold_of(artifact, report, flags: command.Flags) -> float | None:
+    """Returns the threshold where the distances are those that it was calibrated for."""
+    if not artifact or changed_distances(flags):
+        return None
+    artifact = dataclasses.replace(artifact, metadata={**artifact.metadata, **(report.calibration or {})})
+    as_now = (artifact.metadata.get("threshold_views") or "none") == flags.test_time_augmentation
+    return artifact.threshold if as_now else None
+
+
+def changed_distances(flags: command.Flags) -> list[str]:
+    """Returns the flags that are given and make other distances than `compare` sees."""
+    return [name for name in ("expand_queries", "multi_query", "tracklets", "metric") if flags[name].value]
 
 
 def show_differences(report, against: dict, flags: command.Flags) -> None:

@@ -82,7 +82,10 @@ def evaluate_flags() -> Flags:
     )
     values.boolean("verification", True, "Score genuine and impostor pairs: ROC, equal error rate.")
     values.boolean("breakdown", False, "Show the scores of each pair of cameras, and the identities found worst.")
-    values.string("pictures", None, "Folder for pictures: CMC, ROC, distances.")
+    values.string(
+        "pictures", None, "Folder for pictures: CMC, ROC, distances, the worst queries; --breakdown: pairs of cameras."
+    )
+    values.string("report", None, "HTML file for a page that shows it all: ranked lists, curves, corrections.")
     values.string("save_embeddings", None, "Folder for query.npz and gallery.npz.")
     _setting(values, "batch_size")
     values.string("json", None, "File to write everything to.")
@@ -130,6 +133,31 @@ def compare_flags() -> Flags:
     values = Flags(takes_arguments=True, renamed={"views": "test_time_augmentation"})
     _artifact(values)
     _test_time_augmentation(values)
+    return values
+
+
+def visualize_flags() -> Flags:
+    """Returns the flags of `keras_reid.visualize`."""
+    values = Flags()
+    _artifact(values)
+    values.choice("dataset", "market1501", choices.DATASETS, "Dataset.")
+    values.string("data_dir", None, "Folder of the dataset (of csv the file).")
+    _setting(values, "camera_pattern")
+    values.string("output", None, "Folder for the pictures.")
+    text = f"What to draw, by commas, of {', '.join(choices.VISUALS)}."
+    values.by_commas("what", ["ranked_lists"], text, names)
+    values.choice("format", "png", choices.PICTURE_FORMATS, "Of the pictures.")
+    text = "Which queries: worst or best by average precision, random, or their file names, by commas."
+    values.by_commas("queries", ["worst"], text, names)
+    values.integer("count", 8, "Queries, unless they are named.", 1, 100)
+    values.integer("top", 8, "Gallery images beside each query; attention shows half as many, in pairs.", 1, 100)
+    values.choice(
+        "map", "pca", choices.EMBEDDING_MAPS, "How the map of embeddings is made; the extra maps brings umap and tsne."
+    )
+    values.integer("seed", 0, "Of random queries, and of the map's sample.", 0, 2**32 - 1)
+    _ignore(values)
+    _setting(values, "missing_cameras", default="refuse")
+    _setting(values, "batch_size")
     return values
 
 

@@ -137,7 +137,7 @@ def test_breakdown_and_pictures(run, tmp_path, capsys):
     assert len(scores["camera_pairs"]["query_camera"]) == 2  # 1 to 2 and 2 to 1
     assert len(scores["identities"]["person_id"]) == 6
     assert "identities found worst" in capsys.readouterr().out
-    for name in ("cmc.png", "roc.png", "distances.png"):
+    for name in ("cmc.png", "roc.png", "distances.png", "camera_pairs.png", "worst_queries.png"):
         image = Image.open(tmp_path / "pictures" / name).convert("RGB")
         assert image.size > (600, 400) and len(image.getcolors(1 << 20)) > 20
 

@@ -37,6 +37,7 @@ def test_the_run_folder_holds_everything(finished_run):
         "curves.png",
         "run_card.json",
         "run_card.md",
+        "report.html",
         "tensorboard",
         "best.keras",
         "last.keras",

@@ -16,7 +16,7 @@ from keras_reid.artifacts.metadata import describe_embedder
 from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError, first_line
-from keras_reid.keras2 import tf
+from keras_reid.keras2 import keras, tf
 from keras_reid.models.structure import check_embedder
 
 
@@ -29,12 +29,14 @@ class Artifact:
         kind: "keras", "savedmodel", "tflite" or "onnx"; "reference" for a Keras model in this process.
         metadata: the content of its `reid.json`.
         embed_batch: uint8 `[N, H, W, 3]` to float32 `[N, D]`.
+        embedder: the Keras model, of the kinds that are one; None of the others, which have no gradients.
     """
 
     name: str
     kind: str
     metadata: dict
     embed_batch: Callable[[np.ndarray], np.ndarray]
+    embedder: keras.Model | None = dataclasses.field(default=None, repr=False)
 
     @property
     def metric(self) -> str:
@@ -154,7 +156,7 @@ def artifact_of(
     def embed_batch(images):
         return embedder(resize_images(images, image_size), training=False)
 
-    return Artifact(name, kind, metadata or describe_embedder(embedder), embed_batch)
+    return Artifact(name, kind, metadata or describe_embedder(embedder), embed_batch, embedder)
 
 
 def on_devices(embedders: Sequence, devices: Sequence[str]) -> Artifact:

@@ -1,9 +1,12 @@
 from .callback import RetrievalEvaluation as RetrievalEvaluation
+from .confusions import ConfusedIdentities as ConfusedIdentities
+from .confusions import confused_identities as confused_identities
 from .embedded import Embedded as Embedded
 from .embedding import embed_catalog as embed_catalog
 from .embedding import mean_color_artifact as mean_color_artifact
 from .pooling import pool_embeddings as pool_embeddings
 from .ranked import RankedList as RankedList
+from .ranked import choose_queries as choose_queries
 from .ranked import ranked_lists as ranked_lists
 from .ranking import evaluate_distances as evaluate_distances
 from .ranking import evaluate_retrieval as evaluate_retrieval
@@ -16,6 +19,8 @@ from .scoring import Score as Score
 from .scoring import score as score
 from .single_shot import evaluate_single_gallery_shot as evaluate_single_gallery_shot
 from .tables import scores_table as scores_table
+from .threshold_errors import ThresholdErrors as ThresholdErrors
+from .threshold_errors import errors_at as errors_at
 from .uncertainty import confidence_intervals as confidence_intervals
 from .uncertainty import paired_differences as paired_differences
 from .verification import VerificationResult as VerificationResult

@@ -13,6 +13,7 @@ from keras_reid.data.counted import Matches
 from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.inputs import ARGUMENTS, read_people
+from keras_reid.evaluation.pairs import Pairs, find_pairs
 from keras_reid.evaluation.pooling import pool_rows
 from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval, find_matches
 from keras_reid.evaluation.reranking import expand_queries, rerank
@@ -64,6 +65,10 @@ class Embedded:
     def verify(self, **rules: Any) -> VerificationResult:
         """Counts genuine and impostor pairs by `verify`."""
         return self._scored(verify, self.query_embeddings, self.gallery_embeddings, **rules)
+
+    def pairs(self, **rules: Any) -> Pairs:
+        """Returns the genuine and impostor pairs, by the rules of `evaluate`."""
+        return self._scored(find_pairs, self.query_embeddings, self.gallery_embeddings, **rules)
 
     def matches(self, **rules: Any) -> Matches:
         """Returns which gallery images count for which query, by the rules of `evaluate`."""

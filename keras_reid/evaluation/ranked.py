@@ -12,6 +12,7 @@ from keras_reid.evaluation.blocks import squared_lengths
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.inputs import check_positive
 from keras_reid.evaluation.products import preparation
+from keras_reid.evaluation.results import RetrievalResult
 
 RIGHT, WRONG, IGNORED = "right", "wrong", "ignored"
 
@@ -73,6 +74,23 @@ def ranked_lists(
         distances = squared / 2 if embedded.metric == "cosine" else np.sqrt(squared) / scale
         lists.append(_ranked(int(query), distances, matches, depth))
     return lists
+
+
+def choose_queries(result: RetrievalResult, how: str, count: int, *, seed: int = 0) -> np.ndarray:
+    """Returns the rows of at most `count` queries, int64.
+
+    Args:
+        result: of an evaluation.
+        how: "random", of all queries; "worst" or "best" by average precision, of the scored ones, that one first.
+        count: how many.
+        seed: of the random queries, and of the order among queries that are equally good.
+    """
+    drawn = np.random.default_rng(seed).permutation(result.queries)
+    if how == "random":
+        return drawn[:count]
+    scored = drawn[result.first_match_rank[drawn] > 0]
+    ranked = scored[np.argsort(result.average_precision[scored], kind="stable")]
+    return {"worst": ranked, "best": ranked[::-1]}[how][:count]
 
 
 def _ranked(query: int, distances: np.ndarray, matches: Matches, depth: int) -> RankedList:

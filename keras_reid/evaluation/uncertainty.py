@@ -47,6 +47,18 @@ def confidence_intervals(result: RetrievalResult, *, draws: int = DRAWS, seed: i
     return dict(zip(values, _intervals(table, draws, seed)))
 
 
+def cmc_intervals(result: RetrievalResult) -> np.ndarray:
+    """Returns the 95 % interval of each rank of the CMC as fractions, `[2, ranks]`: low and high.
+
+    It is that of `confidence_intervals` for endless draws: resampled queries with a match are binomial in number.
+    """
+    from scipy.stats import binom  # takes a second to import, for pictures alone
+
+    scored = np.count_nonzero(result.first_match_rank)
+    ends = binom.ppf([[(1 - _LEVEL) / 2], [(1 + _LEVEL) / 2]], scored, result.cmc)
+    return np.clip(ends / scored, 0, 1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """How one score of this run differs from the other run's, over the queries that both have scored.

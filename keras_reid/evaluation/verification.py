@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from keras_reid.artifacts.metadata import CALIBRATED
-from keras_reid.data.catalog import JUNK_ID
-from keras_reid.data.counted import Matches
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import slices, squared_lengths, threads
-from keras_reid.evaluation.inputs import read_embeddings, read_people
-from keras_reid.evaluation.products import center_of, unit_rows
-from keras_reid.evaluation.ranking import find_matches
+from keras_reid.evaluation.blocks import threads
+from keras_reid.evaluation.pairs import Block, find_pairs
 
 FALSE_POSITIVE_RATES = (1e-2, 1e-3, 1e-4)
 _STEPS, _OCTAVES = 1 << 20, 60  # of the scale of thresholds: each is 0.004 % above the one before
-_ROWS_AT_ONCE = 2048
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +67,11 @@ class VerificationResult:
         """Returns what `reid.json` holds of the operating point for a rate: a value for each key of `CALIBRATED`."""
         point = self.operating_point(false_positive_rate)
         return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, test_time_augmentation)))
+
+    def at(self, threshold: float) -> OperatingPoint:
+        """Returns the rates of any threshold, up to the step of the scale below it."""
+        step = int(np.searchsorted(self.thresholds, threshold, side="right")) - 1
+        return dataclasses.replace(self._point(max(step, 0)), threshold=float(threshold))
 
     def equal_error(self) -> OperatingPoint:
         """Returns the point where as many impostor pairs are accepted as genuine pairs are refused, in shares."""
@@ -146,70 +146,36 @@ def verify(
     Raises:
       ReidError: as `evaluate_retrieval`, or there is no impostor pair.
     """
-    query, gallery = read_embeddings(query_embeddings, gallery_embeddings, metric)
-    of_query, of_gallery = read_people(len(query), len(gallery), ignore=ignore, **people)
-    matches = find_matches(of_query, of_gallery, ignore)
-    known = np.flatnonzero(of_query.counted & (of_query.person_ids != JUNK_ID))
-    pairs = _Pairs(query, gallery, matches, known, metric)
-    genuine, impostor = pairs.count_genuine(), pairs.count_impostor()
+    pairs = find_pairs(query_embeddings, gallery_embeddings, metric=metric, ignore=ignore, **people)
+    scale = _Scale(pairs.largest_distance(), metric)
+    genuine = scale.count_all(pairs.genuine())
+    with threads() as pool:
+        impostor = sum(pool.map(lambda part: scale.count_all(pairs.impostor(part)), pairs.impostor_parts()))
     if not impostor.any():
         raise ReidError("every gallery image shows the identity of every query: there is no impostor pair to compare.")
     return VerificationResult(
         int(genuine.sum()),
         int(impostor.sum()),
         metric,
-        pairs.thresholds,
+        scale.thresholds,
         np.cumsum(genuine) / genuine.sum(),
         np.cumsum(impostor) / impostor.sum(),
     )
 
 
-class _Pairs:
+class _Scale:
     """Counts pairs along a scale of distances whose steps are even in the logarithm, so that no outlier coarsens it."""
 
-    def __init__(self, query: np.ndarray, gallery: np.ndarray, matches: Matches, counted: np.ndarray, metric: str):
-        self._query, self._gallery, self._matches = query, gallery, matches
-        self._counted, self._metric, self._offset = counted, metric, center_of(gallery)
-        largest = 2.0
-        if metric == "euclidean":
-            blocks = (rows for side in (query, gallery) for _, rows in self._blocks(side))
-            largest = 2 * np.sqrt(max(squared_lengths(rows).max() for rows in blocks))  # |q - g| <= |q| + |g|
-        self._largest = max(float(largest), float(np.finfo(np.float32).tiny))  # Python's: no float32 below
+    def __init__(self, largest: float, metric: str):
+        self._metric, self._largest = metric, max(largest, float(np.finfo(np.float32).tiny))
         self.thresholds = self._largest * np.exp(np.linspace(-_OCTAVES * np.log(2), 0, _STEPS))
 
-    def count_genuine(self) -> np.ndarray:
-        """Returns how many genuine pairs lie in each step, by explicit differences, int64 `[T]`."""
-        counts = np.zeros(_STEPS + 1, np.int64)
-        for part in slices(len(self._matches.query), _ROWS_AT_ONCE):
-            anchors = self._prepare(self._query[self._matches.query[part]])
-            images = self._prepare(self._gallery[self._matches.order[self._matches.position[part]]])
-            counts += self._count(squared_lengths(anchors - images))
-        return counts[:-1]
+    def count_all(self, blocks: Iterable[Block]) -> np.ndarray:
+        """Returns how many pairs lie in each step, int64 `[T]`."""
+        return sum(self.count(squared) for *_, squared in blocks)
 
-    def count_impostor(self) -> np.ndarray:
-        """Returns how many impostor pairs lie in each step, int64 `[T]`."""
-        with threads() as pool:
-            return sum(pool.map(self._count_block, slices(len(self._matches.order), _ROWS_AT_ONCE)))[:-1]
-
-    def _count_block(self, part: slice) -> np.ndarray:
-        """Counts the impostor pairs with some of the gallery images."""
-        counts = np.zeros(_STEPS + 1, np.int64)
-        rounding = 2 * (self._gallery.shape[1] + 6) * np.finfo(np.float64).eps
-        images = self._prepare(self._gallery[self._matches.order[part]])
-        own = np.stack([self._matches.first, self._matches.last], axis=1)[self._counted]
-        squares, own = squared_lengths(images), np.clip(own - part.start, 0, len(images))
-        for first, anchors in self._blocks(self._query[self._counted]):
-            lengths = squares + squared_lengths(anchors)[:, None]
-            squared = lengths - 2 * (anchors @ images.T)
-            # Rounding would put copies at as many distances as a product has ways to be summed.
-            squared[squared <= rounding * lengths] = 0
-            for distances, (begin, end) in zip(squared, own[first : first + len(anchors)]):
-                distances[begin:end] = np.inf  # beyond the scale
-            counts += self._count(squared)
-        return counts
-
-    def _count(self, squared: np.ndarray) -> np.ndarray:
-        """Returns how many squared distances lie in each step; a last entry holds those beyond the scale."""
+    def count(self, squared: np.ndarray) -> np.ndarray:
+        """Returns how many squared distances of `Pairs` lie in each step, int64 `[T]`; inf is in none."""
         squared = squared if self._metric == "euclidean" else squared / 2  # 1 - cos = |a - b|^2 / 2
         power = 2 if self._metric == "euclidean" else 1
         lowest = (self._largest * 2.0**-_OCTAVES) ** power
@@ -217,11 +183,4 @@ class _Pairs:
         steps *= (_STEPS - 1) / (power * _OCTAVES * np.log(2))
         # An image exactly on a threshold counts as within it, though the logarithm is rounded.
         steps = np.ceil(np.minimum(steps, _STEPS) - 1e-6, out=steps).astype(np.int64)
-        return np.bincount(np.maximum(steps, 0).ravel(), minlength=_STEPS + 1)
-
-    def _prepare(self, rows: np.ndarray) -> np.ndarray:
-        return unit_rows(rows) if self._metric == "cosine" else rows - self._offset
-
-    def _blocks(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for part in slices(len(rows), _ROWS_AT_ONCE):
-            yield part.start, self._prepare(rows[part])
+        return np.bincount(np.maximum(steps, 0).ravel(), minlength=_STEPS + 1)[:-1]

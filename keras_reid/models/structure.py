@@ -24,6 +24,17 @@ def own_weights(layer) -> list:
     return [*getattr(layer, f"_trainable_{kind}"), *getattr(layer, f"_non_trainable_{kind}")]
 
 
+def last_feature_map(model):
+    """Returns the output `[B, h, w, C]` of the last layer that has more than one place; None where no layer has."""
+    for layer in reversed(model.layers):
+        nodes = layer.inbound_nodes
+        if len(nodes) == 1 and nodes[0].parent_nodes:  # called once, and no input layer
+            shape = getattr(layer.output, "shape", ())
+            if len(shape) == 4 and None not in shape[1:] and shape[1] * shape[2] > 1:
+                return layer.output
+    return None
+
+
 def check_embedder(model, name: str = "embedder", *, of_images: bool = True) -> None:
     """Raises ReidError, naming the model, unless it is a graph of layers from images of one size to embeddings.
 

@@ -45,18 +45,23 @@ def crops(paths: Sequence[str | None], *, size: tuple[int, int] = (HEIGHT, WIDTH
         return list(pool.map(lambda path: _crop(path, size), paths))
 
 
-def _crop(path: str | None, size: tuple[int, int]) -> Crop:
+def photo(path: str | None) -> np.ndarray | str:
+    """Returns a photo, upright, uint8 `[H, W, 3]`; or, where there is nothing to show, why."""
     if not isinstance(path, str):  # None, or a gap of pandas
-        return Crop(b"", size, "no photo")
+        return "no photo"
     try:
         contents = tf.io.read_file(path).numpy()
     except (tf.errors.OpError, UnicodeError):
-        return Crop(b"", size, "photo is missing")
+        return "photo is missing"
     try:
-        pixels = decode_by_pillow(contents)[0]
+        return decode_by_pillow(contents)[0]
     except (ValueError, MemoryError):
-        return Crop(b"", size, "photo cannot be read")
-    return jpeg_of(pixels, size)
+        return "photo cannot be read"
+
+
+def _crop(path: str | None, size: tuple[int, int]) -> Crop:
+    found = photo(path)
+    return Crop(b"", size, found) if isinstance(found, str) else jpeg_of(found, size)
 
 
 def jpeg_of(pixels: np.ndarray, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Crop:

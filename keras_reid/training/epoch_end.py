@@ -37,6 +37,7 @@ class EpochEnd(keras.callbacks.Callback):
         progress: counts the steps; precedes this in the list of callbacks.
         score: returns the score of the embedder that would ship; all workers call it at once.
         histograms: of the embeddings of some training images; None leaves them out.
+        draw: returns a picture of a score for TensorBoard, the content of a PNG file; None leaves it out.
         team: the replicas that train: all stop early with the chief.
 
     Attributes:
@@ -52,12 +53,13 @@ class EpochEnd(keras.callbacks.Callback):
         *,
         score: Callable[[keras.Model], Score],
         histograms: EmbeddingHistograms | None = None,
+        draw: Callable[[Score], bytes] | None = None,
         team: Team | None = None,
     ):
         super().__init__()
         self._run, self._log, self._settings = run, EpochLog(run), settings
         self._checkpoints, self._progress, self._score = checkpoints, progress, score
-        self._histograms, self._team = histograms, team or Team()
+        self._histograms, self._draw, self._team = histograms, draw, team or Team()
         self._next_picture = 0.0
         self.newest: tuple[int, Score | None] = (0, None)
 
@@ -103,7 +105,8 @@ class EpochEnd(keras.callbacks.Callback):
         if scores[BEST_BY] > self._log.best_row().get(BEST_BY, float("-inf")):
             outside_scope(save_keras, embedder, self._run.best_model)
         tags = {f"scores/{name[len('val_') :]}": value for name, value in scores.items()}
-        write_events(self._run.tensorboard, int(row["step"]), "scores", tags)
+        pictures = {"ranked_lists": self._draw(self.newest[1])} if self._draw else {}
+        write_events(self._run.tensorboard, int(row["step"]), "scores", tags, pictures=pictures)
         # Last: a run that goes on scores its newest epoch where the row has no scores.
         self._log.record({name: float(value) for name, value in {**row, **scores}.items()})
         tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")

@@ -77,6 +77,8 @@ class Run:
                 _begin_card(folder, settings, data, 0, precision=settings.mixed_precision)
             if not card.get("finished"):  # the process was killed after the scores, or somebody deleted the card
                 _keep_record(folder)
+            if cluster.is_chief and not folder.report.exists():
+                _draw_page(folder, settings, data)
             _report(folder, settings)
             return
 
@@ -94,13 +96,18 @@ class Run:
         if cluster.is_chief:
             _begin_card(folder, settings, data, step, precision=steps.precision)
         try:
-            steps.ship(*steps.train(step))
+            newest = steps.train(step)
+            if cluster.is_chief:
+                with contextlib.suppress(OSError):
+                    folder.report.unlink()  # of the run when it had fewer epochs
+            steps.ship(*newest)
         except (Interrupted, ReidError):
             with contextlib.suppress(OSError, ReidError):  # a full disk, for example, stops this as well
                 _keep_record(folder)
             raise
         _keep_record(folder)
         if cluster.is_chief:
+            _draw_page(folder, settings, data, newest[1])
             _report(folder, settings)
         steps.team.wait()
 
@@ -152,6 +159,13 @@ def _keep_record(folder: RunFolder) -> None:
         update_card(folder)
 
 
+def _draw_page(folder: RunFolder, settings: Settings, data: RunData, scored=None) -> None:
+    """Writes `report.html`; `scored` is the `Score` of `last.keras`, where this process made it."""
+    from keras_reid.training.run_page import write_run_page
+
+    write_run_page(folder, settings, data.catalog, scored)
+
+
 def _report(folder: RunFolder, settings: Settings) -> None:
     """Prints the table of a finished run, and where everything lies."""
     from keras_reid.evaluation import scores_table
@@ -163,6 +177,7 @@ def _report(folder: RunFolder, settings: Settings) -> None:
     print(scores_table({**evaluation.get("baselines", {}), **evaluation["scores"]}))
     for line in folder.read_diagnosis():
         print(f"diagnosis at {line}")
-    files = (folder.card_text, folder.curves, folder.evaluation, folder.metrics, folder.last_model, folder.best_model)
-    names = [file.name for file in files if file.exists()] + list(evaluation["exports"].values())
+    files = (folder.report, folder.card_text, folder.curves, folder.evaluation, folder.metrics)
+    there = [file.name for file in (*files, folder.last_model, folder.best_model) if file.exists()]
+    names = there + list(evaluation["exports"].values())
     print(f"this run is finished; all of it lies in {folder.path}: {', '.join(names)}")

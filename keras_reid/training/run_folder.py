@@ -43,6 +43,7 @@ class RunFolder:
         self.export = self.path / "export"
         self.evaluation = self.path / "evaluation.json"
         self.diagnosis = self.path / "diagnosis.txt"
+        self.report = self.path / "report.html"
         self._lock = FileLock(self.path / _LOCK)
         self.card, self.card_text = self.path / "run_card.json", self.path / "run_card.md"
 

@@ -27,7 +27,7 @@ from keras_reid.training.run_data import RunData
 from keras_reid.training.run_folder import RunFolder
 from keras_reid.training.run_network import build_trainer, check_augmentation, prepare_tensorflow, training_batches
 from keras_reid.training.settings import Settings
-from keras_reid.training.tensorboard import EmbeddingHistograms
+from keras_reid.training.tensorboard import EmbeddingHistograms, draw_fixed_queries
 
 # To write DEFAULT_FORMATS of a ResNet-50, on 2 CPU cores; its size does not depend on that of the images.
 _WRITING_SECONDS = 20
@@ -78,7 +78,7 @@ class Steps:
         try:
             with contextlib.closing(progress):
                 histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
-                more = {"score": self._score, "histograms": histograms, "team": self.team}
+                more = {"score": self._score, "histograms": histograms, "draw": draw_fixed_queries, "team": self.team}
                 end = EpochEnd(self._folder, settings, self._checkpoints, progress, **more)
                 self._fit(progress, end)
         except FILE_ERRORS as error:

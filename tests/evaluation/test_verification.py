@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation import verification
+from keras_reid.evaluation import pairs
 from keras_reid.evaluation.verification import FALSE_POSITIVE_RATES, verify
 from tests.evaluation import oracle
 
@@ -271,7 +271,7 @@ def with_copies(seed):
 def test_block_size_changes_nothing(metric, rows_at_once, monkeypatch):
     query, gallery, labels = with_copies(seed=10)
     whole = verify(query, gallery, metric=metric, **labels)
-    monkeypatch.setattr(verification, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(pairs, "ROWS_AT_ONCE", rows_at_once)
     in_blocks = verify(query, gallery, metric=metric, **labels)
     for name in ("thresholds", "true_positive_rate", "false_positive_rate"):
         np.testing.assert_array_equal(getattr(in_blocks, name), getattr(whole, name))

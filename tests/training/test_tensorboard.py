@@ -1,12 +1,17 @@
 """What TensorBoard reads of a run: numbers by step, once each, and histograms of the embeddings."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util.tensor_util import make_ndarray
 
+from keras_reid.artifacts import artifact_of
+from keras_reid.evaluation import score
 from keras_reid.training.run_folder import RunFolder
-from keras_reid.training.tensorboard import EmbeddingHistograms, write_events
+from keras_reid.training.tensorboard import EmbeddingHistograms, draw_fixed_queries, write_events
 from tests.conftest import tiny_embedder
 
 
@@ -70,3 +75,15 @@ def test_histograms_need_no_positive_pair(tiny_catalog, tmp_path):
     found = EmbeddingHistograms(images, image_size=(32, 16)).of(tiny_embedder(), metric="cosine")
     write_events(tmp_path, 1, "epoch", {}, found)
     assert set(read(tmp_path)) == {"negative_distances", "embedding_norms"}
+
+
+def test_the_ranked_lists_of_the_same_queries_are_a_picture(tiny_catalog, tmp_path):
+    one, other = (score(artifact_of(tiny_embedder()), tiny_catalog) for _ in range(2))
+    picture = draw_fixed_queries(one)
+    assert picture == draw_fixed_queries(one) != draw_fixed_queries(other)
+    for step, of in ((6, other), (12, other), (6, one)):  # a step that is made again replaces its picture
+        write_events(tmp_path, step, "scores", {"scores/top1": 0.5}, pictures={"ranked_lists": draw_fixed_queries(of)})
+    points = read(tmp_path)["ranked_lists"]
+    assert [step for step, _ in points] == [6, 12]
+    width, height, content = points[0][1]
+    assert content == picture and Image.open(io.BytesIO(content)).size == (int(width), int(height))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import unicodedata
 from collections.abc import Iterable
 
@@ -41,6 +43,16 @@ class Lettering:
     def _written(self, name: str) -> str:
         name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\u2026"
         return "".join(_BOX if letter in self._unknown else letter for letter in name)
+
+
+def fitted(text: str, letters: int) -> str:
+    """Returns a text of at most so many letters, wide ones counted twice: names often differ at their ends."""
+    widths = [2 if letter == _BOX or unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
+    if sum(widths) <= letters:
+        return text
+    head = bisect.bisect_right(list(itertools.accumulate(widths)), (letters - 1) // 2)
+    tail = bisect.bisect_right(list(itertools.accumulate(widths[::-1])), letters // 2)
+    return f"{text[:head]}\u2026{text[len(text) - tail :]}"
 
 
 def _fonts_for(letters: set[str]) -> tuple[list[str], set[str]]:

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from keras_reid.data.checks import lettering
-from keras_reid.data.checks.lettering import Lettering
+from keras_reid.data.checks.lettering import Lettering, fitted
 
 PRIVATE = "\ue9a7"  # for private use: no font of this machine says what it is
 NAMES = [
@@ -49,3 +49,9 @@ def test_whatever_is_written_matplotlib_does_not_complain(names, tmp_path):
         for row, name in enumerate(names):
             figure.text(0, row / 10, letters.label(name), **letters.style)
         figure.savefig(tmp_path / "page.png")
+
+
+def test_long_names_keep_both_ends():
+    assert fitted("short", 8) == "short"
+    assert fitted("person number 17", 9) == "pers\u2026r 17"
+    assert fitted("\u4e2d" * 10, 8) == "\u4e2d\u2026\u4e2d\u4e2d"  # wide letters count twice
