@@ -39,7 +39,9 @@ class Flags(flags.FlagValues):
     def boolean(self, name: str, default: bool, text: str) -> None:
         flags.DEFINE_boolean(name, default, text, flag_values=self)
 
-    def integer(self, name: str, default: int, text: str, least: int | None = None, most: int | None = None) -> None:
+    def integer(
+        self, name: str, default: int | None, text: str, least: int | None = None, most: int | None = None
+    ) -> None:
         flags.DEFINE_integer(name, default, text, least, _LARGEST if most is None else most, flag_values=self)
 
     def number(self, name: str, default: float | None, text: str, *bounds: float | None) -> None:

@@ -59,8 +59,12 @@ def evaluate_flags() -> Flags:
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
+    text += " open_set: also galleries in which only some people are enrolled: who is this, or unknown? --draws."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
-    values.integer("draws", 100, "Galleries that single_gallery_shot draws.", 1, 10**4)
+    values.integer("draws", 100, "Galleries that single_gallery_shot and open_set draw.", 1, 10**4)
+    text = "People enrolled in each gallery of open_set, half of all by default. With --calibrate_fpr the threshold is"
+    text += " for galleries of so many: a stranger is taken for any of them at that rate."
+    values.integer("gallery_identities", None, text, 1)
     values.choice("multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
     values.choice("tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
     _test_time_augmentation(values)

@@ -15,8 +15,9 @@ from keras_reid.models.structure import check_embedder
 
 FORMAT_VERSION = 1
 FILE_NAME = "reid.json"
-# What `evaluate --calibrate_fpr` writes: the threshold, its rate of errors, where and how that was measured.
-CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshold_views")
+# What `evaluate --calibrate_fpr` writes: the threshold, its rate of errors, where and how that was measured; and of how
+# many enrolled identities a stranger may be taken for any, None for a threshold of pairs of two images.
+CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshold_views", "threshold_identities")
 _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
 

@@ -2,6 +2,8 @@ from .callback import RetrievalEvaluation as RetrievalEvaluation
 from .embedded import Embedded as Embedded
 from .embedding import embed_catalog as embed_catalog
 from .embedding import mean_color_artifact as mean_color_artifact
+from .open_set import OpenSetResult as OpenSetResult
+from .open_set import evaluate_open_set as evaluate_open_set
 from .pooling import pool_embeddings as pool_embeddings
 from .ranking import evaluate_distances as evaluate_distances
 from .ranking import evaluate_retrieval as evaluate_retrieval
