@@ -14,6 +14,7 @@ COMMANDS = {
     "export": "ships a trained run in the formats named, and scores what it shipped",
     "embed": "turns images into embeddings",
     "compare": "tells the distance of two photos, and whether they show the same person",
+    "describe": "makes an artifact of somebody else's ONNX, TFLite or SavedModel network",
     "doctor": "checks a dataset before anyone trains on it",
     "prepare": "unpacks and checks a downloaded dataset",
     "launch": "trains with several workers on this machine",

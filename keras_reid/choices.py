@@ -60,3 +60,7 @@ FORMATS = (
     "onnx",
 )
 ON_ERROR = ("stop", "skip")
+# Of somebody else's network: what it takes for a picture.
+NORMALIZATIONS = ("imagenet", "half", "zero_one", "raw")
+LAYOUTS = ("nchw", "nhwc")
+CHANNELS = ("rgb", "bgr")

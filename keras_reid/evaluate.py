@@ -251,7 +251,8 @@ def calibrate(flags: command.Flags, reports: dict) -> None:
     for line in threshold_lines(kept):
         print(line)
     for path in (path for path, why in kept.items() if why is None and path.suffix != ".keras"):
-        if path.is_dir() and "same_person" not in signature_outputs(open_artifact(path), "compare"):
+        is_saved_model = (path / "saved_model.pb").exists()
+        if is_saved_model and "same_person" not in signature_outputs(open_artifact(path), "compare"):
             print(
                 f"the signature compare of {path} was written without a threshold and gives the distance alone: export "
                 "--calibrate_fpr writes one that says same_person"

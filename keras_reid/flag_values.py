@@ -118,6 +118,11 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def numbers_of(text: str) -> list[float]:
+    """Returns [1.5, 2.0] from "1.5,2"; ValueError for what are no numbers."""
+    return [float(part) for part in names(text)]
+
+
 def find_flagfile(name: str) -> Path:
     """Returns the flagfile of that name: as given, or in `configs/` of the installed package or of the checkout."""
     installed, checkout = _PACKAGE / "configs", _PACKAGE.parent / "configs"

@@ -14,7 +14,7 @@ import pytest
 from keras_reid import options
 from tests.docs.pages import PAGES, ROOT, blocks
 
-COMMANDS = ("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch")
+COMMANDS = ("train", "evaluate", "export", "embed", "compare", "describe", "doctor", "prepare", "reproduce", "launch")
 # The tests of the kit run the rest of its page.
 PYTHON = [*blocks("python"), *blocks("python", pages=["export/README.md"])[:1]]
 TRAINING = next(block for block in PYTHON if "Run(settings).train()" in block.code)
