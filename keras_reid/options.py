@@ -28,7 +28,7 @@ def _ignore(values: Flags) -> None:
 
 
 def _artifact(values: Flags) -> None:
-    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
+    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx; or what describe wrote.")
 
 
 def _test_time_augmentation(values: Flags) -> None:

@@ -14,8 +14,9 @@ from keras_reid.artifacts.formats import tflite
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
+from keras_reid.keras2 import tf
 from keras_reid.models import load_keras, save_keras
-from tests.artifacts.foreign_files import SIZE, features, keras_networks, write_onnx
+from tests.artifacts.foreign_files import SIZE, features, keras_networks, without_normalization, write_onnx
 from tests.conftest import tiny_embedder
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (6, *SIZE, 3), np.uint8)
@@ -123,6 +124,7 @@ BAD = {
     ),
     "unknown": ([("Magic", ["features"], ["x"], {"domain": "somebody"})], {}, {}, "is no ONNX model that onnxruntime"),
     "size": ([], {}, {"image_size": (16, 8)}, r"input_size=16x8, but the input is .*3, 8, 6\], of height x width 8x6"),
+    "side": ([], {"shape": ("N", 3, "h", "w")}, {"image_size": (99999, 9)}, "input_size=99999x9, expected 1 to 4096"),
     "layout": ([], {}, {"layout": "nhwc"}, "layout=nhwc, but the input is .*: leave it out, or set layout=nchw"),
     "open": ([], {"shape": ("N", 3, "h", "w")}, {}, "leaves the size open: set input_size"),
     "too small": ([], {"shape": ("N", 3, "h", "w")}, {"image_size": (2, 2)}, r"cannot be run on \[1, 3, 2, 2\]"),
@@ -213,6 +215,23 @@ def test_it_scores_and_embeds_as_ours_and_can_be_calibrated(theirs, tmp_path, sy
     np.testing.assert_allclose(np.load(output)["embeddings"][:2], expected, rtol=1e-3, atol=1e-4)
     opened = open_artifact(place)
     assert opened.network_fingerprint == open_artifact(theirs / f"described-{name}").network_fingerprint
+
+
+def test_whole_numbers_of_int8_are_scaled_as_the_file_says(tmp_path):
+    """A TFLite file of int8 from end to end: the cosine to the network in float32 is near 1."""
+    embedder = tiny_embedder()
+    bare = without_normalization(embedder)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, *embedder.input_shape[1:]), np.uint8)
+    converter = tf.lite.TFLiteConverter.from_keras_model(bare)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([(one[None].astype(np.float32) - 128) / 128] for one in pixels)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    (tmp_path / "int8.tflite").write_bytes(converter.convert())
+    given = {"metric": "cosine", "mean": [128] * 3, "std": [128] * 3, "normalize_embedding": True}
+    found = describe_network(tmp_path / "int8.tflite", tmp_path / "out", **given).embed(pixels)
+    expected = artifact_of(embedder).embed(pixels)
+    assert ((found * expected).sum(axis=1) / np.linalg.norm(expected, axis=1)).min() > 0.999
 
 
 def test_an_undescribed_file_names_the_way_out_and_a_changed_one_is_damaged(theirs, tmp_path, synthetic_dir, refused):

@@ -22,6 +22,7 @@ from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
 _KINDS = ("onnx", "tflite", "savedmodel")
+_LARGEST_SIDE = 4096  # of a picture of one person; noise of more would fill the memory
 _SAME = 1e-3  # relative difference of one image's embeddings, alone and in a batch, that rounding explains
 
 
@@ -168,6 +169,8 @@ def _image_size(source: Port, layout: str, wanted: tuple[int, int] | None) -> tu
     if wanted is None and None in held:
         raise ReidError(f"the input is {source}, which leaves the size open: set input_size, such as 256x128.")
     size = tuple(held) if wanted is None else tuple(wanted)
+    if not all(1 <= one <= _LARGEST_SIDE for one in size):
+        raise ReidError(f"input_size={'x'.join(map(str, size))}, expected 1 to {_LARGEST_SIDE} pixels each.")
     if any(one is not None and one != other for one, other in zip(held, size)):
         asked, says = "x".join(map(str, size)), "x".join("?" if one is None else str(one) for one in held)
         raise ReidError(f"input_size={asked}, but the input is {source}, of height x width {says}: leave it out.")

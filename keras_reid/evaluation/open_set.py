@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,30 +12,10 @@ from keras_reid.data.catalog import JUNK_ID
 from keras_reid.data.counted import People
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.enrolled import Distances, distances_to_enrolled
+from keras_reid.evaluation.identification import FALSE_ALARM_RATES, OpenSetPoint, intervals_of, points_of, share
 from keras_reid.evaluation.inputs import check_positive, read_embeddings, read_people
 from keras_reid.evaluation.ranking import find_matches
-from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals
-
-FALSE_ALARM_RATES = (1e-1, 1e-2, 1e-3)
-
-
-@dataclasses.dataclass(frozen=True)
-class OpenSetPoint:
-    """A threshold for the nearest enrolled image, and what it lets through, over all drawn galleries together.
-
-    Attributes:
-      threshold: a query is taken for the identity of its nearest enrolled image when that lies up to it.
-      false_alarm_rate: share of the strangers' queries with an enrolled image up to the threshold.
-      detection_and_identification_rate: share of the enrolled people's queries whose nearest image shows their
-        identity and lies up to the threshold.
-      true_positive_identification_rate: share of the enrolled people's queries that have an image of their identity up
-        to the threshold, whoever is nearer.
-    """
-
-    threshold: float
-    false_alarm_rate: float
-    detection_and_identification_rate: float
-    true_positive_identification_rate: float
+from keras_reid.evaluation.uncertainty import DRAWS
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,7 +63,7 @@ class OpenSetResult:
         """
         if not 0 < false_alarm_rate < 1:
             raise ReidError(f"a false alarm rate of {false_alarm_rate} is wanted, expected one between 0 and 1.")
-        point = _points(self.distances, [false_alarm_rate])[0]
+        point = points_of(self.distances, [false_alarm_rate])[0]
         if point:
             return point
         if self.strangers * false_alarm_rate < 1:
@@ -198,9 +177,9 @@ def evaluate_open_set(
         enrolled_queries=float(distances.enrolled.sum() / draws),
         unknown_queries=float(distances.draws.sum() / draws),
         strangers=len(np.unique(distances.query)),
-        rank1=_share(distances.first.sum(), distances.enrolled.sum()),
-        points=dict(zip(FALSE_ALARM_RATES, _points(distances, FALSE_ALARM_RATES))),
-        intervals=_intervals(distances, of_query.person_ids, bootstrap, seed) if bootstrap else {},
+        rank1=share(distances.first.sum(), distances.enrolled.sum()),
+        points=dict(zip(FALSE_ALARM_RATES, points_of(distances, FALSE_ALARM_RATES))),
+        intervals=intervals_of(distances, of_query.person_ids, bootstrap, seed) if bootstrap else {},
         enrolled=_as_given(there, of_query)[drawn],
         distances=distances,
     )
@@ -232,52 +211,3 @@ def _as_given(there: np.ndarray, of_query: People) -> np.ndarray:
         return there
     _, rows = np.unique(of_query.person_ids, return_index=True)
     return of_query.given_ids[rows][np.searchsorted(np.unique(of_query.person_ids), there)]
-
-
-def _points(
-    distances: Distances, rates: Sequence[float], weights: np.ndarray | None = None
-) -> list[OpenSetPoint | None]:
-    """Returns the operating point of each rate, None where no threshold has it; queries count by `weights` `[Q]`."""
-    weights = np.ones(len(distances.own)) if weights is None else weights
-    alarms = np.cumsum(weights[distances.query] * distances.draws)  # up to and with each find
-    strangers = weights[np.bincount(distances.query, minlength=len(weights)) > 0].sum()
-    of_enrolled, found = (weights * count for count in (distances.enrolled, distances.first))
-    points: list[OpenSetPoint | None] = []
-    for rate in rates:
-        # The first find that is one false alarm too many; rounding of rate * alarms must not make it one earlier.
-        beyond = np.searchsorted(alarms, rate * alarms[-1] * (1 + 1e-12), side="right") if len(alarms) else 0
-        limit = distances.at[beyond] if strangers * rate >= 1 - 1e-12 else 0.0
-        if limit <= 0:
-            points.append(None)
-            continue
-        below, within = np.searchsorted(distances.at, limit, side="left"), distances.own < limit
-        points.append(
-            OpenSetPoint(
-                float(np.nextafter(limit, 0)),
-                _share(alarms[below - 1] if below else 0, alarms[-1]),
-                _share(found[within].sum(), of_enrolled.sum()),
-                _share(of_enrolled[within].sum(), of_enrolled.sum()),
-            )
-        )
-    return points
-
-
-def _intervals(distances: Distances, person_ids: np.ndarray, bootstrap: int, seed: int) -> dict:
-    """Returns the 95 % intervals of each rate's point: people are drawn again, each with all queries."""
-    check_positive("bootstrap", bootstrap)
-    random = np.random.default_rng(seed)
-    _, people = np.unique(person_ids, return_inverse=True)
-    count, values = people.max() + 1, {rate: [] for rate in FALSE_ALARM_RATES}
-    for _ in range(bootstrap):
-        weights = np.bincount(random.integers(count, size=count), minlength=count)[people].astype(np.float64)
-        for rate, point in zip(FALSE_ALARM_RATES, _points(distances, FALSE_ALARM_RATES, weights)):
-            if point:
-                values[rate].append(dataclasses.astuple(point))
-    names = [field.name for field in dataclasses.fields(OpenSetPoint)]
-    return {
-        rate: dict(zip(names, percentile_intervals(np.array(rows)))) if rows else {} for rate, rows in values.items()
-    }
-
-
-def _share(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0
