@@ -18,7 +18,19 @@ sys.path.insert(0, str(ROOT))
 
 from keras_reid import choices, options  # noqa: E402
 
-COMMANDS = ("train", "evaluate", "export", "embed", "compare", "visualize", "doctor", "prepare", "reproduce", "launch")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "export",
+    "embed",
+    "compare",
+    "describe",
+    "visualize",
+    "doctor",
+    "prepare",
+    "reproduce",
+    "launch",
+)
 PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "reports", "training", "serving")
 _NAME = "{ .name }"  # the class of docs/site.css that keeps a name in one piece
 # Pages of the site that stand elsewhere in the repository.

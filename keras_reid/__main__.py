@@ -15,6 +15,7 @@ COMMANDS = {
     "embed": "turns images into embeddings",
     "compare": "tells the distance of two photos, and whether they show the same person",
     "visualize": "draws ranked lists, attention and the map of embeddings",
+    "describe": "makes an artifact of somebody else's ONNX, TFLite or SavedModel network",
     "doctor": "checks a dataset before anyone trains on it",
     "prepare": "unpacks and checks a downloaded dataset",
     "launch": "trains with several workers on this machine",

@@ -50,6 +50,8 @@ def answer(distance: float, threshold: float, metadata: dict) -> str:
     same = distance <= threshold
     rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
     rate = "an unknown false positive rate" if rate is None else f"a false positive rate of {rate:g}"
+    if metadata.get("threshold_identities"):
+        rate += f" among {metadata['threshold_identities']} enrolled people (stricter than for two photos)"
     return (
         f"{'same person' if same else 'different people'}: {'at most' if same else 'above'} the threshold of "
         f"{threshold:.6g}, for {rate} on {dataset or 'an unknown dataset'}\n"

@@ -114,10 +114,12 @@ def check(flags: command.Flags) -> None:
     if flags.calibrate_fpr is not None and changed:
         raise ReidError(f"--calibrate_fpr is for images and distances as compare sees them: leave out --{changed[0]}.")
     command.check_rate("calibrate_fpr", flags.calibrate_fpr)
-    if flags.calibrate_fpr is not None and not flags.verification:
+    if flags.calibrate_fpr is not None and not (flags.verification or flags.gallery_identities):
         raise ReidError("--calibrate_fpr counts pairs: leave out --noverification.")
     for name in ("json", "report"):
         command.check_writable(name, flags[name].value)
+    if flags.gallery_identities and flags.protocol != "open_set" and flags.calibrate_fpr is None:
+        raise ReidError("--gallery_identities is for --protocol=open_set or --calibrate_fpr: add one, or leave it out.")
     for name in ("pictures", "save_embeddings"):
         command.check_folder(name, flags[name].value)
 
@@ -162,6 +164,9 @@ def report_of(embedded, flags: command.Flags):
     if flags.protocol == "single_gallery_shot":
         drawing = command.given(flags, "draws", "seed", "ranks")
         report.single_gallery_shot = embedded.evaluate_single_gallery_shot(**drawing, **rules)
+    if flags.protocol == "open_set" or flags.gallery_identities:
+        drawing = command.given(flags, "gallery_identities", "draws", "seed", "bootstrap")
+        report.open_set = embedded.evaluate_open_set(**drawing, **rules)
     if flags.bootstrap:
         report.intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed)
     if flags.breakdown:
@@ -177,7 +182,7 @@ def pairs_of(embedded, flags: command.Flags, rules: dict):
     try:
         return embedded.verify(**rules)
     except ReidError as error:
-        if flags.calibrate_fpr is not None:
+        if flags.calibrate_fpr is not None and not flags.gallery_identities:
             raise
         print(f"no verification: {command.name_flags(str(error), flags)}")
         return None
@@ -185,7 +190,13 @@ def pairs_of(embedded, flags: command.Flags, rules: dict):
 
 def show(reports: dict, kind: str, flags: command.Flags) -> None:
     """Prints the tables."""
-    from keras_reid.evaluation.tables import camera_pairs_table, identities_table, scores_table, verification_table
+    from keras_reid.evaluation.tables import (
+        camera_pairs_table,
+        identities_table,
+        open_set_table,
+        scores_table,
+        verification_table,
+    )
 
     first, last = next(iter(reports.values())), "re-ranked" if flags.rerank else kind
     if len(reports) > 1:
@@ -197,6 +208,15 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
     verified = {name: one.verification.to_dict() for name, one in reports.items() if one.verification}
     if verified:
         print(f"\nverification: genuine and impostor pairs\n{verification_table(verified, kind)}")
+    opened = {name: one.open_set.to_dict() for name, one in reports.items() if one.open_set}
+    for name, one in opened.items():
+        print(
+            f"\nopen set{f' of {name}' if len(opened) > 1 else ''}: {one['draws']} galleries of "
+            f"{one['gallery_identities']} of {one['identities']} people; in the mean {one['enrolled_queries']:.1f} "
+            f"queries of enrolled people and {one['unknown_queries']:.1f} of strangers"
+        )
+    if opened:
+        print(open_set_table(opened, kind))
     for name, report in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
         skipped, queries = report.skipped, report.result.queries
@@ -269,19 +289,18 @@ def calibrate(flags: command.Flags, reports: dict) -> None:
     from keras_reid.artifacts import open_artifact, signature_outputs, threshold_lines, write_threshold
 
     ((name, report),) = reports.items()
-    point = report.verification.operating_point(flags.calibrate_fpr)
+    measured = report.open_set if flags.gallery_identities else report.verification
     augmentation = command.given(flags, "test_time_augmentation")
-    changes = report.verification.calibration(flags.calibrate_fpr, dataset=name, **augmentation)
+    changes = measured.calibration(flags.calibrate_fpr, dataset=name, **augmentation)
     kept = write_threshold(flags.artifact, changes)
-    report.calibration = {**changes, "true_positive_rate": point.true_positive_rate}
-    print(
-        f"\nthreshold {point.threshold:.6g} written into {flags.artifact}: on {name}, {point.false_positive_rate:.3g} "
-        f"of the impostor pairs and {point.true_positive_rate:.2%} of the genuine pairs lie up to it"
-    )
+    rates, threshold = vars(measured.operating_point(flags.calibrate_fpr)), changes["threshold"]
+    report.calibration = {**changes, **{rate: value for rate, value in rates.items() if rate not in changes}}
+    print(f"\nthreshold {threshold:.6g} written into {flags.artifact}: on {name}, {measured.told(flags.calibrate_fpr)}")
     for line in threshold_lines(kept):
         print(line)
     for path in (path for path, why in kept.items() if why is None and path.suffix != ".keras"):
-        if path.is_dir() and "same_person" not in signature_outputs(open_artifact(path), "compare"):
+        is_saved_model = (path / "saved_model.pb").exists()
+        if is_saved_model and "same_person" not in signature_outputs(open_artifact(path), "compare"):
             print(
                 f"the signature compare of {path} was written without a threshold and gives the distance alone: export "
                 "--calibrate_fpr writes one that says same_person"

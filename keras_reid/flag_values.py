@@ -39,7 +39,9 @@ class Flags(flags.FlagValues):
     def boolean(self, name: str, default: bool, text: str) -> None:
         flags.DEFINE_boolean(name, default, text, flag_values=self)
 
-    def integer(self, name: str, default: int, text: str, least: int | None = None, most: int | None = None) -> None:
+    def integer(
+        self, name: str, default: int | None, text: str, least: int | None = None, most: int | None = None
+    ) -> None:
         flags.DEFINE_integer(name, default, text, least, _LARGEST if most is None else most, flag_values=self)
 
     def number(self, name: str, default: float | None, text: str, *bounds: float | None) -> None:
@@ -114,6 +116,11 @@ class _ByCommas(flags.ArgumentParser):
 def names(text: str) -> list[str]:
     """Returns ["a", "b"] from "a,b"."""
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers_of(text: str) -> list[float]:
+    """Returns [1.5, 2.0] from "1.5,2"; ValueError for what are no numbers."""
+    return [float(part) for part in names(text)]
 
 
 def find_flagfile(name: str) -> Path:

@@ -9,7 +9,7 @@ from absl import flags
 from keras_reid import choices
 from keras_reid.artifacts.formats.table import DEFAULT_FORMATS, MAX_MAP_DROP, MIN_COSINE, MIN_COSINE_OF_INT8_WEIGHTS
 from keras_reid.data.readers.sources import WITHDRAWN
-from keras_reid.flag_values import Flags, names
+from keras_reid.flag_values import Flags, names, numbers_of
 from keras_reid.training.settings import Settings, factors, numbers
 
 
@@ -28,7 +28,7 @@ def _ignore(values: Flags) -> None:
 
 
 def _artifact(values: Flags) -> None:
-    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx.")
+    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx; or what describe wrote.")
 
 
 def _test_time_augmentation(values: Flags) -> None:
@@ -59,8 +59,12 @@ def evaluate_flags() -> Flags:
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
+    text += " open_set: also galleries in which only some people are enrolled: who is this, or unknown? --draws."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
-    values.integer("draws", 100, "Galleries that single_gallery_shot draws.", 1, 10**4)
+    values.integer("draws", 100, "Galleries that single_gallery_shot and open_set draw.", 1, 10**4)
+    text = "People enrolled in each gallery of open_set, half of all by default. With --calibrate_fpr the threshold is"
+    text += " for galleries of so many: a stranger is taken for any of them at that rate."
+    values.integer("gallery_identities", None, text, 1)
     values.choice("multi_query", None, choices.POOLINGS, "Pool all images of a query's person by its camera.")
     values.choice("tracklets", None, choices.POOLINGS, "Pool the frames of each track: video, by tracklet_id.")
     _test_time_augmentation(values)
@@ -158,6 +162,27 @@ def visualize_flags() -> Flags:
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")
     _setting(values, "batch_size")
+    return values
+
+
+def describe_flags() -> Flags:
+    """Returns the flags of `keras_reid.describe`."""
+    values = Flags()
+    values.string("artifact", None, "Somebody else's .onnx or .tflite file, or SavedModel folder.")
+    values.string("output", None, "Folder to write: a copy of the network, and reid.json. It must not exist.")
+    values.choice("metric", None, choices.METRICS, "How its embeddings are compared.")
+    text = "What it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
+    text += " zero_one, 0..1; raw, 0..255. Or mean and std."
+    values.choice("normalize", None, choices.NORMALIZATIONS, text)
+    text = "Subtracted from red, green and blue, 0 to 255, by commas; with std in place of normalize."
+    values.by_commas("mean", None, text, numbers_of)
+    values.by_commas("std", None, "What the rest is divided by, of red, green and blue.", numbers_of)
+    values.string("input_size", None, "Height x width of its pictures, such as 256x128; the file's own by default.")
+    values.choice("layout", None, choices.LAYOUTS, "Where the channels stand; what the file says by default.")
+    values.choice("channels", "rgb", choices.CHANNELS, "Their order: bgr where it was trained on pictures of OpenCV.")
+    values.string("input_name", None, "Of the picture, where the file has several inputs.")
+    values.string("output_name", None, "Of the embedding, where the file has several outputs.")
+    values.boolean("normalize_embedding", False, "Scale embeddings to length 1.")
     return values
 
 

@@ -15,6 +15,7 @@ from keras_reid.evaluation import evaluate_retrieval, evaluate_single_gallery_sh
 from keras_reid.keras2 import keras
 from keras_reid.models import load_keras, save_keras
 from tests.conftest import tiny_embedder
+from tests.evaluation.oracle import open_set
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,43 @@ def test_a_calibrated_threshold_is_used_by_compare_and_stays_in_the_next_export(
     assert open_artifact(run_dir / "export" / "embedder.tflite").threshold == opened.threshold
 
 
+def test_the_open_set_scores_of_a_run_and_the_threshold_for_so_many_enrolled_people(
+    finished_run, synthetic_dir, tmp_path, capsys
+):
+    """Two of six people are enrolled; against slow loops over the saved embeddings."""
+    run_dir, saved = shutil.copytree(finished_run, tmp_path / "run"), tmp_path / "saved"
+    drawing = ["--protocol=open_set", "--gallery_identities=2", "--draws=5", "--seed=3", "--bootstrap=20"]
+    given = [*drawing, f"--save_embeddings={saved}", f"--json={tmp_path / 'scores.json'}", "--calibrate_fpr=0.25"]
+    data = ["--dataset=synthetic", f"--data_dir={synthetic_dir}"]
+    assert evaluate.main(["evaluate", f"--artifact={run_dir}", *data, *given]) == 0
+    said, scores = capsys.readouterr().out, json.loads((tmp_path / "scores.json").read_text())
+    sides = {side: np.load(saved / f"{side}.npz") for side in ("query", "gallery")}
+    people = {f"{side}_{name}s": one[name] for side, one in sides.items() for name in ("person_id", "camera_id")}
+    rows = [sides[side]["embeddings"] for side in ("query", "gallery")]
+    drawn = scores["open_set"]["enrolled"]
+    expected, strangers, enrolled = open_set(*rows, people, drawn, "euclidean", [0.1, 0.25])
+    assert [len(one) for one in drawn] == [2] * 5
+    assert scores["open_set"]["rank1"] == pytest.approx(expected["rank1"])
+    assert scores["open_set"]["unknown_queries"] == strangers and scores["open_set"]["enrolled_queries"] == enrolled
+    point = scores["open_set"]["at_false_alarm_rate"]["0.1"]
+    names = ("threshold", "false_alarm_rate", "detection_and_identification_rate", "true_positive_identification_rate")
+    assert [point[name] for name in names] == pytest.approx(list(expected[0.1]), rel=1e-6)
+    assert scores["open_set"]["at_false_alarm_rate"]["0.001"] is None
+    assert "5 galleries of 2 of 6 people" in said and "DIR % at FAR 0.1" in said and "no threshold" in said
+    opened = open_artifact(run_dir)
+    assert opened.threshold == pytest.approx(expected[0.25][0], rel=1e-6)
+    assert opened.metadata["false_positive_rate"] == pytest.approx(expected[0.25][1])
+    assert opened.metadata["threshold_identities"] == 2
+    assert open_artifact(run_dir / "export" / "embedder").threshold == opened.threshold
+    assert scores["calibration"]["detection_and_identification_rate"] == pytest.approx(expected[0.25][2])
+    photo = read_market1501(synthetic_dir).image_path[0]
+    assert compare.main(["compare", f"--artifact={run_dir}", photo, photo]) == 0
+    assert "among 2 enrolled people" in capsys.readouterr().out
+    # A threshold of pairs replaces all of it.
+    assert evaluate.main(["evaluate", f"--artifact={run_dir}", *data, "--calibrate_fpr=0.25"]) == 0
+    assert open_artifact(run_dir).metadata["threshold_identities"] is None
+
+
 # --- Saved embeddings ---
 
 
@@ -339,6 +377,10 @@ def test_what_was_scored_is_kept_when_it_does_not_compare(run, tmp_path, artifac
         (["--data_dir=elsewhere", "--against=a.json"], "--against is for one dataset"),
         (["--calibrate_fpr=0"], "--calibrate_fpr=0.0, expected a rate between 0 and 1"),
         (["--calibrate_fpr=1e-9"], "a false positive rate of 1e-09 is wanted, but"),
+        (["--gallery_identities=2"], "--gallery_identities is for --protocol=open_set or --calibrate_fpr"),
+        (["--gallery_identities=6", "--calibrate_fpr=0.1"], "--gallery_identities=6, but of 6 identities"),
+        (["--protocol=open_set", "--gallery_identities=0"], "--gallery_identities"),
+        (["--calibrate_fpr=0.01", "--gallery_identities=3"], "12 queries of strangers cannot show less than 8.3e-02"),
         (["--calibrate_fpr=0.1", "--multi_query=mean"], "--calibrate_fpr is for images and distances as compare"),
         (["--multi_query=mean", "--tracklets=mean"], "exclude each other"),
         (["--tracklets=mean"], "pooled by tracklet_id, which the dataset does not give"),

@@ -98,7 +98,9 @@ def main() -> int:
         same = distance <= metadata["threshold"]
         print(f"{'same person' if same else 'different people'}: the threshold is {metadata['threshold']:.6g}")
         rate, dataset = metadata.get("false_positive_rate"), metadata.get("threshold_dataset")
-        print(f"it accepted {rate} of the impostor pairs (two people) of {dataset or 'an unknown dataset'}")
+        enrolled = metadata.get("threshold_identities")
+        of = f"strangers among {enrolled} enrolled people" if enrolled else "impostor pairs (two people)"
+        print(f"it accepted {rate} of the {of} of {dataset or 'an unknown dataset'}")
         augmentation = metadata.get("threshold_views") or "none"
         if augmentation != "none":
             print(f"(with --test_time_augmentation={augmentation}, which this program lacks: its rate may be another)")

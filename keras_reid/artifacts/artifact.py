@@ -26,7 +26,8 @@ class Artifact:
 
     Attributes:
         name: the path that it was opened from, or a name for the screen.
-        kind: "keras", "savedmodel", "tflite" or "onnx"; "reference" for a Keras model in this process.
+        kind: "keras", "savedmodel", "tflite" or "onnx"; "described" for somebody else's network; "reference" for a
+            Keras model in this process.
         metadata: the content of its `reid.json`.
         embed_batch: uint8 `[N, H, W, 3]` to float32 `[N, D]`.
         embedder: the Keras model, of the kinds that are one; None of the others, which have no gradients.
@@ -130,9 +131,9 @@ def _batches_of_one_size(images: np.ndarray | Sequence[np.ndarray]) -> list[tupl
     return [(numbers, np.stack([images[number] for number in numbers])) for numbers in of_size.values()]
 
 
-def unreadable(path: Path, kind: str, error: Exception) -> ReidError:
+def unreadable(path: Path, what: str, error: Exception) -> ReidError:
     """Returns the error for a file that a format's own reader refuses, whose errors are of any class."""
-    return ReidError(f"{str(path)!r} is no {kind} of keras_reid, or is damaged ({first_line(error)}).")
+    return ReidError(f"{str(path)!r} is no {what}, or is damaged ({first_line(error)}).")
 
 
 def artifact_of(

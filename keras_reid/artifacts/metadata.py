@@ -15,8 +15,9 @@ from keras_reid.models.structure import check_embedder
 
 FORMAT_VERSION = 1
 FILE_NAME = "reid.json"
-# What `evaluate --calibrate_fpr` writes: the threshold, its rate of errors, where and how that was measured.
-CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshold_views")
+# What `evaluate --calibrate_fpr` writes: the threshold, its rate of errors, where and how that was measured; and of how
+# many enrolled identities a stranger may be taken for any, None for a threshold of pairs of two images.
+CALIBRATED = ("threshold", "false_positive_rate", "threshold_dataset", "threshold_views", "threshold_identities")
 _PACKAGES = ("tensorflow", "keras-cv", "tf_keras", "numpy")
 
 
@@ -33,16 +34,25 @@ def describe_embedder(embedder, *, dataset: str = "", scores: Mapping | None = N
         ReidError: it is another kind of model.
     """
     check_embedder(embedder)
+    return metadata_of(
+        model=embedder.name,
+        network_fingerprint=fingerprint_of(embedder),
+        image_size=list(embedder.input_shape[1:3]),
+        embedding_size=embedder.output_shape[-1],
+        feature=embedder.layers[-1].name,
+        metric=metric,
+        dataset=dataset,
+        scores=dict(scores or {}),
+    )
+
+
+def metadata_of(*, dataset: str = "", scores: Mapping | None = None, **about) -> dict:
+    """Returns the content of `reid.json` for any network: what is said about it, and no threshold yet."""
     return {
         "format_version": FORMAT_VERSION,
-        "model": embedder.name,
-        "network_fingerprint": fingerprint_of(embedder),
-        "image_size": list(embedder.input_shape[1:3]),
-        "embedding_size": embedder.output_shape[-1],
-        "feature": embedder.layers[-1].name,
-        "metric": metric,
+        **about,
         "dataset": dataset,
-        "scores": dict(scores or {}),
+        "scores": scores or {},
         "threshold": None,
         "false_positive_rate": None,
         "threshold_dataset": None,

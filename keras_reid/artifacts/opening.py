@@ -15,6 +15,7 @@ from keras_reid.artifacts.places import locate
 def open_artifact(path: str | os.PathLike) -> Artifact:
     """Opens a run folder (its `last.keras`), a `.keras`, `.tflite` or `.onnx` file, or a SavedModel folder.
 
+    Somebody else's network is opened as the folder that `describe_network` made of it.
     A folder of numbered versions, as TF Serving reads it, stands for its highest version.
 
     Raises:

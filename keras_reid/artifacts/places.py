@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from keras_reid.artifacts.description import Description
 from keras_reid.artifacts.metadata import FILE_NAME, parse
 from keras_reid.errors import ReidError
 
@@ -21,6 +22,8 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         ReidError: there is none.
     """
     path = Path(path)
+    if (path / FILE_NAME).is_file():  # a folder, whatever its name ends in
+        return "described", path
     if path.exists() and path.suffix in (".keras", ".tflite", ".onnx"):
         return path.suffix[1:], path
     if (path / "last.keras").exists():
@@ -31,7 +34,7 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         return "savedmodel", folder
     raise ReidError(
         f"no artifact at {str(path)!r}: expected a run folder that has trained an epoch (last.keras), a .keras file, "
-        "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file."
+        "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file, or what describe wrote of somebody else's."
     )
 
 
@@ -47,6 +50,8 @@ def check_whole(path: str | os.PathLike) -> None:
         read_tflite_metadata(place)
     elif kind == "savedmodel":
         read_savedmodel_metadata(place)
+    elif kind == "described":
+        read_described_metadata(place)
     elif not place.stat().st_size:
         raise ReidError(f"{str(place)!r} is empty: expected an ONNX model. Export it again.")
 
@@ -58,7 +63,7 @@ def read_tflite_metadata(path: Path) -> dict:
             metadata, digest = parse(file.read(FILE_NAME), path), file.comment.decode()
             model_bytes = file.getinfo(FILE_NAME).header_offset
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
-        raise ReidError(f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut.") from error
+        raise not_described(path) from error
     with open(path, "rb") as file:
         if hashlib.sha256(file.read(model_bytes)).hexdigest() != digest:
             raise ReidError(f"{str(path)!r} is damaged: its content is not what was exported. Export it again.")
@@ -67,11 +72,43 @@ def read_tflite_metadata(path: Path) -> dict:
 
 def read_savedmodel_metadata(folder: Path) -> dict:
     """Returns `reid.json` of a SavedModel's version; ReidError where it, or a file of the weights, is missing."""
-    metadata_file = folder / "assets" / FILE_NAME
-    for file in (metadata_file, folder / "variables" / "variables.index"):
-        if not file.is_file():
-            raise ReidError(f"{str(folder)!r} was not exported by keras_reid, or is damaged: it has no {file.name}.")
+    metadata_file, weights = folder / "assets" / FILE_NAME, folder / "variables" / "variables.index"
+    if not metadata_file.is_file():
+        raise not_described(folder)
+    if not weights.is_file():
+        raise ReidError(f"{str(folder)!r} is damaged: it has no {weights.name}. Export it again.")
     return parse(metadata_file.read_bytes(), folder)
+
+
+def read_described_metadata(folder: Path) -> dict:
+    """Returns the `reid.json` that `describe` wrote; ReidError where it, or the network beside it, is not as it was."""
+    metadata = parse((folder / FILE_NAME).read_bytes(), folder)
+    try:
+        description = Description.of(metadata)
+        found = description.fingerprint(folder)
+    except (KeyError, TypeError) as error:
+        what = f"the {FILE_NAME} of {str(folder)!r} describes no network"
+        raise ReidError(f"{what} ({error}). Describe it again.") from error
+    except FileNotFoundError as error:
+        raise ReidError(f"{str(folder)!r} is damaged: it has no {description.file}. Describe it again.") from error
+    if found != metadata.get("network_fingerprint"):
+        raise ReidError(
+            f"{str(folder)!r} is damaged: its network or its description is not what it was. Describe it again."
+        )
+    return metadata
+
+
+def not_described(path: Path) -> ReidError:
+    """Returns the error for somebody else's file."""
+    return ReidError(
+        f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut. If it is somebody else's "
+        f"network, describe it: python -m keras_reid.describe --artifact={path} --output=FOLDER ..., and give FOLDER."
+    )
+
+
+def described_already(path: Path) -> ReidError:
+    """Returns the error for a file that needs no description."""
+    return ReidError(f"{str(path)!r} holds a {FILE_NAME}: it is an artifact as it is. Give it to evaluate or compare.")
 
 
 def _check_keras(path: Path) -> None:

@@ -4,6 +4,8 @@ from .confusions import confused_identities as confused_identities
 from .embedded import Embedded as Embedded
 from .embedding import embed_catalog as embed_catalog
 from .embedding import mean_color_artifact as mean_color_artifact
+from .open_set import OpenSetResult as OpenSetResult
+from .open_set import evaluate_open_set as evaluate_open_set
 from .pooling import pool_embeddings as pool_embeddings
 from .ranked import RankedList as RankedList
 from .ranked import choose_queries as choose_queries

@@ -13,6 +13,7 @@ from keras_reid.data.counted import Matches
 from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.inputs import ARGUMENTS, read_people
+from keras_reid.evaluation.open_set import OpenSetResult, evaluate_open_set
 from keras_reid.evaluation.pairs import Pairs, find_pairs
 from keras_reid.evaluation.pooling import pool_rows
 from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval, find_matches
@@ -61,6 +62,12 @@ class Embedded:
     def evaluate_single_gallery_shot(self, **rules: Any) -> SingleShotResult:
         """Scores them by `evaluate_single_gallery_shot`, which tells the rules."""
         return self._scored(evaluate_single_gallery_shot, self.query_embeddings, self.gallery_embeddings, **rules)
+
+    def evaluate_open_set(self, **rules: Any) -> OpenSetResult:
+        """Scores them by `evaluate_open_set`, which tells the rules; `enrolled` holds names where ids were coded."""
+        result = self._scored(evaluate_open_set, self.query_embeddings, self.gallery_embeddings, **rules)
+        named = dict(zip(self.query.person_id, names_of(self.query, "person_id")))
+        return dataclasses.replace(result, enrolled=np.array([[named[one] for one in row] for row in result.enrolled]))
 
     def verify(self, **rules: Any) -> VerificationResult:
         """Counts genuine and impostor pairs by `verify`."""

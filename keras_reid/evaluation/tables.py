@@ -18,6 +18,13 @@ SCORE_ROWS = {
     "mINP %": "mean_inverse_negative_penalty",
 }
 
+# The same of a point of `OpenSetResult.to_dict()`.
+OPEN_SET_ROWS = {
+    "DIR %": "detection_and_identification_rate",
+    "TPIR %": "true_positive_identification_rate",
+    "threshold": "threshold",
+}
+
 
 def shown_name(name: str) -> str:
     """Returns what a table calls an artifact: the files of a run keep the names that earlier versions gave."""
@@ -50,6 +57,27 @@ def verification_table(scores: Mapping[str, Mapping], kind: str) -> str:
             rows[f"TPR % at FPR {rate}"] = f"{100 * point['true_positive_rate']:.2f}" if point else "no threshold"
         columns[name if len(scores) > 1 else kind] = rows
     return pd.DataFrame(columns).to_string()
+
+
+def open_set_table(scores: Mapping[str, Mapping], kind: str) -> str:
+    """Returns a table of each dataset's `OpenSetResult.to_dict()`; a single one is named `kind`, with intervals."""
+    columns: dict[str, dict[str, str]] = {}
+    for name, found in scores.items():
+        rows, intervals = {"rank 1, no threshold %": f"{100 * found['rank1']:.2f}"}, {}
+        for rate, point in found["at_false_alarm_rate"].items():
+            for row, key in OPEN_SET_ROWS.items():
+                rows[f"{row} at FAR {rate}"] = _open_set_number(point[key], key) if point else "no threshold"
+                if point and key in point["intervals"]:
+                    low, high = (_open_set_number(bound, key) for bound in point["intervals"][key])
+                    intervals[f"{row} at FAR {rate}"] = f"{low} to {high}"
+        columns[name if len(scores) > 1 else kind] = rows
+        if len(scores) == 1 and intervals:
+            columns["95 % interval"] = intervals
+    return pd.DataFrame(columns).fillna("").to_string()
+
+
+def _open_set_number(value: float, key: str) -> str:
+    return f"{value:.6g}" if key == "threshold" else f"{100 * value:.2f}"
 
 
 def differences_table(differences: Mapping[str, Difference]) -> str:

@@ -169,7 +169,12 @@ def _intervals(values: np.ndarray, draws: int, seed: int) -> list[tuple[float, f
         drawn = random.integers(count, size=(size, count)) + np.arange(size)[:, None] * count
         weights = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         means.append(weights @ values / count)
-    low, high = np.quantile(np.concatenate(means), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+    return percentile_intervals(np.concatenate(means))
+
+
+def percentile_intervals(values: np.ndarray) -> list[tuple[float, float]]:
+    """Returns for each column of `values` `[N, C]` the interval in which 95 % of them lie."""
+    low, high = np.quantile(values, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
     return list(zip(low.tolist(), high.tolist()))
 
 

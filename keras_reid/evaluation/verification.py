@@ -66,7 +66,16 @@ class VerificationResult:
     ) -> dict[str, Any]:
         """Returns what `reid.json` holds of the operating point for a rate: a value for each key of `CALIBRATED`."""
         point = self.operating_point(false_positive_rate)
-        return dict(zip(CALIBRATED, (point.threshold, point.false_positive_rate, dataset, test_time_augmentation)))
+        values = (point.threshold, point.false_positive_rate, dataset, test_time_augmentation, None)
+        return dict(zip(CALIBRATED, values))
+
+    def told(self, false_positive_rate: float) -> str:
+        """Returns a sentence on what the operating point for a rate lets through."""
+        point = self.operating_point(false_positive_rate)
+        return (
+            f"{point.false_positive_rate:.3g} of the impostor pairs and {point.true_positive_rate:.2%} of the genuine "
+            "pairs lie up to it"
+        )
 
     def at(self, threshold: float) -> OperatingPoint:
         """Returns the rates of any threshold, up to the step of the scale below it."""

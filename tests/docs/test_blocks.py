@@ -20,6 +20,7 @@ COMMANDS = (
     "export",
     "embed",
     "compare",
+    "describe",
     "visualize",
     "doctor",
     "prepare",

@@ -65,3 +65,40 @@ def evaluate(query, gallery, *, metric="euclidean", ignore="same_camera", ranks=
         "mean_average_precision_trapezoid": np.nanmean(trapezoid),
         "mean_inverse_negative_penalty": np.nanmean(penalty),
     }
+
+
+def open_set(query, gallery, people, enrolled, metric, rates):
+    """Scores drawn galleries, lists of person ids, by the definition: one query, one gallery and one image at a time.
+
+    Returns rank 1 and, for each rate, the distance that is one false alarm too many, the share of false alarms and the
+    two rates below it; and how many queries of strangers and of enrolled people there are in the mean.
+    """
+    strangers, found, who = [], [], set()
+    for row, (one, person, camera) in enumerate(zip(query, people["query_person_ids"], people["query_camera_ids"])):
+        images = zip(gallery, people["gallery_person_ids"], people["gallery_camera_ids"])
+        to_images = [(float64_distance(one, image, metric), other, seen) for image, other, seen in images]
+        for drawn in enrolled:
+            own, nearest = np.inf, np.inf
+            for far, other, seen in to_images:
+                if other == person and other in drawn and seen != camera:
+                    own = min(own, far)
+                if other != person and other in drawn:
+                    nearest = min(nearest, far)
+            if person != -1 and person not in drawn:
+                strangers.append(nearest)
+                who.add(row)
+            elif person != -1 and own < np.inf:
+                found.append((own, own < nearest))
+    strangers, points = sorted(strangers), {"rank1": np.mean([right for _, right in found])}
+    for rate in rates:
+        if len(who) * rate < 1:
+            points[rate] = None
+            continue
+        limit = strangers[int(rate * len(strangers) + 1e-9)]
+        points[rate] = (
+            limit,
+            np.mean([far < limit for far in strangers]),
+            np.mean([own < limit and right for own, right in found]),
+            np.mean([own < limit for own, _ in found]),
+        )
+    return points, len(strangers) / len(enrolled), len(found) / len(enrolled)

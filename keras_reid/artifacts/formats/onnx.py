@@ -7,9 +7,13 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from keras_reid.artifacts.artifact import Artifact, unreadable
+from keras_reid.artifacts.foreign import ForeignNetwork, Port, as_dtype
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, embedding_function
 from keras_reid.artifacts.metadata import FILE_NAME, as_text, parse
+from keras_reid.artifacts.places import described_already, not_described
 from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
@@ -74,16 +78,54 @@ def _constants_left_alone() -> Iterator[None]:
 
 def load(path: Path) -> Artifact:
     """Opens an ONNX file by onnxruntime on the CPU; ReidError where that is missing, or the file is damaged."""
+    session = _session(path, "ONNX model of keras_reid")
+    text = session.get_modelmeta().custom_metadata_map.get(FILE_NAME)
+    if text is None:
+        raise not_described(path)
+    return Artifact(str(path), "onnx", parse(text, path), lambda images: session.run([OUTPUT], {INPUT: images})[0])
+
+
+def read_foreign(path: Path) -> ForeignNetwork:
+    """Opens an ONNX file of somebody else's; ReidError where it cannot be run, or is one of ours."""
+    session = _session(path, "ONNX model that onnxruntime runs")
+    if FILE_NAME in session.get_modelmeta().custom_metadata_map:
+        raise described_already(path)
+    ports = [
+        tuple(Port(one.name, _shape(one.shape), _dtype(one.type)) for one in side)
+        for side in (session.get_inputs(), session.get_outputs())
+    ]
+    dtypes = {port.name: port.dtype for port in ports[0]}
+
+    def run(name: str, values: np.ndarray, output: str) -> np.ndarray:
+        return session.run([output], {name: as_dtype(values, dtypes[name])})[0]
+
+    return ForeignNetwork(*ports, run)
+
+
+def _session(path: Path, what: str):
     try:
         import onnxruntime
     except ImportError as error:
-        raise ReidError(f"{str(path)!r} needs onnxruntime ({error}): pip install onnxruntime.") from error
+        raise ReidError(
+            f"{str(path)!r} needs onnxruntime, which cannot be imported ({error}): pip install 'keras_reid[onnx]', on "
+            "Python 3.10 or later."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is in the exception; the log would show it a second time
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        text = session.get_modelmeta().custom_metadata_map[FILE_NAME]
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no class of their own
-        raise unreadable(path, "ONNX model", error) from error
-    return Artifact(str(path), "onnx", parse(text, path), lambda images: session.run([OUTPUT], {INPUT: images})[0])
+        raise unreadable(path, what, error) from error
+
+
+def _shape(sizes: list) -> tuple:
+    return tuple(size if isinstance(size, int) and size > 0 else None for size in sizes)  # a name: any size
+
+
+def _dtype(name: str) -> str:
+    """Returns NumPy's name of a type of ONNX, such as tensor(float); its own where there is none."""
+    inner = name[len("tensor(") : -1] if name.startswith("tensor(") else name
+    return {"float": "float32", "double": "float64"}.get(inner, inner)
 
 
 def replace_metadata(path: Path, metadata: Mapping) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from keras_reid.artifacts import metadata as reid_json
 from keras_reid.artifacts.artifact import Artifact, unreadable
+from keras_reid.artifacts.foreign import ForeignNetwork, Port, as_dtype
 from keras_reid.artifacts.formats.search import Gallery
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, serving_module
-from keras_reid.artifacts.places import read_savedmodel_metadata
+from keras_reid.artifacts.places import described_already, read_savedmodel_metadata
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all, without_patterns, write_text
 from keras_reid.keras2 import tf
@@ -77,18 +78,50 @@ def next_version(directory: str | os.PathLike) -> int:
 def load(folder: Path) -> Artifact:
     """Opens the folder of one version; ReidError where it is damaged or was not written by `write`."""
     metadata = read_savedmodel_metadata(folder)
-    try:
-        with without_patterns(folder) as place:
-            loaded = tf.saved_model.load(str(place))
-        signature = loaded.signatures[SIGNATURE]
-    except Exception as error:  # of any class: IndexError where the weights are cut, ValueError of protobuf, ...
-        raise unreadable(folder, "SavedModel", error) from error
+    loaded = _loaded(folder, "SavedModel of keras_reid")
+    if SIGNATURE not in loaded.signatures:
+        raise unreadable(folder, "SavedModel of keras_reid", KeyError(SIGNATURE))
+    signature = loaded.signatures[SIGNATURE]
 
     def embed_batch(images):
         return signature(**{INPUT: tf.constant(images)})[OUTPUT]
 
     embed_batch.loaded = loaded  # its variables are gone once nothing refers to it
     return Artifact(str(folder), "savedmodel", metadata, embed_batch)
+
+
+def read_foreign(folder: Path) -> ForeignNetwork:
+    """Opens a SavedModel of somebody else's; ReidError where it cannot be loaded, or is one of ours."""
+    if (folder / "assets" / reid_json.FILE_NAME).exists():
+        raise described_already(folder)
+    loaded = _loaded(folder, "SavedModel that TensorFlow loads")
+    names = list(loaded.signatures)
+    if SIGNATURE not in names and len(names) != 1:
+        shown = f" (it has {', '.join(names)})" if names else ""
+        raise ReidError(f"{str(folder)!r} has no signature {SIGNATURE}{shown}: save it with one.")
+    signature = loaded.signatures[SIGNATURE if SIGNATURE in names else names[0]]
+    inputs = signature.structured_input_signature[1]
+
+    def run(name: str, values: np.ndarray, output: str) -> np.ndarray:
+        return signature(**{name: tf.constant(as_dtype(values, inputs[name].dtype.name))})[output].numpy()
+
+    run.loaded = loaded  # its variables are gone once nothing refers to it
+    return ForeignNetwork(_ports(inputs), _ports(signature.structured_outputs), run)
+
+
+def _ports(specs: Mapping[str, tf.TensorSpec]) -> tuple[Port, ...]:
+    return tuple(
+        Port(name, None if spec.shape.rank is None else tuple(spec.shape), spec.dtype.name)
+        for name, spec in sorted(specs.items())
+    )
+
+
+def _loaded(folder: Path, what: str):
+    try:
+        with without_patterns(folder) as place:
+            return tf.saved_model.load(str(place))
+    except Exception as error:  # of any class: IndexError where the weights are cut, ValueError of protobuf, ...
+        raise unreadable(folder, what, error) from error
 
 
 def signature_outputs(artifact: Artifact, signature: str) -> set[str]:

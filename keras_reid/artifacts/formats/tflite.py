@@ -27,10 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_reid.artifacts.artifact import Artifact, unreadable
+from keras_reid.artifacts.foreign import ForeignNetwork, Port, as_dtype
 from keras_reid.artifacts.formats.signatures import INPUT, OUTPUT, SIGNATURE, embedding_function
 from keras_reid.artifacts.formats.table import FORMATS
 from keras_reid.artifacts.metadata import FILE_NAME, as_text
-from keras_reid.artifacts.places import read_tflite_metadata
+from keras_reid.artifacts.places import described_already, read_tflite_metadata
 from keras_reid.errors import ReidError, first_line
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
@@ -88,8 +89,57 @@ def load(path: Path) -> Artifact:
         runner = interpreter(model_path=str(path), num_threads=os.cpu_count()).get_signature_runner(SIGNATURE)
         dtype = runner.get_input_details()[INPUT]["dtype"]  # float32 where activations are int16
     except (ValueError, RuntimeError, OSError, KeyError) as error:
-        raise unreadable(path, "TFLite model", error) from error
+        raise unreadable(path, "TFLite model of keras_reid", error) from error
     return Artifact(str(path), "tflite", metadata, lambda images: runner(**{INPUT: images.astype(dtype)})[OUTPUT])
+
+
+def read_foreign(path: Path) -> ForeignNetwork:
+    """Opens a `.tflite` file of somebody else's; ReidError where it cannot be run, or is one of ours."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            if FILE_NAME in file.namelist():
+                raise described_already(path)
+    content = path.read_bytes()
+    try:
+        _refuse_cut(content)
+        network = interpreter(model_content=content, num_threads=os.cpu_count())
+        network.allocate_tensors()
+    except Exception as error:  # struct.error, RuntimeError for an operation that it does not have, ...
+        raise unreadable(path, "TFLite model that TensorFlow Lite runs", error) from error
+    inputs, outputs = network.get_input_details(), network.get_output_details()
+
+    def run(name: str, values: np.ndarray, output: str) -> np.ndarray:
+        taken = next(one for one in inputs if one["name"] == name)
+        given = next(one for one in outputs if one["name"] == output)
+        if tuple(network.get_tensor(taken["index"]).shape) != values.shape:
+            network.resize_tensor_input(taken["index"], values.shape)
+            network.allocate_tensors()
+        scale, zero = taken["quantization"]
+        network.set_tensor(taken["index"], as_dtype(values / scale + zero if scale else values, taken["dtype"]))
+        network.invoke()
+        found, (scale, zero) = network.get_tensor(given["index"]), given["quantization"]
+        return (found.astype(np.float32) - zero) * scale if scale else found
+
+    return ForeignNetwork(tuple(map(_port, inputs)), tuple(map(_port, outputs)), run)
+
+
+def _port(details: Mapping) -> Port:
+    sizes = details["shape_signature"] if len(details["shape_signature"]) else details["shape"]
+    shape = tuple(int(size) if size > 0 else None for size in sizes)
+    return Port(details["name"], shape, np.dtype(details["dtype"]).name, bool(details["quantization"][0]))
+
+
+def _refuse_cut(content: bytes) -> None:
+    """Raises an error of any class for a file that is cut: the interpreter would read beyond its end."""
+    if content[4:8] != b"TFL3":
+        raise ValueError("it does not begin as a TFLite file does")
+    model = schema_py_generated.Model.GetRootAs(content, 0)
+    for number in range(model.BuffersLength()):
+        model.Buffers(number).DataAsNumpy()
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        for tensor in range(graph.TensorsLength()):
+            graph.Tensors(tensor).ShapeAsNumpy()
 
 
 def interpreter(**options) -> tf.lite.Interpreter:
