@@ -63,9 +63,9 @@ def keys_of(frame: pd.DataFrame, embeddings: np.ndarray | None = None) -> list[s
     """
     keys = []
     for row, (source, crop, box, time, camera) in enumerate(
-        zip(frame.source, frame.crop, frame.box, frame.time, frame.camera)
+        zip(*(frame[name].tolist() for name in ("source", "crop", "box", "time", "camera")))
     ):
-        content = json.dumps([source or crop, box, int(time), camera]).encode()
+        content = json.dumps([source or crop, box, time, camera]).encode()
         if not source and not crop and embeddings is not None:
             content += embeddings[row].tobytes()
         keys.append(hashlib.blake2b(content, digest_size=16).hexdigest())
@@ -101,6 +101,7 @@ def microseconds(name: str, values: Any, count: int) -> np.ndarray:
         values: one or `[count]` of: ISO 8601 text (UTC where no zone is written), datetime, pandas' or NumPy's times,
             seconds since 1970, or None.
     """
+    values = values.tolist() if isinstance(values, np.ndarray) and values.dtype.kind in "if" else values
     values = list(values) if _is_many(values) else [values] * count
     _check_count(name, values, count)
     unique = {value: _microseconds(name, value) for value in set(map(_hashable, values))}
@@ -155,8 +156,9 @@ def _microseconds(name: str, value: Any) -> int:
     if _is_missing(value) or value == "":
         return NO_TIME
     try:
-        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        found = pd.Timestamp(value, unit="s") if is_number else pd.Timestamp(value)
+        if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+            return round(float(value) * 1e6)
+        found = pd.Timestamp(value)
         if isinstance(value, str) and not value.strip()[:4].isdigit():  # pandas also takes "now" and "May"
             raise ValueError
         found = found.tz_localize("UTC") if found.tzinfo is None else found

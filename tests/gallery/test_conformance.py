@@ -118,7 +118,7 @@ def test_no_name_means_more_than_itself(uri, people):
         assert [gallery.count(cameras=name) for name in NAMES] == [1] * len(NAMES)
         assert gallery.count(not_cameras=NAMES) == 120
         left = gallery.count()
-        for number, name in enumerate(NAMES[:6]):
+        for name in NAMES[:6]:
             assert gallery.forget(identity=name).entries == count[name]
             left -= count[name]
             assert gallery.count() == left
