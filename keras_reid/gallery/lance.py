@@ -1,0 +1,248 @@
+"""LanceDB: a gallery as tables in a folder, or in a bucket (s3://, gs://, az://); no server.
+
+Two tables: `entries`, and `records` of key and JSON text (the header, the audit log). A write is there whole or not at
+all. Readers see the newest state at once; writers take turns by the gallery's lock.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.data.places import is_remote
+from keras_reid.errors import ReidError
+from keras_reid.gallery.entries import COLUMNS
+from keras_reid.gallery.selection import Selection
+
+_TABLES = ("entries", "records")
+_INTEGERS = ("time", "added")
+_METRICS = {"euclidean": "l2", "cosine": "cosine"}  # our name -> LanceDB's
+_ROWS_AT_ONCE = 50_000
+_FRAGMENTS = 64  # files of few rows that many adds leave; with more, they become one
+_PARTITIONS_SEARCHED = 32  # of an approximate search
+
+
+class LanceEngine:
+    """A gallery's tables in LanceDB.
+
+    Args:
+        uri: a folder, or the address of one in a bucket.
+        storage_options: of the bucket, as LanceDB takes them; keys and secrets are better left to the environment.
+    """
+
+    errors = (OSError, RuntimeError, ValueError, KeyError)
+    name = "LanceDB"
+    fewest_to_index = 10_000  # exact search takes milliseconds there
+
+    def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None):
+        self.folder = None if is_remote(uri) else Path(uri)
+        self._lancedb, self._pyarrow = _import_lancedb()
+        self._uri, self._options, self._connection, self._tables = uri, storage_options, None, {}
+
+    def explain(self, error: BaseException) -> str:
+        """Returns what an error of the engine most likely means, and what to do."""
+        if self.folder is None:
+            return "the bucket cannot be reached, or what is there is damaged; look at address and credentials"
+        if isinstance(error, PermissionError) or "ermission denied" in str(error):
+            return "it may not be read or written; look at its permissions"
+        return "its files are damaged, or being moved; bring back a copy, or fill a new gallery"
+
+    @property
+    def lock_file(self) -> Path | None:
+        return None if self.folder is None else self.folder / ".lock"
+
+    def check_place(self) -> None:
+        """Raises ReidError where there are other things than a gallery at the folder."""
+        if self.folder is None or not os.path.lexists(self.folder):
+            return
+        if not self.folder.is_dir():
+            raise ReidError(f"gallery={self._uri} is a file: expected the folder of a gallery, or a new one.")
+        names = {path.name for path in self.folder.iterdir()}
+        foreign = names - {f"{name}.lance" for name in _TABLES} - {".lock"}
+        if foreign and not (self.folder / "records.lance").is_dir():
+            raise ReidError(
+                f"gallery={self._uri} is a folder with {min(foreign)!r} in it, but no gallery: expected a gallery, or "
+                "a new or empty folder."
+            )
+
+    # --- Records: key -> JSON text ---
+
+    def records(self) -> dict[str, str]:
+        table = self._open("records")
+        if table is None:
+            return {}
+        found = table.search().limit(2**31).to_arrow()
+        return dict(zip(found["key"].to_pylist(), found["text"].to_pylist()))
+
+    def put_record(self, key: str, text: str) -> None:
+        rows = self._pyarrow.table({"key": [key], "text": [text]})
+        _upsert(self._open("records") or self._create("records", rows.schema), rows)
+
+    # --- Entries ---
+
+    def create_entries(self, width: int, metric: str) -> None:
+        """Makes the table of entries anew: what is there without a header is what a killed process left."""
+        pa = self._pyarrow
+        kinds = [(name, pa.int64() if name in _INTEGERS else pa.string()) for name in COLUMNS]
+        self._create("entries", pa.schema([*kinds, ("embedding", pa.list_(pa.float32(), width))]))
+
+    def upsert(self, frame: pd.DataFrame, embeddings: np.ndarray) -> None:
+        """Adds entries, or replaces those with the same keys: all of them or none."""
+        pa = self._pyarrow
+        columns = {name: pa.array(frame[name].to_numpy(np.int64 if name in _INTEGERS else object)) for name in COLUMNS}
+        numbers = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
+        columns["embedding"] = pa.FixedSizeListArray.from_arrays(numbers, embeddings.shape[1])
+        _upsert(self._entries(), pa.table(columns, schema=self._entries().schema))
+
+    def count(self, selected: Selection) -> int:
+        return self._entries().count_rows(_where(selected))
+
+    def nearest(
+        self, query: np.ndarray, limit: int, selected: Selection, metric: str, approximate: bool
+    ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+        """Returns entries, embeddings `[n, D]` and scores `[n]` of the nearest: squared, or cosine, distances."""
+        search = self._entries().search(query, vector_column_name="embedding").limit(limit)
+        search = search.distance_type(_METRICS[metric])
+        search = search.nprobes(_PARTITIONS_SEARCHED) if approximate else search.bypass_vector_index()
+        if not selected.is_all:
+            search = search.where(_where(selected), prefilter=True)
+        table = search.select([*COLUMNS, "embedding", "_distance"]).to_arrow()
+        frame, embeddings = self._content(table)
+        return frame, embeddings, table["_distance"].to_numpy().astype(np.float64)
+
+    def rows(self, selected: Selection, *, embeddings: bool = True) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
+        """Yields all entries selected, some thousands at a time, with their embeddings if wanted."""
+        search = self._entries().search().limit(2**31)
+        if not selected.is_all:
+            search = search.where(_where(selected))
+        search = search.select([*COLUMNS, *(["embedding"] if embeddings else [])])
+        for batch in search.to_batches(batch_size=_ROWS_AT_ONCE):
+            if batch.num_rows:
+                yield self._content(self._pyarrow.Table.from_batches([batch]))
+
+    def delete(self, selected: Selection) -> None:
+        self._entries().delete(_where(selected))
+
+    def purge(self) -> None:
+        """Removes deleted entries from the disk, with all earlier states; and what killed writers left.
+
+        Optimizing alone leaves a deleted embedding where it stands as long as few are deleted of a file, and the
+        condition of the delete, with its names, in the newest manifest. So every row that is left is written anew.
+        """
+        for index in self._entries().list_indices():
+            self._entries().drop_index(index.name)  # its centers may be single embeddings
+        self._entries().update(where="true", values_sql={"added": "added"})
+        for name in _TABLES:
+            self._optimize(name, keep=datetime.timedelta(0), unfinished=True)
+
+    def tidy(self) -> None:
+        """Makes few files of many small ones, once there are too many; readers keep what they are reading."""
+        for name in _TABLES:
+            table = self._open(name)
+            if table.stats()["fragment_stats"]["num_small_fragments"] > _FRAGMENTS:
+                self._optimize(name, keep=datetime.timedelta(hours=1), unfinished=False)
+
+    # --- Approximate search ---
+
+    def build_index(self, metric: str) -> None:
+        partitions = max(1, round(math.sqrt(self._entries().count_rows())))
+        options = {"vector_column_name": "embedding", "index_type": "IVF_FLAT", "num_partitions": partitions}
+        self._entries().create_index(metric=_METRICS[metric], replace=True, **options)
+
+    def files(self) -> list[Path]:
+        """Returns the gallery's files; none of a bucket."""
+        return [] if self.folder is None else sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def close(self) -> None:
+        self._tables.clear()
+
+    # --- Tables ---
+
+    def _entries(self) -> Any:
+        table = self._open("entries")
+        if table is None:
+            raise ReidError(f"gallery={self._uri} is damaged: its entries are gone. Bring back a copy.")
+        return table
+
+    def _open(self, name: str) -> Any:
+        if name not in self._tables:
+            if self.folder is not None and not (self.folder / f"{name}.lance").is_dir():
+                return None  # connecting would make the folder
+            if self.folder is None and name not in self._connect().table_names():
+                return None
+            self._tables[name] = self._connect().open_table(name)
+        return self._tables[name]
+
+    def _create(self, name: str, schema: Any) -> Any:
+        self._tables.pop(name, None)
+        mode = "create" if self._open(name) is None else "overwrite"
+        self._tables[name] = self._connect().create_table(name, schema=schema, mode=mode)
+        return self._tables[name]
+
+    def _connect(self) -> Any:
+        if self._connection is None:
+            newest = {"read_consistency_interval": datetime.timedelta(0)}
+            options = dict(self._options) if self._options else None
+            self._connection = self._lancedb.connect(self._uri, storage_options=options, **newest)
+        return self._connection
+
+    def _optimize(self, name: str, *, keep: datetime.timedelta, unfinished: bool) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that readers of an earlier state fail: they read again
+            self._open(name).optimize(cleanup_older_than=keep, delete_unverified=unfinished)
+
+    def _content(self, table: Any) -> tuple[pd.DataFrame, np.ndarray | None]:
+        frame = pd.DataFrame({name: table[name].to_numpy() for name in COLUMNS})
+        if "embedding" not in table.column_names:
+            return frame, None
+        vectors = table["embedding"].combine_chunks()
+        width = table.schema.field("embedding").type.list_size
+        numbers = vectors.flatten() if hasattr(vectors, "flatten") else self._pyarrow.concat_arrays(vectors.chunks)
+        return frame, numbers.to_numpy(zero_copy_only=False).reshape(-1, width)
+
+
+def _upsert(table: Any, rows: Any) -> None:
+    table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+
+def _where(selected: Selection) -> str | None:
+    """Returns a selection as a condition of LanceDB's SQL; None for all entries."""
+    conditions = [f"{column} IN ({_quoted(values)})" for column, values in selected.among]
+    if selected.not_cameras:
+        conditions.append(f"camera NOT IN ({_quoted(selected.not_cameras)})")
+    if selected.seen:
+        first, end = selected.seen
+        conditions.append(f"time >= {first:d}" + ("" if end is None else f" AND time < {end:d}"))
+    if selected.before is not None:
+        first = Selection(until=0).seen[0]
+        conditions.append(
+            f"(time >= {first:d} AND time < {selected.before:d} OR time < {first:d} AND added < {selected.before:d})"
+        )
+    if selected.named:
+        conditions.append("identity <> ''")
+    return " AND ".join(conditions) or None
+
+
+def _quoted(values: tuple[str, ...]) -> str:
+    """Returns literals of SQL: a quote is the only character that means something between quotes, and is doubled."""
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+
+
+def _import_lancedb() -> tuple[Any, Any]:
+    try:
+        import lancedb
+        import pyarrow
+    except ImportError as error:
+        raise ReidError(
+            f"a gallery in a folder needs LanceDB, which cannot be imported ({error}): install it with "
+            "pip install 'keras_reid[gallery]'."
+        ) from error
+    return lancedb, pyarrow
