@@ -62,7 +62,7 @@ FORMATS = (
 ON_ERROR = ("stop", "skip")
 EMBEDDING_MAPS = ("pca", "umap", "tsne")
 VISUALS = ("ranked_lists", "attention", "embedding_map")
-PICTURE_FORMATS = ("png", "svg")
+PICTURE_FORMATS = ("png", "svg", "jpg")
 # Of somebody else's network: what it takes for a picture.
 NORMALIZATIONS = ("imagenet", "half", "zero_one", "raw")
 LAYOUTS = ("nchw", "nhwc")

@@ -151,7 +151,8 @@ def paint_cmc(
     for label, (name, value) in scores.items():
         ends = [f"{100 * end:.1f}" for end in intervals[name]]
         texts.append(f"{label} {100 * value:.1f} %" + (f" [{', '.join(ends)}]" if scored > 1 else ""))
-    _title(axes, f"CMC of {_count(scored, 'query', 'queries')}", dataset, ", ".join(texts))
+    what = "CMC, re-ranked," if "re-ranked" in result.metric else "CMC"
+    _title(axes, f"{what} of {_count(scored, 'query', 'queries')}", dataset, ", ".join(texts))
     _legend(axes)
 
 

@@ -87,3 +87,9 @@ def test_the_ranked_lists_of_the_same_queries_are_a_picture(tiny_catalog, tmp_pa
     assert [step for step, _ in points] == [6, 12]
     width, height, content = points[0][1]
     assert content == picture and Image.open(io.BytesIO(content)).size == (int(width), int(height))
+
+
+def test_a_run_shows_its_ranked_lists_at_each_evaluation(finished_run):
+    shown = read(finished_run / "tensorboard")
+    assert [step for step, _ in shown["ranked_lists"]] == [step for step, _ in shown["scores/top1"]]
+    assert all(content.startswith(b"\x89PNG") for _, (_, _, content) in shown["ranked_lists"])
