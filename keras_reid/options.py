@@ -184,7 +184,11 @@ def prepare_flags() -> Flags:
     """Returns the flags of `keras_reid.prepare`, which also takes a name."""
     values = Flags(takes_arguments=True)
     values.repeated("archive", [], "The downloaded .zip, .tar or .tar.gz; given again where there are several.")
-    values.string("data_dir", None, "Folder to unpack into: a new or an empty one.")
+    values.string("data_dir", None, "Folder to unpack into: a new or an empty one. For corrections: the dataset.")
+    values.string("file", None, "For corrections: the CSV that a report exports.")
+    values.choice("dataset", "csv", choices.DATASETS, "For corrections: the dataset; any but csv becomes one.")
+    _setting(values, "camera_pattern")
+    values.string("output", None, "For corrections: the new CSV to write. Without it they are shown alone.")
     return values
 
 

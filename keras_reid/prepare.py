@@ -3,6 +3,9 @@
 NAME alone says where the authors publish it and under which terms; without a NAME all datasets are listed. --archive
 may be given several times. The dataset is unpacked as a whole or not at all, read as train reads it, and its counts are
 compared with the official ones.
+
+python -m keras_reid.prepare corrections --file=corrections.csv --data_dir=people.csv shows what the corrections that a
+report exports make of a CSV dataset, and with --output=NEW.csv writes it. Nothing that is there is overwritten.
 """
 
 from __future__ import annotations
@@ -16,18 +19,26 @@ import pandas as pd
 
 from keras_reid import command, options
 from keras_reid.data.catalog import describe
-from keras_reid.data.places import is_remote
+from keras_reid.data.corrections import VERDICTS, changes, correct, newly_shared, read_corrections
+from keras_reid.data.places import absolute, is_remote
 from keras_reid.data.readers.by_name import check_name, read_dataset
+from keras_reid.data.readers.own_csv import csv_table
 from keras_reid.data.readers.sources import SOURCES
 from keras_reid.data.unpack import unpack
 from keras_reid.errors import ReidError
-from keras_reid.files import whole_or_not_at_all
+from keras_reid.files import whole_or_not_at_all, write_text
+
+CORRECTIONS = "corrections"
 
 
 def prepare(flags: command.Flags) -> None:
     if len(flags.arguments) > 1:
         raise ReidError(f"expected one name, got {' '.join(flags.arguments)}.")
     name = flags.arguments[0] if flags.arguments else None
+    if name == CORRECTIONS:
+        return correct_dataset(flags)
+    if flags.file or flags.output:
+        raise ReidError(f"--{'file' if flags.file else 'output'} is for corrections: prepare {CORRECTIONS} --file=...")
     if name is not None:
         check_name(name)
     if not flags.archive and not flags.data_dir:
@@ -104,6 +115,49 @@ def compared(catalog: pd.DataFrame, official: dict[str, tuple[int, int | None]])
     if differences:
         return f"NOT the official counts: {'; '.join(differences)}"
     return "these are the official counts" if official else "no official counts are known"
+
+
+def correct_dataset(flags: command.Flags) -> None:
+    """Shows what corrections change in a dataset, and writes a corrected CSV where one is asked for."""
+    if flags.archive:
+        raise ReidError(f"--archive is for a downloaded dataset: leave it out of prepare {CORRECTIONS}.")
+    command.required(flags, "file", "data_dir")
+    if flags.output and os.path.exists(flags.output):
+        raise ReidError(f"--output={flags.output} is there already, and nothing is overwritten. Set a new name.")
+    command.check_writable("output", flags.output)
+    is_csv, corrections = flags.dataset == "csv", read_corrections(flags.file)
+    catalog = read_dataset(flags.dataset, flags.data_dir, camera_pattern=flags.camera_pattern, must_exist=False)
+    table, folder = csv_table(catalog, flags.data_dir if is_csv else None), os.path.dirname(flags.data_dir)
+    columns = {"image_path": catalog.image_path, "person": table.person_id, "split": catalog.split}
+    images = pd.DataFrame(columns).loc[table.index]
+    names = correct(images, corrections, folder if is_csv else flags.data_dir)
+    show(images, names, corrections)
+    if not flags.output:
+        print("nothing is written yet: add --output=NEW.csv")
+        return
+    table["person_id"] = names
+    if absolute(folder) != absolute(os.path.dirname(flags.output)):
+        table["image_path"] = images.image_path.map(absolute)
+    write_text(flags.output, table[names.notna()].to_csv(index=False))
+    print(f"ready: --dataset=csv --data_dir={flags.output}")
+
+
+def show(images: pd.DataFrame, names: pd.Series, corrections: pd.DataFrame) -> None:
+    """Prints what corrections change, and warns where a person is now both in training and in the test."""
+    counts = ", ".join(f"{(corrections.verdict == verdict).sum()} {verdict!r}" for verdict in VERDICTS)
+    print(f"{len(corrections)} corrections: {counts}")
+    plan = changes(images, names)
+    print(plan.to_string(index=False) if len(plan) else "nothing changes: the dataset says so already")
+    for when, persons in (("before", images.person), ("after", names)):
+        print(f"{when}: {persons.notna().sum():,} images of {persons.nunique():,} identities")
+    shared = newly_shared(images, names)
+    if shared:
+        some = ", ".join(shared[:5]) + (", ..." if len(shared) > 5 else "")
+        print(
+            f"warning: {len(shared)} people are now in training and test, where they had two names before "
+            f"({some}): scores are too good. Take them out of one of both.",
+            file=sys.stderr,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

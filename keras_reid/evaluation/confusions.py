@@ -27,6 +27,7 @@ MERGE, MOVE = "merge", "move"
 _NEAREST = 64  # impostor images of each query that are compared; all others count as unlike
 _DOUBT = 0.5  # pairs of likeness 0 that are added to those there are: one pair alone proves less than many
 _OTHERS = 6  # true matches of anybody that are added to an image's own, which may be few
+_NEARLY = 0.75  # where all images fit another identity nearly as well as the best of them, all are that person
 _EVIDENCE = 4
 
 
@@ -62,7 +63,9 @@ def confused_identities(embedded: Embedded, *, count: int = 20, **rules: str) ->
     moves = likeness.moves()
     found = pd.concat([likeness.merges().assign(suggestion=MERGE), moves.assign(suggestion=MOVE)], ignore_index=True)
     found["low"], found["high"] = found[["first", "second"]].min(axis=1), found[["first", "second"]].max(axis=1)
-    found = found.sort_values(["score", "low", "high"], ascending=[False, True, True], kind="stable")
+    found["best"] = found.groupby(["low", "high"]).score.transform("max")
+    found = found[found.score >= found.best.where(found.suggestion == MOVE, _NEARLY * found.best)]
+    found = found.sort_values(["best", "low", "high"], ascending=[False, True, True], kind="stable")
     names = pd.concat([names_of(frame, "person_id") for frame in (embedded.query, embedded.gallery)]).tolist()
     confused = []
     for one in found.drop_duplicates(["low", "high"]).head(count).itertuples():
@@ -75,7 +78,7 @@ def confused_identities(embedded: Embedded, *, count: int = 20, **rules: str) ->
                 names[first[0]],
                 names[second[0]],
                 one.suggestion,
-                float(one.score),
+                float(one.best),
                 tuple(likeness.side_and_row(image) for image in moved),
                 likeness.nearest(moved or first, second),
             )
@@ -133,7 +136,10 @@ class _Likeness:
         return self._people(first=first, second=second, score=sums.data / (compared + _DOUBT))
 
     def moves(self) -> pd.DataFrame:
-        """Returns how much more each image is like another identity, the second, than like its own, the first."""
+        """Returns how much more each image is like another identity, the second, than like its own, the first.
+
+        An image without a true match is like its own identity as far as one can tell: it moves with all others alone.
+        """
         frames = []
         for side, likeness in enumerate((self._likeness, self._likeness.T)):
             start, others = side * self._queries, 1 - side
@@ -142,7 +148,8 @@ class _Likeness:
             is_own = sums.col == own
             fit = np.zeros(likeness.shape[0])
             fit[sums.row[is_own]] = sums.data[is_own]
-            fit /= np.bincount(self._true[side], minlength=len(fit)) + _DOUBT
+            matches = np.bincount(self._true[side], minlength=len(fit))
+            fit = np.where(matches, fit / (matches + _DOUBT), np.inf)
             score = sums.data / (self._sizes[others][sums.col] + _DOUBT) - fit[sums.row]
             frame = self._people(first=own, second=sums.col, score=score, image=start + sums.row)
             frames.append(frame[frame["first"] != frame["second"]])

@@ -6,9 +6,11 @@ import os
 
 import pandas as pd
 
-from keras_reid.data.ids import code_cameras, code_people
+from keras_reid.data.catalog import DISTRACTOR_ID, JUNK_ID
+from keras_reid.data.ids import as_names, code_cameras, code_people, names_of
 from keras_reid.data.image_list import read_image_csv
-from keras_reid.data.places import is_file, is_folder, refuse_missing
+from keras_reid.data.places import absolute, is_file, is_folder, refuse_missing
+from keras_reid.data.tables import read_csv
 from keras_reid.errors import ReidError
 
 SPLITS = ("train", "query", "gallery", "multi_query")
@@ -58,3 +60,24 @@ def read_csv_dataset(path: str | os.PathLike, *, must_exist: bool = True) -> pd.
     if must_exist:
         refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
     return frame
+
+
+def csv_table(catalog: pd.DataFrame, path: str | os.PathLike | None) -> pd.DataFrame:
+    """Returns the images of a dataset as a CSV of one's own holds them, all cells text.
+
+    Args:
+        catalog: the dataset.
+        path: the CSV that it was read from: its columns and rows are kept as they are. None: it was no CSV, so the
+            paths become absolute, each distractor (id 0) becomes a person and junk (id -1), which never counts, is
+            left out.
+
+    Returns:
+        A frame whose index is that of the rows of `catalog`.
+    """
+    if path is not None:
+        return read_csv(path, as_text=read_csv(path).columns)
+    nobody, junk = catalog.person_id == DISTRACTOR_ID, catalog.person_id == JUNK_ID
+    names = as_names(names_of(catalog, "person_id")).mask(nobody, "distractor-" + nobody.cumsum().astype("string"))
+    ids = {name: as_names(names_of(catalog, name)) for name in ("camera_id", "tracklet_id") if name in catalog}
+    paths = catalog.image_path.map(absolute)
+    return pd.DataFrame({"image_path": paths, "person_id": names, **ids, "split": catalog.split})[~junk]
