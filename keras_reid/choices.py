@@ -62,4 +62,4 @@ FORMATS = (
 ON_ERROR = ("stop", "skip")
 EMBEDDING_MAPS = ("pca", "umap", "tsne")
 VISUALS = ("ranked_lists", "attention", "embedding_map")
-PICTURE_FORMATS = ("png", "svg")
+PICTURE_FORMATS = ("png", "svg", "jpg")

@@ -26,7 +26,7 @@ def given(artifact, synthetic_dir, tmp_path):
 
 
 def test_everything_is_drawn(given, tmp_path, capsys):
-    flags = ["--what=ranked_lists,attention,embedding_map", "--count=3", "--top=4"]
+    flags = ["--what=ranked_lists,attention,embedding_map", "--count=2", "--top=2"]
     assert visualize.main(["visualize", *given, *flags]) == 0
     output = capsys.readouterr().out
     for name in ("ranked_lists", "attention", "embedding_map"):

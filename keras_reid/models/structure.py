@@ -24,15 +24,35 @@ def own_weights(layer) -> list:
     return [*getattr(layer, f"_trainable_{kind}"), *getattr(layer, f"_non_trainable_{kind}")]
 
 
-def last_feature_map(model):
-    """Returns the output `[B, h, w, C]` of the last layer that has more than one place; None where no layer has."""
+def last_feature_map(model, *, least_places: int = 1):
+    """Returns the output `[B, h, w, C]` of the last layer with so many places that the whole embedding depends on.
+
+    Where no layer has as many, the one with most; None where the embedding depends on no feature map.
+    """
+    best, most = None, 1
     for layer in reversed(model.layers):
         nodes = layer.inbound_nodes
-        if len(nodes) == 1 and nodes[0].parent_nodes:  # called once, and no input layer
-            shape = getattr(layer.output, "shape", ())
-            if len(shape) == 4 and None not in shape[1:] and shape[1] * shape[2] > 1:
-                return layer.output
-    return None
+        shape = getattr(layer.output, "shape", ()) if len(nodes) == 1 and nodes[0].parent_nodes else ()
+        places = shape[1] * shape[2] if len(shape) == 4 and None not in shape[1:] else 0
+        if places > most and _passes_through(model.outputs[0].node, layer):
+            best, most = layer.output, places
+            if places >= least_places:
+                break
+    return best
+
+
+def _passes_through(node, layer) -> bool:
+    """Whether every way from a node of the graph back to the input leads through a layer: none goes around it."""
+    ahead, seen = [node], set()
+    while ahead:
+        node = ahead.pop()
+        if node.layer is layer or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if not node.parent_nodes:
+            return False
+        ahead += node.parent_nodes
+    return True
 
 
 def check_embedder(model, name: str = "embedder", *, of_images: bool = True) -> None:

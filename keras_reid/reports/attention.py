@@ -11,6 +11,7 @@ arXiv 2011.08891). The gradient of the distance itself is no use here: between e
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -25,6 +26,8 @@ from keras_reid.keras2 import keras, tf
 from keras_reid.models.structure import last_feature_map
 
 _PAIRS_AT_ONCE = 16
+# Places of a feature map. The last one of small photos has so few that they tell nothing: an earlier one is taken.
+_FEWEST, _ENOUGH = 8, 32
 _COLORS, _STRENGTH = "inferno", 0.75
 
 
@@ -46,18 +49,18 @@ def attention_maps(
 
     Returns:
         float32 `[N, h, w]` twice, over `first` and over `second`: 0 where nothing made them closer, 1 at the place of
-        each photo that did most. `h` and `w` are the sides of the network's last feature map.
+        each photo that did most. `h` and `w` are the sides of the network's last feature map; where that has fewer
+        than 8 places, as for photos of 64 x 32, of the last one that has 32.
 
     Raises:
         ReidError: the artifact is no Keras network, or has no feature map.
     """
-    network, normalized = _maps_and_embedding(artifact)
-    unit = normalized or artifact.metric == "cosine"
-    center = 0.0 if others is None or not len(others) else _compared(others, unit).mean(axis=0)
+    network = _network_of(artifact)
+    center = 0.0 if others is None or not len(others) else _compared(others, network.unit).mean(axis=0)
     maps = []
     for part in slices(len(first), _PAIRS_AT_ONCE):
         images = [resize_images(image, artifact.image_size) for image in (*first[part], *second[part])]
-        maps.append(_parts(network, tf.stack(images), tf.cast(center, tf.float32), unit))
+        maps.append(_parts(network, tf.stack(images), tf.cast(center, tf.float32)))
     sides = zip(*maps)
     return tuple(np.concatenate(side) for side in sides) if maps else (np.zeros((0, 1, 1), np.float32),) * 2
 
@@ -72,38 +75,51 @@ def overlay(pixels: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.clip((1 - share) * gray + share * colors, 0, 255).round().astype(np.uint8)
 
 
-def _maps_and_embedding(artifact: Artifact) -> tuple[keras.Model, bool]:
-    """Returns the network from images to its last feature map and its embedding, and whether that was normalized.
+class _Network(NamedTuple):
+    """A network from images to a feature map and its embedding.
 
     A last layer that scales to length 1 is left out: along an embedding its gradient is zero.
     """
+
+    model: keras.Model
+    unit: bool  # whether embeddings are compared at length 1
+    is_earlier: bool  # whether the feature map is not the last one
+
+
+def _network_of(artifact: Artifact) -> _Network:
     model = artifact.embedder
     if model is None:
         raise ReidError(
             f"attention needs the gradients of a Keras network, and {artifact.name!r} ({artifact.kind}) has none: "
-            "expected artifact= a run folder or a .keras file of the same network."
+            "expected a run folder or a .keras file of the same network."
         )
-    normalized = isinstance(model.layers[-1], keras.layers.UnitNormalization)
-    embedding = model.layers[-1].input if normalized else model.output
     features = last_feature_map(model)
     if features is None:
         name = repr(artifact.name)
         raise ReidError(f"attention needs a feature map [height, width, channels], and no layer of {name} has one.")
-    return keras.Model(model.inputs, [features, embedding]), normalized
+    is_earlier = features.shape[1] * features.shape[2] < _FEWEST
+    if is_earlier:
+        features = last_feature_map(model, least_places=_ENOUGH)
+    normalized = isinstance(model.layers[-1], keras.layers.UnitNormalization)
+    embedding = model.layers[-1].input if normalized else model.output
+    unit = normalized or artifact.metric == "cosine"
+    return _Network(keras.Model(model.inputs, [features, embedding]), unit, is_earlier)
 
 
-def _parts(network: keras.Model, images: tf.Tensor, center: tf.Tensor, unit: bool) -> tuple[np.ndarray, np.ndarray]:
+def _parts(network: _Network, images: tf.Tensor, center: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Returns the maps of both halves of a batch, whose rows are pairs."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        features, embeddings = network(images, training=False)
-        compared = tf.stop_gradient(tf.convert_to_tensor(_compared(embeddings.numpy(), unit), tf.float32)) - center
+        features, embeddings = network.model(images, training=False)
+        compared = tf.constant(_compared(embeddings.numpy(), network.unit)) - center
         partners = tf.concat(tf.split(compared, 2)[::-1], axis=0)
         # The length of an embedding is a number here: it says how far, not where.
-        length = tf.norm(embeddings, axis=-1, keepdims=True) if unit else 1.0
-        product = tf.reduce_sum(embeddings * partners / tf.maximum(tf.stop_gradient(length), 1e-30))
-    gradient = tape.gradient(product, features)
-    places = tf.nn.relu(tf.reduce_sum(tf.cast(features, tf.float32) * tf.cast(gradient, tf.float32), axis=-1)).numpy()
+        length = tf.stop_gradient(tf.norm(embeddings, axis=-1, keepdims=True)) if network.unit else 1.0
+        product = tf.reduce_sum(embeddings * partners / tf.maximum(length, 1e-30))
+    parts = tf.reduce_sum(features * tape.gradient(product, features), axis=-1, keepdims=True)
+    if network.is_earlier:  # a later convolution with a stride sees every other place
+        parts = tf.nn.avg_pool2d(parts, 3, 1, "SAME")
+    places = tf.nn.relu(parts)[..., 0].numpy()
     largest = places.max(axis=(1, 2), keepdims=True)
     return tuple(np.split(np.divide(places, largest, out=np.zeros_like(places), where=largest > 0), 2))
 

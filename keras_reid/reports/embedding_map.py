@@ -115,13 +115,12 @@ def paint_embedding_map(
     axes.set(xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
     if found.explained is None:
-        details = f"{_WRITTEN[method]}: near points are alike, axes and far distances mean nothing"
+        axes.set(xlabel="near points are alike; axes and far distances mean nothing")
     else:
         axes.set_aspect("equal", adjustable="datalim")
         shares = [f"{100 * share:.0f} %" for share in found.explained]
         axes.set(xlabel=f"{shares[0]} of the variance", ylabel=f"{shares[1]} of the variance")
-        details = _WRITTEN[method]
-    axes.set_title(**title_lines("Embedding map", dataset, f"{details}; {found.sample}"))
+    axes.set_title(**title_lines("Embedding map", dataset, f"{_WRITTEN[method]}; {found.sample}"))
     legend = axes.figure.legend(loc="outside right upper")
     for text in legend.get_texts():
         text.set(**lettering.style)

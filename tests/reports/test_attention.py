@@ -6,6 +6,7 @@ import pytest
 from keras_reid.artifacts import Artifact, artifact_of, describe_embedder
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
+from keras_reid.models.structure import last_feature_map
 from keras_reid.reports.attention import attention_maps, overlay
 
 HEIGHT, WIDTH = 8, 6
@@ -76,6 +77,21 @@ def test_a_network_that_sees_red_in_one_corner_has_its_map_there():
     assert not of_blue.any() and not against_blue.any()  # blue has nothing in common with red
 
 
+def test_a_last_map_of_few_places_gives_way_to_an_earlier_one_that_all_passes_through():
+    images = keras.Input((32, 16, 3))
+    x = keras.layers.Conv2D(4, 3, strides=4, padding="same", activation="relu")(images)  # 8 x 4 places
+    around = keras.layers.Conv2D(4, 1, strides=4)(x)
+    aside = keras.layers.Conv2D(4, 1)(x)  # of 8 x 4, too, but a part of the embedding goes around it
+    x = keras.layers.Add()([around, keras.layers.Conv2D(4, 1, strides=4)(aside)])  # 2 x 1
+    x = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    model = keras.Model(images, x)
+    assert tuple(last_feature_map(model).shape) == (None, 2, 1, 4)
+    assert last_feature_map(model, least_places=32) is model.layers[1].output
+    assert last_feature_map(model, least_places=10**6) is model.layers[1].output
+    photos = np.random.default_rng(0).integers(0, 256, (2, 32, 16, 3), dtype=np.uint8)
+    assert attention_maps(artifact_of(model), photos, photos[::-1])[0].shape == (2, 8, 4)
+
+
 def test_photos_may_have_any_size_and_there_may_be_none():
     large, small = np.full((80, 60, 3), 200, np.uint8), np.full((5, 9, 3), 200, np.uint8)
     first, second = attention_maps(linear_network(), [large, small], [small, large])
@@ -85,7 +101,7 @@ def test_photos_may_have_any_size_and_there_may_be_none():
 
 def test_what_has_no_gradients_or_no_feature_map_is_refused():
     lite = Artifact("embedder.tflite", "tflite", {"embedding_size": 2, "image_size": [8, 6]}, lambda images: images)
-    with pytest.raises(ReidError, match=r"'embedder.tflite' \(tflite\) has none: expected .* a run folder"):
+    with pytest.raises(ReidError, match=r"'embedder.tflite' \(tflite\) has none: expected a run folder"):
         attention_maps(lite, [], [])
     images = keras.Input((HEIGHT, WIDTH, 3))
     flat = artifact_of(keras.Model(images, keras.layers.Dense(4)(keras.layers.Flatten()(images))))
