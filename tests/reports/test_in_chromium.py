@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from keras_reid.data.corrections import read_corrections
 from tests.reports.pages import HEBREW, PEOPLE, embedded_of, write
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -170,6 +171,7 @@ def test_corrections_are_kept_undone_and_exported(page, tmp_path):
     rows = exported(page)
     assert rows == [["image_path", "other_path", "verdict"], *expected]
     assert any('"' in path and "\n" in path and "," in path for path in rows[1])
+    assert read_corrections(page.corrections_file).to_numpy().tolist() == expected
 
     page.locator("#clear").click()
     assert counter.inner_text() == "No corrections yet." and page.locator("#export").is_disabled()

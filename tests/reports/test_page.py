@@ -146,6 +146,18 @@ def test_a_first_right_image_that_is_far_away_is_shown_apart(tmp_path):
     assert len(page.all("article", class_="query")) == 3
 
 
+def test_skipped_queries_are_named_and_shown_as_such(tmp_path):
+    query = pd.DataFrame({"person_id": [7, 8, 9, 1], "camera_id": [1, 1, 1, 1]})
+    gallery = pd.DataFrame({"person_id": [1, 2], "camera_id": [2, 2]})
+    embedded = Embedded(query, np.zeros((4, 1), np.float32), gallery, np.ones((2, 1), np.float32))
+    write(tmp_path / "page.html", embedded)
+    page = read(tmp_path / "page.html")
+    assert "3 of 4 queries have no true match in the gallery and are skipped: 0, 1, 2." in page.text
+    assert "For 0 of 1 query" in page.text  # at one distance the wrong image counts as nearer
+    outcomes = [one["data-outcome"] for one in page.all("article", class_="query")]
+    assert "skipped" in outcomes[:2] and outcomes[2:] == ["later", "later"]  # worst and best are of scored ones
+
+
 def test_without_cameras_the_page_says_so(tmp_path):
     embedded = embedded_of(cameras=(None, None))
     write(tmp_path / "page.html", embedded, record=Record())
