@@ -1,6 +1,5 @@
 """Code blocks of README.md and docs/: Python runs, commands run or at least parse, and what is not run says why."""
 
-import importlib
 import os
 import re
 import shlex
@@ -12,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from keras_reid import options
+from keras_reid.__main__ import entry_point
 from tests.docs.pages import PAGES, ROOT, blocks
 
-COMMANDS = ("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch")
+COMMANDS = (
+    *("train", "evaluate", "export", "embed", "compare", "doctor", "prepare", "reproduce", "launch"),
+    *("gallery", "search"),
+)
 # The tests of the kit run the rest of its page.
 PYTHON = [*blocks("python"), *blocks("python", pages=["export/README.md"])[:1]]
 TRAINING = next(block for block in PYTHON if "Run(settings).train()" in block.code)
@@ -95,8 +98,7 @@ def test_the_commands_run(page, place, monkeypatch, capfd):
     monkeypatch.chdir(place)
     for block in blocks("bash", pages=[page]):
         for name, arguments in commands_of(smaller(block.code)) if not block.not_run else []:
-            main = importlib.import_module(f"keras_reid.{name}").main
-            exit_code = main([name, *arguments, *SMALLER_COMMAND.get(name, [])])
+            exit_code = entry_point(name).main([name, *arguments, *SMALLER_COMMAND.get(name, [])])
             assert exit_code in EXIT_CODES.get(name, (0,)), (block, capfd.readouterr().err)
 
 
