@@ -1,4 +1,4 @@
-"""Milvus: a server that is not there or does not answer costs a bounded time and one line; Milvus Lite promises little."""
+"""Milvus: a server that does not answer costs a bounded time and one line; Milvus Lite promises little."""
 
 import socket
 import time
