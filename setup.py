@@ -71,6 +71,16 @@ setup(
             # Opens pages in the system's Chromium, and checks whether everyone can use them.
             "axe-playwright-python>=0.1.4",
         ],
+        # Galleries of people in a folder or a bucket; and on a Milvus server, or in Milvus Lite's file.
+        "gallery": ["lancedb>=0.27"],
+        "milvus": [
+            # Later ones want a later protobuf than TensorFlow 2.15 allows; milvus-lite 2.5 imports pkg_resources.
+            "pymilvus>=2.5.18,<2.6; python_version < '3.12'",
+            "milvus-lite>=2.5.1,<2.6; python_version < '3.12' and sys_platform != 'win32'",
+            "setuptools<81; python_version < '3.12'",
+            "pymilvus>=3.0.2,<4; python_version >= '3.12'",
+            "milvus-lite>=3.2.2,<4; python_version >= '3.12' and sys_platform != 'win32'",
+        ],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },

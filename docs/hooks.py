@@ -19,19 +19,10 @@ sys.path.insert(0, str(ROOT))
 from keras_reid import choices, options  # noqa: E402
 
 COMMANDS = (
-    "train",
-    "evaluate",
-    "export",
-    "embed",
-    "compare",
-    "describe",
-    "visualize",
-    "doctor",
-    "prepare",
-    "reproduce",
-    "launch",
+    *("train", "evaluate", "export", "embed", "compare", "describe", "visualize", "doctor", "prepare"),
+    *("gallery", "search", "reproduce", "launch"),
 )
-PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "reports", "training", "serving")
+PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "gallery", "reports", "training", "serving")
 _NAME = "{ .name }"  # the class of docs/site.css that keeps a name in one piece
 # Pages of the site that stand elsewhere in the repository.
 _ELSEWHERE = {"README.md": "index.md", "export/README.md": "kit.md", "CHANGELOG.md": "changelog.md"}
@@ -87,7 +78,8 @@ def all_flags() -> str:
     """Returns a heading and a table of flags for each command."""
     parts = []
     for command in COMMANDS:
-        module = ast.parse((ROOT / "keras_reid" / f"{command}.py").read_text(encoding="utf-8"))
+        places = (ROOT / "keras_reid" / f"{command}.py", ROOT / "keras_reid" / command / "__main__.py")
+        module = ast.parse(next(place for place in places if place.exists()).read_text(encoding="utf-8"))
         usage, _, what = ast.get_docstring(module).partition(": ")
         parts.append(f"## {command}\n\n`{usage}`: {_cell(_meaning(_sentences(what)))}\n\n{flags_table(command)}")
     return "\n\n".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from keras_reid.interrupts import end_at_once
 
@@ -20,7 +21,15 @@ COMMANDS = {
     "prepare": "unpacks and checks a downloaded dataset",
     "launch": "trains with several workers on this machine",
     "reproduce": "scores a run's artifact again and compares",
+    "gallery": "enrolls people, lists, exports and forgets them",
+    "search": "finds who in a gallery looks most like a person",
 }
+
+
+def entry_point(command: str) -> ModuleType:
+    """Returns the module of a command: of that name or, where that is a package, its `__main__`."""
+    module = importlib.import_module(f"keras_reid.{command}")
+    return importlib.import_module(f"{module.__name__}.__main__") if hasattr(module, "__path__") else module
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in COMMANDS:
         if argv is None:
             end_at_once()
-        return importlib.import_module(f"keras_reid.{name}").main([f"keras-reid {name}", *arguments])
+        return entry_point(name).main([f"keras-reid {name}", *arguments])
     if name not in ("--help", "-h", "-help", "help"):
         print(f"error: no command {name!r}, expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 1

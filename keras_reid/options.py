@@ -31,6 +31,11 @@ def _artifact(values: Flags) -> None:
     values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx; or what describe wrote.")
 
 
+def _gallery(values: Flags) -> None:
+    text = "A gallery: a folder, s3://BUCKET/FOLDER, http://HOST:19530#NAME of a Milvus server, or a path in .db."
+    values.string("gallery", None, text)
+
+
 def _test_time_augmentation(values: Flags) -> None:
     text = "Variants of each image whose embeddings are averaged: better, and slower."
     values.choice("test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
@@ -233,6 +238,44 @@ def launch_flags() -> Flags:
     """Returns the flags of `keras_reid.launch`, which takes those of `keras_reid.train` behind `--`."""
     values = Flags(takes_arguments=True)
     values.integer("workers", 2, "Processes on this machine, each with its share of the GPUs where there are any.", 1)
+    return values
+
+
+def gallery_flags() -> Flags:
+    """Returns the flags of `keras_reid.gallery`, which also takes an action."""
+    values = Flags(takes_arguments=True)
+    _gallery(values)
+    _artifact(values)
+    values.string("images", None, "A folder, a quoted pattern, or a .csv with image_path: pictures to enroll.")
+    values.string("embeddings", None, "Saved embeddings to enroll in place of images: .npz, .parquet or .csv.")
+    values.repeated("identity", [], "Who all of the images show; whom to forget, again for several.")
+    values.boolean("identity_from_folder", False, "Each image shows whom its folder is named after.")
+    values.repeated("camera", [], "Which camera took all of them; whose entries to forget, again for several.")
+    values.string("time", None, "When all of them were taken: ISO 8601, UTC where no zone is written.")
+    values.repeated("source", [], "The recording that all of them are from; what to forget: a recording or image path.")
+    values.string("before", None, "Forget what was seen (else: added) before this time.")
+    values.number("keep_days", None, "Entries are forgotten after that many days, by add and compact.", 0, 1e6)
+    values.string("output", None, "File to export to: .parquet, .npz or .csv. Of reembed: the new gallery.")
+    values.boolean("named", False, "Export only entries with an identity.")
+    values.integer("batch_size", 64, "Images at once; no effect on the embeddings.", 1)
+    values.choice("on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
+    return values
+
+
+def search_flags() -> Flags:
+    """Returns the flags of `keras_reid.search`, which also takes photos."""
+    values = Flags(takes_arguments=True)
+    _artifact(values)
+    _gallery(values)
+    values.integer("top", 10, "How many to find.", 1, 10**6)
+    values.repeated("identity", [], "Only these people; again for several.")
+    values.repeated("camera", [], "Only of this camera; again for several.")
+    values.repeated("not_camera", [], "Not of this camera; again for several.")
+    values.string("since", None, "Only seen at this time or later: ISO 8601, UTC where no zone is written.")
+    values.string("until", None, "Only seen before this time.")
+    values.boolean("approximate", False, "Search a large gallery by an index: faster, and it misses some.")
+    values.boolean("rerank", False, "Reorder the nearest hundreds by k-reciprocal re-ranking.")
+    values.string("json", None, "File to write everything to.")
     return values
 
 

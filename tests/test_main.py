@@ -15,8 +15,9 @@ def keras_reid_command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_every_entry_point_is_a_command():
-    modules = Path(keras_reid.__file__).parent.glob("*.py")
-    entry_points = {path.stem for path in modules if "command.run_command(" in path.read_text()}
+    modules = [*Path(keras_reid.__file__).parent.glob("*.py"), *Path(keras_reid.__file__).parent.glob("*/__main__.py")]
+    names = {path: path.parent.name if path.stem == "__main__" else path.stem for path in modules}
+    entry_points = {name for path, name in names.items() if "command.run_command(" in path.read_text()}
     assert set(COMMANDS) == entry_points
 
 

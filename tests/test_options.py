@@ -1,6 +1,5 @@
 """Flags and flagfiles: where they are looked up, who wins, what is kept."""
 
-import importlib
 import os
 import re
 import shlex
@@ -10,8 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from keras_reid import choices, command, compare, embed, evaluate, export, launch, options, prepare, reproduce, train
-from keras_reid.__main__ import COMMANDS
+from keras_reid import (
+    choices,
+    command,
+    compare,
+    embed,
+    evaluate,
+    export,
+    launch,
+    options,
+    prepare,
+    reproduce,
+    search,
+    train,
+)
+from keras_reid.__main__ import COMMANDS, entry_point
 from keras_reid.errors import ReidError
 from keras_reid.flag_values import find_flagfile
 
@@ -229,7 +241,7 @@ def test_a_command_turns_onednn_on_unless_the_user_has_set_it(before, after, mon
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_turns_onednn_on(name, monkeypatch, capsys):
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    assert importlib.import_module(f"keras_reid.{name}").main([name, "--help"]) == 0
+    assert entry_point(name).main([name, "--help"]) == 0
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
 
 
@@ -261,6 +273,7 @@ def test_what_one_call_asks_for_is_not_kept():
         (prepare, options.prepare_flags),
         (reproduce, options.reproduce_flags),
         (launch, options.launch_flags),
+        (search, options.search_flags),
     ],
 )
 def test_help_lists_every_flag_and_ends_well(command, flags, capsys):

@@ -118,7 +118,7 @@ def texts(name: str, values: Any, count: int) -> pd.Series:
     """Returns one text for each of `count` rows, "" where there is none; whole numbers become text."""
     values = list(values) if _is_many(values) else [values] * count
     _check_count(name, values, count)
-    column = as_names(pd.Series(values, dtype=object).map(lambda one: None if _is_missing(one) else one)).fillna("")
+    column = as_names(pd.Series(list(map(_without_point, values)), dtype=object)).fillna("")
     for text in set(column):
         try:
             length = len(text.encode())
@@ -174,8 +174,20 @@ def _hashable(value: Any) -> Any:
     return None if _is_missing(value) else value
 
 
+def _without_point(value: Any) -> Any:
+    """Returns 1 for 1.0, as whole numbers become beside a gap; None for a gap."""
+    if _is_missing(value):
+        return None
+    return int(value) if isinstance(value, (float, np.floating)) and value % 1 == 0 else value
+
+
 def _is_missing(value: Any) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, (float, np.floating)) and value != value)
+    )
 
 
 def _is_many(values: Any) -> bool:

@@ -33,8 +33,8 @@ def forget(store: Store, selected: Selection, event: str = "forget") -> Forgotte
     store.purge()
     files = engine.files()
     after = {row for row in proof.found_in(files, sample) if not _is_held(store, sample[row])}
-    text, proven = proof.verdict(before, after, len(files), local=engine.folder is not None, engine=engine.name)
-    return Forgotten(count, text, proven)
+    about = {"local": engine.folder is not None, "promised": engine.forgets_physically, "engine": engine.name}
+    return Forgotten(count, *proof.verdict(before, after, len(files), **about))
 
 
 def expire(store: Store) -> Forgotten:

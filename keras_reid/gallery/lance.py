@@ -40,6 +40,7 @@ class LanceEngine:
 
     errors = (OSError, RuntimeError, ValueError, KeyError)
     name = "LanceDB"
+    forgets_physically = True
     fewest_to_index = 10_000  # exact search takes milliseconds there
 
     def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None):

@@ -43,6 +43,7 @@ class MilvusEngine:
     """
 
     name = "Milvus"
+    forgets_physically = False
     fewest_to_index = float("inf")  # its own index searches all of it
 
     def __init__(self, uri: str, *, token: str | None = None, timeout: float = _SECONDS):

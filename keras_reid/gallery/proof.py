@@ -22,7 +22,9 @@ def found_in(files: Sequence[Path], embeddings: np.ndarray) -> set[int]:
     return found
 
 
-def verdict(before: set[int], after: set[int], files: int, *, local: bool, engine: str) -> tuple[str, bool]:
+def verdict(
+    before: set[int], after: set[int], files: int, *, local: bool, promised: bool, engine: str
+) -> tuple[str, bool]:
     """Returns one sentence on what was found before and after, and whether it proves that all are gone."""
     if not local:
         return f"not proven: when {engine} takes deleted embeddings off its disks is for the server to say", False
@@ -31,6 +33,11 @@ def verdict(before: set[int], after: set[int], files: int, *, local: bool, engin
             f"not physically removed: {engine} keeps deleted embeddings in its files ({len(after)} of {len(before)} "
             "that were looked for are still there); copy what is left into a new gallery (gallery export, "
             "gallery add) and delete this one",
+            False,
+        )
+    if not promised:
+        return (
+            f"not promised: {engine} may keep deleted embeddings in its files, though none was found there now",
             False,
         )
     if not before:

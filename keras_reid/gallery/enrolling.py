@@ -1,0 +1,115 @@
+"""Enrolling pictures: images, or those of another gallery, are embedded and added part by part.
+
+What is there already is not embedded again: the key of an entry says which picture it is, not what a network makes of
+it. So the same call goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from keras_reid.data.places import absolute
+from keras_reid.errors import ReidError
+from keras_reid.gallery.entries import entries_of, times_of
+from keras_reid.gallery.gallery import Gallery
+from keras_reid.gallery.results import Added
+
+_CHUNK = 2048  # images: an interruption loses at most so many
+# What we know of an entry -> the columns of tables that may say it, the first that is there.
+_COLUMNS = {
+    "identity": ("identity", "person_id_name", "person_id"),
+    "camera": ("camera", "camera_id_name", "camera_id"),
+    "source": ("source", "image_path"),
+    "crop": ("crop",),
+    "time": ("time",),
+    "box": ("box",),
+}
+
+
+def known_of(frame: pd.DataFrame, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Returns what a table says of its rows, as `Gallery.add` takes it; what is given holds for all rows instead.
+
+    The columns are identity or person_id, camera or camera_id, source or image_path, time, box and crop.
+    """
+    found = {
+        name: frame[next(column for column in columns if column in frame)]
+        for name, columns in _COLUMNS.items()
+        if any(column in frame for column in columns)
+    }
+    return {**found, **{name: value for name, value in (given or {}).items() if value is not None}}
+
+
+def known_of_images(frame: pd.DataFrame, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The same of a list of images: where a column names another source, as a recording, the images are its crops."""
+    images = frame.image_path.map(lambda path: absolute(str(path)))
+    return known_of(frame.assign(**{"crop" if "source" in frame else "image_path": images}), given)
+
+
+def enroll(
+    gallery: Gallery,
+    artifact: Any,
+    images: pd.Series,
+    known: Mapping[str, Any],
+    *,
+    batch_size: int = 64,
+    on_error: str = "stop",
+) -> tuple[Added, list[str]]:
+    """Embeds images and adds them, some thousands at a time; those that are there already are passed over.
+
+    Args:
+        gallery: opened with the artifact.
+        artifact: embeds the images.
+        images: `[N]` paths.
+        known: of each image, as for `Gallery.add`.
+        batch_size: images at once.
+        on_error: "stop" at an image that cannot be read, or "skip" it.
+
+    Returns:
+        What was added, and the images that were left out.
+
+    Raises:
+        ReidError: an image cannot be read under "stop", none can, or as `Gallery.add`.
+    """
+    entries = entries_of(np.zeros((len(images), 1), np.float32), **known)
+    held = entries.key.map(gallery.known_keys(entries.key.tolist()))
+    todo = np.flatnonzero((held.isna() | (held != entries.identity)).to_numpy(bool))
+    added, skipped = Added(known=len(images) - len(todo)), []
+    if added.known:
+        print(f"{added.known} of {len(images)} images are in the gallery already")
+    with tqdm(total=len(todo), desc="enroll", unit="image", disable=None, leave=False) as bar:
+        for start in range(0, len(todo), _CHUNK):
+            rows = todo[start : start + _CHUNK]
+            embeddings, readable = _embed(artifact, images.iloc[rows].tolist(), batch_size, on_error, bar, start)
+            skipped += images.iloc[rows[~readable]].tolist()
+            part = entries.iloc[rows[readable]]
+            if len(part):
+                columns = {name: part[name].tolist() for name in ("identity", "camera", "source", "box", "crop")}
+                added += gallery.add(embeddings[readable], time=times_of(part.time).tolist(), **columns)
+    if len(todo) and len(skipped) == len(todo):
+        raise ReidError(f"none of the {len(todo)} images can be read, such as {skipped[0]!r}: expected images.")
+    return added, skipped
+
+
+def _embed(artifact: Any, paths: list, batch_size: int, on_error: str, bar: tqdm, done: int) -> tuple:
+    from keras_reid.data.pipeline import image_batches  # TensorFlow
+
+    embeddings = np.zeros((len(paths), artifact.metadata["embedding_size"]), np.float32)
+    readable = np.zeros(len(paths), bool)
+    try:
+        for positions, batch in image_batches(paths, batch_size=batch_size, skip_undecodable=on_error == "skip"):
+            embeddings[positions], readable[positions] = artifact.embed(batch), True
+            bar.update(len(positions))
+    except KeyboardInterrupt:
+        print(f"{done} images are enrolled: the same command goes on there.", file=sys.stderr)
+        raise
+    except ReidError as error:  # an image that cannot be read
+        advice = "" if on_error == "skip" else " Or leave them out: on_error=skip."
+        raise ReidError(f"{error}{advice} {done} images are enrolled and kept.") from error
+    bar.update(int((~readable).sum()))
+    return embeddings, readable

@@ -1,0 +1,105 @@
+"""python -m keras_reid.search --artifact=PATH --gallery=URI PHOTO...: who in a gallery looks most like this person.
+
+Several photos are of one person, and are pooled. Where the gallery holds a threshold, the answer names the person
+enrolled who is near enough, or nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+from keras_reid import command, options
+from keras_reid.artifacts.places import check_whole
+from keras_reid.data.photos import refuse_unreadable
+from keras_reid.errors import ReidError
+from keras_reid.files import write_text
+from keras_reid.gallery.gallery import Gallery
+from keras_reid.gallery.results import Identification, SearchResult
+
+
+def search(flags: command.Flags) -> None:
+    result, who = find(flags)
+    print(table(result))
+    if result.recall is not None:
+        print(f"approximate: finds {result.recall:.1%} of the true nearest 10, on a sample of the gallery")
+    elif flags.approximate:
+        print("exact: the gallery is small, or its engine has no approximate search")
+    print(verdict(who))
+    if flags.json:
+        write_text(flags.json, json.dumps(as_json(result, who, flags.arguments), indent=2, ensure_ascii=False) + "\n")
+        print(f"written to {flags.json}")
+
+
+def find(flags: command.Flags) -> tuple[SearchResult, Identification | None]:
+    """Returns what was found, and who it is; None for the latter where the gallery holds no threshold."""
+    command.required(flags, "artifact", "gallery")
+    if not flags.arguments:
+        raise ReidError("expected one or more photos of one person, as in search --artifact=... --gallery=... A.jpg")
+    command.check_writable("json", flags.json)
+    refuse_unreadable(flags.arguments)
+    check_whole(flags.artifact)
+
+    from keras_reid.artifacts import embed_files, open_artifact  # TensorFlow takes seconds: after the cheap checks
+
+    artifact = open_artifact(flags.artifact)
+    with Gallery(flags.gallery, artifact=artifact) as people:
+        people.header  # noqa: B018  there must be one before anything is embedded
+        photos = embed_files(artifact, flags.arguments)
+        where = {"cameras": flags.camera, "not_cameras": flags.not_camera, "identities": flags.identity}
+        where = {name: values for name, values in where.items() if values} | command.given(flags, "since", "until")
+        result = people.search(photos, flags.top, **where, **command.given(flags, "approximate", "rerank"))
+        return result, None if people.header.threshold is None else people.identify(photos, **where)
+
+
+def table(result: SearchResult) -> str:
+    """Returns the hits as a table for the screen."""
+    if not len(result.hits):
+        return f"nobody found among {result.searched} entries"
+    names = [name for name in ("identity", "camera", "time", "source", "box") if _says_anything(result.hits[name])]
+    shown = result.hits[["rank", "distance", *names]].assign(distance=result.hits.distance.map("{:.4f}".format))
+    if "time" in names:
+        shown["time"] = result.hits.time.map(lambda one: one.isoformat(timespec="seconds"), na_action="ignore")
+    shown = shown.astype(object).where(shown.notna(), "-")
+    for name in (name for name in names if name != "time"):
+        shown[name] = [" ".join(str(value).split()) or "-" for value in shown[name]]
+    order = " in the order of re-ranking" if result.reranked else ""
+    return f"{len(shown)} nearest of {result.searched} entries by {result.metric} distance{order}\n" + shown.to_string(
+        index=False
+    )
+
+
+def verdict(who: Identification | None) -> str:
+    """Returns who it is in a sentence."""
+    if who is None:
+        return "no threshold yet for who is nobody: calibrate the artifact, then python -m keras_reid.gallery calibrate"
+    if who.nearest is None:
+        return "unknown: nobody with a name is enrolled there"
+    near = f"{who.distance:.6g}, {'at most' if who.identity else 'above'} the threshold of {who.threshold:.6g}"
+    answer = (
+        f"{who.identity}: the nearest entry is at" if who.identity else f"unknown: the nearest, {who.nearest}, is at"
+    )
+    return f"{answer} {near}\nthis is a hint, never a proof of identity"
+
+
+def as_json(result: SearchResult, who: Identification | None, photos: Sequence[str]) -> dict:
+    """Returns all of it for a program."""
+    hits = result.hits.assign(time=[None if time != time else time.isoformat() for time in result.hits.time])
+    about = {name: getattr(result, name) for name in ("metric", "threshold", "searched", "recall", "reranked")}
+    identity = None if who is None else {"identity": who.identity, "nearest": who.nearest, "distance": who.distance}
+    if identity and who.nearest is None:
+        identity["distance"] = None  # infinite, which JSON does not have
+    return {"photos": list(photos), **about, "identification": identity, "hits": hits.to_dict("records")}
+
+
+def _says_anything(values) -> bool:
+    return bool((values.notna() & (values != "")).any())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run_command(search, options.search_flags(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
