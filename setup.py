@@ -70,6 +70,8 @@ setup(
             "pyyaml>=6",
             # Opens pages in the system's Chromium, and checks whether everyone can use them.
             "axe-playwright-python>=0.1.4",
+            # Makes the networks of others that the tests describe, also where the extra onnx brings none.
+            "onnx>=1.17; python_version >= '3.12'",
         ],
         # Galleries of people in a folder or a bucket; and on a Milvus server, or in Milvus Lite's file.
         "gallery": ["lancedb>=0.27"],
