@@ -53,10 +53,21 @@ LONGEST_FIRST = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """The longest files first: where one of them began last, the other process would have nothing left to do."""
+    """Quick tests first, so that a mistake shows early; of quick and slow ones the longest files first.
+
+    Where one of those began last, the other process would have nothing left to do. A file's quick tests stay in one
+    process, and so do its slow ones.
+    """
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+    def is_slow(item) -> bool:
+        return item.get_closest_marker("slow") is not None
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.split('::')[0]} {'slow' if is_slow(item) else 'quick'}"))
+    items.sort(key=lambda item: (is_slow(item), places.get(item.path, len(places))))
 
 
 def pytest_collection_finish():
