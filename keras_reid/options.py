@@ -275,6 +275,7 @@ def search_flags() -> Flags:
     values.string("until", None, "Only seen before this time.")
     values.boolean("approximate", False, "Search a large gallery by an index: faster, and it misses some.")
     values.boolean("rerank", False, "Reorder the nearest hundreds by k-reciprocal re-ranking.")
+    values.string("report", None, "HTML file to write: the photos and the entries found, with their pictures.")
     values.string("json", None, "File to write everything to.")
     return values
 

@@ -27,6 +27,13 @@ def search(flags: command.Flags) -> None:
     elif flags.approximate:
         print("exact: the gallery is small, or its engine has no approximate search")
     print(verdict(who))
+    if flags.report:
+        from keras_reid.reports.search_page import write_search_page
+
+        write_search_page(
+            flags.report, flags.arguments, result, answer=verdict(who).splitlines()[0], gallery=flags.gallery
+        )
+        print(f"drawn {flags.report}")
     if flags.json:
         write_text(flags.json, json.dumps(as_json(result, who, flags.arguments), indent=2, ensure_ascii=False) + "\n")
         print(f"written to {flags.json}")
@@ -37,7 +44,8 @@ def find(flags: command.Flags) -> tuple[SearchResult, Identification | None]:
     command.required(flags, "artifact", "gallery")
     if not flags.arguments:
         raise ReidError("expected one or more photos of one person, as in search --artifact=... --gallery=... A.jpg")
-    command.check_writable("json", flags.json)
+    for name in ("json", "report"):
+        command.check_writable(name, flags[name].value)
     refuse_unreadable(flags.arguments)
     check_whole(flags.artifact)
 

@@ -83,10 +83,13 @@ def test_an_entrance(artifact, photos, run, tmp_path, capsys):
     output = run(search.main, f"--artifact={artifact}", photo, "--not_camera=door", "--rerank", "--json=found.json")
     assert "O'Brien: the nearest entry is at" in output and "never a proof of identity" in output
     assert json.loads(Path("found.json").read_text())["identification"]["identity"] == "O'Brien"
-    output = run(
-        search.main, f"--artifact={artifact}", photo, "--identity=Ann", "--identity=Zoë 😀", "--json=found.json"
-    )
-    assert "unknown: the nearest, " in output and "5 nearest of 5 entries" in output
+    (photos / "Ann" / "2.png").unlink()
+    others = ("--identity=Ann", "--identity=Zoë 😀", "--json=found.json", "--report=found.html")
+    output = run(search.main, f"--artifact={artifact}", photo, *others)
+    assert "unknown: the nearest, " in output and "5 nearest of 5 entries" in output and "drawn found.html" in output
+    page = Path("found.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == 1 + 4 and page.count("photo is missing") == 2  # for the eye and for the ear
+    assert "identity <bdi>Zoë 😀</bdi>" in page and page.count("too far") == 5 and "<script" not in page
 
     assert "2 entries forgotten; proven: none of 2" in run(gallery.main, "forget", "--identity=O'Brien")
     info = run(gallery.main, "info")

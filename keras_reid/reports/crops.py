@@ -42,7 +42,20 @@ def crops(paths: Sequence[str | None], *, size: tuple[int, int] = (HEIGHT, WIDTH
         A `Crop` for each path. A file that is missing or cannot be read is no error: its crop says so.
     """
     with threads() as pool:
-        return list(pool.map(lambda path: _crop(path, size), paths))
+        return list(pool.map(lambda path: crop_of(path, size=size), paths))
+
+
+def crop_of(
+    path: str | None, *, size: tuple[int, int] = (HEIGHT, WIDTH), box: tuple[float, float, float, float] | None = None
+) -> Crop:
+    """Returns one of `crops`; of the photo only a box, left, top, width and height in pixels, where that is given."""
+    found = photo(path)
+    if box and not isinstance(found, str):
+        left, top = (max(0, round(start)) for start in box[:2])
+        right, bottom = (max(0, round(start + length)) for start, length in zip(box[:2], box[2:]))
+        found = found[top:bottom, left:right]
+        found = found if found.size else "box is outside the photo"
+    return Crop(b"", size, found) if isinstance(found, str) else jpeg_of(found, size)
 
 
 def photo(path: str | None) -> np.ndarray | str:
@@ -57,11 +70,6 @@ def photo(path: str | None) -> np.ndarray | str:
         return decode_by_pillow(contents)[0]
     except (ValueError, MemoryError):
         return "photo cannot be read"
-
-
-def _crop(path: str | None, size: tuple[int, int]) -> Crop:
-    found = photo(path)
-    return Crop(b"", size, found) if isinstance(found, str) else jpeg_of(found, size)
 
 
 def jpeg_of(pixels: np.ndarray, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Crop:

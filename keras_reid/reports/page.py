@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from keras_reid import __version__
@@ -20,9 +19,9 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation import breakdown
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.report import Report
-from keras_reid.evaluation.tables import shown_name
 from keras_reid.evaluation.uncertainty import DRAWS, confidence_intervals
 from keras_reid.files import whole_or_not_at_all
+from keras_reid.reports.html import template
 from keras_reid.reports.looks import Looks, looks
 from keras_reid.reports.mistakes import Confused, Threshold, at_threshold, confused
 from keras_reid.reports.photos import Photos
@@ -41,7 +40,7 @@ from keras_reid.reports.sections import (
     verification_table,
     worst_identities,
 )
-from keras_reid.reports.words import counted, percent, verdict
+from keras_reid.reports.words import counted, verdict
 
 LARGEST = 9_500_000  # bytes of a page
 _MOST_CAMERAS = 100
@@ -205,13 +204,9 @@ def gather(
 
 def render(page: Page) -> bytes:
     """Returns the page as HTML in UTF-8, with as many queries in each block as keep it below `LARGEST`."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("keras_reid.reports"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "shown": shown_name}
-    template, count = environment.get_template("report.html.j2"), QUERIES
+    html_of, count = template("report.html.j2"), QUERIES
     while True:
-        html = template.render(page=page.cut(count)).encode("utf-8", "backslashreplace")
+        html = html_of.render(page=page.cut(count)).encode("utf-8", "backslashreplace")
         if len(html) <= LARGEST or count == 1:
             return html
         count = max(1, count * 3 // 4)
