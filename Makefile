@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 TESTS ?=
 # Two at a time, a file always in one process: most of a small network's time is spent on one core, and more than two
 # would want more memory than many machines have. In the order of tests/conftest.py, the longest files first.
-PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
+PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
 .PHONY: quickstart test quick drill lint docs clean
 
@@ -15,11 +15,10 @@ quickstart: $(VENV)/ready
 	@echo "about 4 minutes on 2 CPU cores with bfloat16 (AVX-512), about 8 on 2 without (AVX2); the first steps tell more"
 	$(BIN)/python -m keras_reid.train --flagfile=quickstart.flags
 
-# All but the drill, in one run, which shares what it trains: first the quick ones, so that a mistake shows early.
-test: $(VENV)/ready lint
-	$(PYTEST) -m "not drill" $(TESTS)
+# The quick tests first, so that a mistake shows early; then the slow ones. The drill is a target of its own.
+test: quick
+	$(PYTEST) -m "slow and not drill" $(TESTS)
 
-# Those that show most mistakes, without the minutes of the slow ones.
 quick: $(VENV)/ready lint
 	$(PYTEST) -m "not slow" $(TESTS)
 

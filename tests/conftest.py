@@ -53,21 +53,10 @@ LONGEST_FIRST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Quick tests first, so that a mistake shows early; of quick and slow ones the longest files first.
-
-    Where one of those began last, the other process would have nothing left to do. A file's quick tests stay in one
-    process, and so do its slow ones.
-    """
+    """The longest files first: where one of them began last, the other process would have nothing left to do."""
     places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
-
-    def is_slow(item) -> bool:
-        return item.get_closest_marker("slow") is not None
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(f"{item.nodeid.split('::')[0]} {'slow' if is_slow(item) else 'quick'}"))
-    items.sort(key=lambda item: (is_slow(item), places.get(item.path, len(places))))
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_collection_finish():
@@ -153,6 +142,25 @@ def small_network():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_page():
+    """The commands that tests call draw no `report.html`, which takes seconds; yields how it is drawn."""
+    from keras_reid.training import run
+
+    draw_page = run._draw_page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_draw_page", lambda *_: None)
+        yield draw_page
+
+
+@pytest.fixture
+def with_page(monkeypatch, no_page):
+    """The commands that the test calls draw `report.html`."""
+    from keras_reid.training import run
+
+    monkeypatch.setattr(run, "_draw_page", no_page)
+
+
 @pytest.fixture
 def resnet50(monkeypatch):
     """The commands that the test calls train the network that ships."""
@@ -168,12 +176,15 @@ def small_embedder(*, embedding_size, image_size, normalize_embedding, sync_batc
 
 
 @pytest.fixture(scope="session")
-def finished_run(synthetic_dir, tmp_path_factory) -> Path:
-    """A run of two epochs of the small network, from the command line to the scored exports."""
+def finished_run(synthetic_dir, tmp_path_factory, no_page) -> Path:
+    """A run of two epochs of the small network, from the command line to the scored exports and the page."""
     from keras_reid import train
+    from keras_reid.training import run
 
     def make(folder: Path) -> None:
-        assert train.main(train_arguments(synthetic_dir, folder, "--epochs=2")) == 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(run, "_draw_page", no_page)
+            assert train.main(train_arguments(synthetic_dir, folder, "--epochs=2")) == 0
 
     return made_once(tmp_path_factory, "finished", make)
 
