@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +17,7 @@ from keras_reid.artifacts.metadata import describe_embedder
 from keras_reid.data.images import resize_images
 from keras_reid.data.pipeline import image_batches
 from keras_reid.errors import ReidError, first_line
-from keras_reid.keras2 import keras, tf
+from keras_reid.keras2 import tf
 from keras_reid.models.structure import check_embedder
 
 
@@ -37,7 +38,7 @@ class Artifact:
     kind: str
     metadata: dict
     embed_batch: Callable[[np.ndarray], np.ndarray]
-    embedder: keras.Model | None = dataclasses.field(default=None, repr=False)
+    embedder: Any = dataclasses.field(default=None, repr=False)  # no type of Keras: others open under Keras 3, too
 
     @property
     def metric(self) -> str:
