@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.counted import Matches
 from keras_reid.data.ids import NAME_SUFFIX, as_names, names_of
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.inputs import ARGUMENTS, read_people
+from keras_reid.evaluation.inputs import ARGUMENTS
 from keras_reid.evaluation.open_set import OpenSetResult, evaluate_open_set
 from keras_reid.evaluation.pairs import Pairs, find_pairs
 from keras_reid.evaluation.pooling import pool_rows
-from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval, find_matches
+from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval
 from keras_reid.evaluation.reranking import expand_queries, rerank
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
@@ -76,10 +75,6 @@ class Embedded:
     def pairs(self, **rules: Any) -> Pairs:
         """Returns the genuine and impostor pairs, by the rules of `evaluate`."""
         return self._scored(find_pairs, self.query_embeddings, self.gallery_embeddings, **rules)
-
-    def matches(self, **rules: Any) -> Matches:
-        """Returns which gallery images count for which query, by the rules of `evaluate`."""
-        return self._scored(_matches, self.query_embeddings, self.gallery_embeddings, **rules)
 
     def with_expanded_queries(self, neighbors: int) -> Embedded:
         """Returns them with each query averaged with its nearest gallery embeddings, by `expand_queries`."""
@@ -149,12 +144,6 @@ class Embedded:
             for column, name in ARGUMENTS.items()
         }
         return {"metric": self.metric, **people, **rules}
-
-
-def _matches(
-    query: np.ndarray, gallery: np.ndarray, *, metric: str, ignore: str = "same_camera", **people: Any
-) -> Matches:
-    return find_matches(*read_people(len(query), len(gallery), ignore=ignore, **people), ignore)
 
 
 def _given(frame: pd.DataFrame) -> dict[str, np.ndarray]:

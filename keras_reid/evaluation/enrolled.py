@@ -13,7 +13,7 @@ import pandas as pd
 
 from keras_reid.data.counted import Matches
 from keras_reid.evaluation.blocks import slices, squared_lengths
-from keras_reid.evaluation.products import Preparation, preparation, with_squares
+from keras_reid.evaluation.products import Preparation, distances_from_squares, preparation, products_with, with_squares
 
 _BLOCK_BYTES = 32 << 20
 _IMAGES_AT_ONCE = 1 << 13
@@ -52,7 +52,7 @@ def distances_to_enrolled(
     to_identities = _to_identities(query, gallery, numbers[1], prepare, slack)
     enrolled, first, finds = _in_galleries(own, to_identities, numbers[0], drawn)
     finds = finds.sort_values("at", kind="stable")
-    own, at = (_distance(squared, prepare, metric) for squared in (own, finds["at"].to_numpy()))
+    own, at = (distances_from_squares(squared, prepare, metric) for squared in (own, finds["at"].to_numpy()))
     return Distances(own, enrolled, first, at, finds["query"].to_numpy(), finds["draws"].to_numpy())
 
 
@@ -80,11 +80,10 @@ def _to_identities(
         of_images = numbers[order[images_at]]
         starts = np.flatnonzero(np.diff(of_images, prepend=-1))
         for queries_at in slices(len(query), _BLOCK_BYTES // (8 * len(images))):
-            anchors = with_squares(prepare, query[queries_at])
-            lengths = (1 - slack) * anchors[:, -1]
-            anchors *= -2
-            anchors[:, -1] = 1
-            squared = np.minimum.reduceat(images @ anchors.T, starts, axis=0) + lengths
+            anchors = query[queries_at]
+            scores = np.empty((len(anchors), len(images)))
+            lengths = products_with(images, prepare, anchors, out=scores)
+            squared = np.minimum.reduceat(scores, starts, axis=1).T + (1 - slack) * lengths
             block = nearest[:, queries_at]
             block[of_images[starts]] = np.minimum(block[of_images[starts]], squared)
     return np.maximum(nearest, 0, out=nearest)
@@ -109,8 +108,3 @@ def _in_galleries(
         draw, row = np.nonzero(~own_drawn & (of_queries > -2))
         finds.append(pd.DataFrame({"query": row + part.start, "at": nearest[draw, row]}).value_counts(sort=False))
     return enrolled, first, pd.concat(finds).rename("draws").reset_index()
-
-
-def _distance(squared: np.ndarray, prepare: Preparation, metric: str) -> np.ndarray:
-    """Returns distances by the metric from squared ones of prepared rows."""
-    return squared / 2 if metric == "cosine" else np.sqrt(squared) / prepare.scale

@@ -70,6 +70,11 @@ def preparation(query: np.ndarray, gallery: np.ndarray, metric: str) -> Preparat
     return unit_rows if metric == "cosine" else centered(query, gallery)  # |a - b|^2 = 2 - 2 cos for unit vectors
 
 
+def distances_from_squares(squared: np.ndarray, prepare: Preparation, metric: str) -> np.ndarray:
+    """Returns the distances by the metric from squared ones of rows of `preparation`, which scales Euclidean ones."""
+    return squared / 2 if metric == "cosine" else np.sqrt(squared) / prepare.scale
+
+
 def with_squares(prepare: Preparation, rows: np.ndarray, dtype: Any = np.float64) -> np.ndarray:
     """Returns the prepared rows, and their squared lengths in one more column, `[N, D + 1]`.
 

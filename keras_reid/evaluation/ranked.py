@@ -11,7 +11,7 @@ from keras_reid.data.counted import Matches
 from keras_reid.evaluation.blocks import squared_lengths
 from keras_reid.evaluation.embedded import Embedded
 from keras_reid.evaluation.inputs import check_positive
-from keras_reid.evaluation.products import preparation
+from keras_reid.evaluation.products import distances_from_squares, preparation
 from keras_reid.evaluation.results import RetrievalResult
 
 RIGHT, WRONG, IGNORED = "right", "wrong", "ignored"
@@ -63,16 +63,13 @@ def ranked_lists(
         ReidError: as `evaluate_retrieval`.
     """
     check_positive("depth", depth)
-    matches = embedded.matches(ignore=ignore, missing_cameras=missing_cameras)
+    matches = embedded.pairs(ignore=ignore, missing_cameras=missing_cameras).matches
     prepare = preparation(embedded.query_embeddings, embedded.gallery_embeddings, embedded.metric)
-    # The distance itself: `preparation` scales Euclidean ones, to lose few digits.
-    scale = 1.0 if embedded.metric == "cosine" else prepare.scale
     images = prepare(embedded.gallery_embeddings[matches.order])
     lists = []
     for query in queries:
         squared = squared_lengths(images - prepare(embedded.query_embeddings[[query]]))
-        distances = squared / 2 if embedded.metric == "cosine" else np.sqrt(squared) / scale
-        lists.append(_ranked(int(query), distances, matches, depth))
+        lists.append(_ranked(int(query), distances_from_squares(squared, prepare, embedded.metric), matches, depth))
     return lists
 
 
