@@ -9,7 +9,7 @@ import pandas as pd
 
 from keras_reid.data.places import absolute
 from keras_reid.data.regrouping import NOT_THE_SAME, SAME, regroup
-from keras_reid.data.tables import read_csv
+from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 
 BAD_CROP = "bad crop"
@@ -31,12 +31,7 @@ def read_corrections(path: str | os.PathLike) -> pd.DataFrame:
         ReidError: the file cannot be read, says nothing, lacks a column or a path, or a verdict is unknown.
     """
     frame = read_csv(path, as_text=COLUMNS)
-    absent = [name for name in COLUMNS if name not in frame]
-    if absent:
-        raise ReidError(
-            f"{str(path)!r} has no column {', '.join(absent)}: its columns are {', '.join(map(repr, frame))}. Expected "
-            f"{', '.join(COLUMNS)}, as a report exports them."
-        )
+    check_columns(frame, path, COLUMNS, ", as a report exports them.")
     frame = frame[list(COLUMNS)].apply(lambda column: column.mask(column.str.strip().eq("").fillna(False)))
     frame["verdict"] = frame.verdict.str.strip().str.lower()  # spreadsheets write "Same"
     frame = frame.dropna(how="all")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from keras_reid.data.formats import IMAGE_SUFFIXES, count_by_suffix, is_image, left_out
 from keras_reid.data.places import find_files, is_file, is_folder, list_files, list_folder
-from keras_reid.data.tables import read_csv
+from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 
 
@@ -69,12 +69,7 @@ def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str]
         ReidError: it cannot be read, names no image, or lacks a required column, image_path among them, or its cell.
     """
     frame = read_csv(path, as_text=as_text)
-    absent = [name for name in required if name not in frame]
-    if absent:
-        raise ReidError(
-            f"{path!r} has no column {', '.join(absent)}: its columns are {', '.join(map(repr, frame))}. Expected "
-            f"{', '.join(required)}: add or rename columns."
-        )
+    check_columns(frame, path, required, ": add or rename columns.")
     if not len(frame):
         raise ReidError(f"{path!r} names no image: expected a line for each below the column names.")
     for name in required:

@@ -12,7 +12,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import BinaryIO
 
 import pandas as pd
@@ -101,6 +101,16 @@ def stripped(values: pd.Series) -> pd.Series:
 def whole_numbers_or_text(values: pd.Series) -> pd.Series:
     """Returns text as whole numbers where each is written as one, so that the numbers say all that was written."""
     return whole_numbers(values) if values.dropna().str.fullmatch(_WHOLE_NUMBER).all() else values
+
+
+def check_columns(frame: pd.DataFrame, path: str | os.PathLike, required: Sequence[str], advice: str) -> None:
+    """Raises ReidError where columns are missing from a file; the advice ends the sentence on what is expected."""
+    absent = [name for name in required if name not in frame]
+    if absent:
+        raise ReidError(
+            f"{str(path)!r} has no column {', '.join(absent)}: its columns are {', '.join(map(repr, frame))}. Expected "
+            f"{', '.join(required)}{advice}"
+        )
 
 
 def read_csv(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from keras_reid.artifacts.metadata import CALIBRATED
 from keras_reid.choices import METRICS
 from keras_reid.errors import ReidError
 
@@ -61,7 +62,7 @@ def calibration_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what an artifact's metadata say of its threshold; nothing before it is calibrated."""
     if metadata.get("threshold") is None:
         return {}
-    return {name: value for name, value in metadata.items() if name.startswith(("threshold", "false_positive"))}
+    return {name: metadata[name] for name in CALIBRATED if name in metadata}
 
 
 def check_header(

@@ -20,7 +20,7 @@ import pandas as pd
 from keras_reid.data.places import is_remote
 from keras_reid.errors import ReidError
 from keras_reid.gallery.entries import COLUMNS
-from keras_reid.gallery.selection import Selection
+from keras_reid.gallery.selection import Selection, condition
 
 _TABLES = ("entries", "records")
 _INTEGERS = ("time", "added")
@@ -216,25 +216,12 @@ def _upsert(table: Any, rows: Any) -> None:
 
 def _where(selected: Selection) -> str | None:
     """Returns a selection as a condition of LanceDB's SQL; None for all entries."""
-    conditions = [f"{column} IN ({_quoted(values)})" for column, values in selected.among]
-    if selected.not_cameras:
-        conditions.append(f"camera NOT IN ({_quoted(selected.not_cameras)})")
-    if selected.seen:
-        first, end = selected.seen
-        conditions.append(f"time >= {first:d}" + ("" if end is None else f" AND time < {end:d}"))
-    if selected.before is not None:
-        first = Selection(until=0).seen[0]
-        conditions.append(
-            f"(time >= {first:d} AND time < {selected.before:d} OR time < {first:d} AND added < {selected.before:d})"
-        )
-    if selected.named:
-        conditions.append("identity <> ''")
-    return " AND ".join(conditions) or None
+    return condition(selected, _listed, "''") or None
 
 
-def _quoted(values: tuple[str, ...]) -> str:
+def _listed(values: tuple[str, ...]) -> str:
     """Returns literals of SQL: a quote is the only character that means something between quotes, and is doubled."""
-    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
+    return "(" + ", ".join("'" + value.replace("'", "''") + "'" for value in values) + ")"
 
 
 def _import_lancedb() -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from keras_reid.errors import ReidError
 from keras_reid.gallery.entries import COLUMNS
-from keras_reid.gallery.selection import Selection
+from keras_reid.gallery.selection import Selection, condition
 
 _INTEGERS = ("time", "added")
 _METRICS = {"euclidean": "L2", "cosine": "COSINE"}
@@ -255,22 +255,11 @@ def _parts(selected: Selection) -> Iterator[Selection]:
 
 def _filter(selected: Selection) -> str:
     """Returns a selection as an expression of Milvus; empty for all entries."""
-    conditions = [f"{column} in [{_quoted(values)}]" for column, values in selected.among]
-    if selected.not_cameras:
-        conditions.append(f"camera not in [{_quoted(selected.not_cameras)}]")
-    if selected.seen:
-        first, end = selected.seen
-        conditions.append(f"time >= {first:d}" + ("" if end is None else f" and time < {end:d}"))
-    if selected.before is not None:
-        first, end = Selection(until=0).seen[0], selected.before
-        conditions.append(f"((time >= {first:d} and time < {end:d}) or (time < {first:d} and added < {end:d}))")
-    if selected.named:
-        conditions.append('identity != ""')
-    return " and ".join(conditions)
+    return condition(selected, _listed, '""')
 
 
-def _quoted(values: tuple[str, ...]) -> str:
-    return ", ".join(f'"{_encoded(value)}"' for value in values)
+def _listed(values: tuple[str, ...]) -> str:
+    return "[" + ", ".join(f'"{_encoded(value)}"' for value in values) + "]"
 
 
 def _encoded(text: str) -> str:

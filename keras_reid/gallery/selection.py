@@ -1,12 +1,12 @@
 """Selection: which entries of a gallery a search looks at, or a forget removes; values, never pieces of a query.
 
-An engine writes it in its own language, in one function that quotes every value.
+Both engines' languages are one but for lists and quotes: `condition` writes it, and each engine quotes every value.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_reid.errors import ReidError
@@ -72,6 +72,28 @@ def selection(
     if NO_TIME in times.values():
         raise ReidError("since, until and before: expected a time, such as 2026-05-01.")
     return Selection(among, () if not_cameras is None else _values("not_cameras", not_cameras), named=named, **times)
+
+
+def condition(selected: Selection, listed: Callable[[tuple[str, ...]], str], no_text: str) -> str:
+    """Returns a selection as an engine's condition; empty for all entries.
+
+    Args:
+        selected: to write.
+        listed: returns values as the engine's list of literals, each quoted.
+        no_text: the engine's literal of empty text.
+    """
+    conditions = [f"{column} in {listed(values)}" for column, values in selected.among]
+    if selected.not_cameras:
+        conditions.append(f"camera not in {listed(selected.not_cameras)}")
+    if selected.seen:
+        first, end = selected.seen
+        conditions.append(f"time >= {first:d}" + ("" if end is None else f" and time < {end:d}"))
+    if selected.before is not None:
+        first, end = NO_TIME + 1, selected.before
+        conditions.append(f"((time >= {first:d} and time < {end:d}) or (time < {first:d} and added < {end:d}))")
+    if selected.named:
+        conditions.append(f"identity != {no_text}")
+    return " and ".join(conditions)
 
 
 def keys(values: Sequence[str]) -> Selection:

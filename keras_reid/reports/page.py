@@ -172,7 +172,7 @@ def gather(
     result = report.before_reranking or report.result  # distances are those before re-ranking
     rules = {name: report.rules[name] for name in ("ignore", "missing_cameras")}
     intervals, photos = confidence_intervals(result, seed=seed), Photos(embedded)
-    cameras, no_cameras = _camera_pairs(embedded, rules)
+    cameras, no_cameras = _camera_pairs(embedded, report, rules)
     shown = blocks(embedded, result, report.per_query["query"], photos, seed=seed, **rules)
     attention, about_attention = looks(artifact, embedded, shown)
     pairs = report.verification
@@ -212,13 +212,14 @@ def render(page: Page) -> bytes:
         count = max(1, count * 3 // 4)
 
 
-def _camera_pairs(embedded: Embedded, rules: Mapping[str, str]) -> tuple[Matrix | None, str]:
+def _camera_pairs(embedded: Embedded, report: Report, rules: Mapping[str, str]) -> tuple[Matrix | None, str]:
     """Returns the matrix of pairs of cameras, or why there is none."""
     cameras = embedded.gallery.camera_id.nunique() if "camera_id" in embedded.gallery else 0
     if cameras > _MOST_CAMERAS:  # each of them is an evaluation of its own
         return None, f"No table of camera pairs: there are {cameras:,} cameras."
     try:
-        matrix = camera_matrix(breakdown.camera_pairs(embedded, **rules))
+        known = report.camera_pairs
+        matrix = camera_matrix(breakdown.camera_pairs(embedded, **rules) if known is None else known)
     except ReidError as error:
         return None, f"No table of camera pairs: {error}"
     return matrix, "" if matrix else "No table of camera pairs: no pair of cameras has a match."

@@ -10,7 +10,7 @@ import pandas as pd
 from keras_reid.artifacts import open_artifact
 from keras_reid.data.fingerprint import changed_splits, fingerprint
 from keras_reid.errors import ReidError, first_line
-from keras_reid.evaluation import Report, Score, confidence_intervals, score
+from keras_reid.evaluation import Report, Score, score
 from keras_reid.evaluation.report import per_query
 from keras_reid.reports.page import Record, write_page
 from keras_reid.training.epoch_log import EpochLog
@@ -45,8 +45,7 @@ def _report(scored: Score) -> Report:
     except ReidError:  # there are no two identities to compare
         verification = None
     names = per_query(scored.embedded.query, scored.result)
-    intervals = confidence_intervals(scored.result)
-    return Report(scored.result, names, scored.rules, intervals, verification=verification)
+    return Report(scored.result, names, scored.rules, verification=verification)
 
 
 def read_record(folder: RunFolder) -> Record:
