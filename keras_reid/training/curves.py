@@ -11,29 +11,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from keras_reid.files import whole_or_not_at_all
+from keras_reid.reports.plots import BLUE, GREEN, PURPLE, VERMILION
 from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 
-# Colors of Okabe and Ito, which color-blind people can tell apart.
-_BLUE, _VERMILION, _GREEN, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 _MARKED = 30  # up to so many points of a curve each is marked: a single one would not show
 _WIDE = 20  # above this ratio of largest to smallest number an axis is logarithmic
 _LOSSES = {
-    "loss": ("loss", _BLUE, "-"),
-    "metric_loss": ("of pairs alone", _GREEN, "--"),
-    "identity_loss": ("identity", _VERMILION, "--"),
-    "center_loss": ("center", _PURPLE, "--"),
+    "loss": ("loss", BLUE, "-"),
+    "metric_loss": ("of pairs alone", GREEN, "--"),
+    "identity_loss": ("identity", VERMILION, "--"),
+    "center_loss": ("center", PURPLE, "--"),
 }
 _DISTANCES = {
-    "hardest_positive_distance": ("hardest positive", _VERMILION, "-"),
-    "positive_distance": ("mean positive", _VERMILION, ":"),
-    "hardest_negative_distance": ("hardest negative", _BLUE, "-"),
-    "negative_distance": ("mean negative", _BLUE, ":"),
+    "hardest_positive_distance": ("hardest positive", VERMILION, "-"),
+    "positive_distance": ("mean positive", VERMILION, ":"),
+    "hardest_negative_distance": ("hardest negative", BLUE, "-"),
+    "negative_distance": ("mean negative", BLUE, ":"),
 }
-_SCORES = {"val_mean_average_precision": ("mAP", _BLUE, "-"), "val_top1": ("top-1", _VERMILION, "-")}
+_SCORES = {"val_mean_average_precision": ("mAP", BLUE, "-"), "val_top1": ("top-1", VERMILION, "-")}
 _SHARES = {
-    "active_triplets": ("triplets that are active", _BLUE, "-"),
-    "identity_accuracy": ("training people recognized", _GREEN, "-"),
+    "active_triplets": ("triplets that are active", BLUE, "-"),
+    "identity_accuracy": ("training people recognized", GREEN, "-"),
 }
 
 
@@ -53,10 +52,10 @@ def draw_curves(run: RunFolder) -> None:
         _paint(scores, metrics, _SCORES, "scores on query and gallery, %", percent=True)
         _paint(distances, metrics, _DISTANCES, "distances in a batch")
         _paint(shares, metrics, _SHARES, "shares in training, %", percent=True)
-        _paint(norm, metrics, {"embedding_norm": ("", _BLUE, "-")}, "norm of the embeddings")
-        _paint(rate, metrics, {"learning_rate": ("", _BLUE, "-")}, "learning rate", may_be_logarithmic=True)
-        _paint(speed, times, {"images_per_second": ("", _BLUE, "-")}, "training images per second")
-        _paint(waiting, times, {"waiting_share": ("", _BLUE, "-")}, "time waiting for input, %", percent=True)
+        _paint(norm, metrics, {"embedding_norm": ("", BLUE, "-")}, "norm of the embeddings")
+        _paint(rate, metrics, {"learning_rate": ("", BLUE, "-")}, "learning rate", may_be_logarithmic=True)
+        _paint(speed, times, {"images_per_second": ("", BLUE, "-")}, "training images per second")
+        _paint(waiting, times, {"waiting_share": ("", BLUE, "-")}, "time waiting for input, %", percent=True)
         for axes in panels[-1]:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
