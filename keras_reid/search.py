@@ -30,9 +30,8 @@ def search(flags: command.Flags) -> None:
     if flags.report:
         from keras_reid.reports.search_page import write_search_page
 
-        write_search_page(
-            flags.report, flags.arguments, result, answer=verdict(who).splitlines()[0], gallery=flags.gallery
-        )
+        answer = verdict(who).splitlines()[0] if who else "Nobody is named: the gallery has no threshold"
+        write_search_page(flags.report, flags.arguments, result, answer=answer, gallery=flags.gallery)
         print(f"drawn {flags.report}")
     if flags.json:
         write_text(flags.json, json.dumps(as_json(result, who, flags.arguments), indent=2, ensure_ascii=False) + "\n")
