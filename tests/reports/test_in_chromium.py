@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 if not CHROMIUM:
     pytest.skip("NOTICE: no chromium here, pages were not opened: apt-get install chromium", allow_module_level=True)
 playwright = pytest.importorskip("playwright.sync_api", reason="NOTICE: no playwright here, pages were not opened")
+expect = playwright.expect  # waits by itself; wait_for_function would evaluate a string, which the page forbids
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -127,7 +129,7 @@ def test_filters(page):
     people = page.locator("article.query:visible").evaluate_all("(all) => all.map((one) => one.dataset.person)")
     assert set(people) == {PEOPLE[0]} and status.inner_text() == f"{len(people)} of 18 lists shown"
     page.locator("button[type=reset]").click()
-    page.wait_for_function("document.querySelector('#filtered').textContent.startsWith('18 ')")
+    expect(status).to_have_text(re.compile("^18 "))
     counts = []
     for outcome in ("first", "later", "skipped"):
         page.locator("select[name=outcome]").select_option(outcome)
@@ -145,11 +147,11 @@ def test_a_link_opens_its_query_whatever_is_hidden(page):
     page.locator("select[name=outcome]").select_option("skipped")
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = false; })")
     page.evaluate("(name) => { location.hash = name; }", f"#query={quote(names[-1])}")
-    page.wait_for_function("document.activeElement.matches('article.query')")
+    expect(page.locator("article.query:focus")).to_have_count(1)
     assert page.evaluate("document.activeElement.dataset.query") == names[-1]
     assert page.locator("article.query:focus").is_visible()
     page.evaluate("location.hash = '#query=nobody%'")
-    page.wait_for_function("document.querySelector('#linked').textContent")
+    expect(page.locator("#linked")).not_to_be_empty()
     assert "No query “nobody%” on this page: it shows" in page.locator("#linked").inner_text()
 
 
@@ -176,11 +178,11 @@ def test_corrections_are_kept_undone_and_exported(page, tmp_path):
     page.locator("#clear").click()
     assert counter.inner_text() == "No corrections yet." and page.locator("#export").is_disabled()
     page.locator("#file").set_input_files(page.corrections_file)
-    page.wait_for_function("document.querySelector('#count').textContent.startsWith('3 ')")
+    expect(counter).to_have_text(re.compile("^3 "))
     assert "3 read from" in counter.inner_text() and exported(page) == rows
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     page.locator("#file").set_input_files(tmp_path / "other.csv")
-    page.wait_for_function("document.querySelector('#count').textContent.includes('holds no corrections')")
+    expect(counter).to_have_text(re.compile("holds no corrections"))
     assert counter.inner_text().startswith("3 corrections.")
 
 
