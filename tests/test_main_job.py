@@ -18,17 +18,11 @@ from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
 from tests.conftest import train_arguments
 
-pytestmark = pytest.mark.usefixtures("resnet50")
 SCORES = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
 
 
-@pytest.fixture
-def finished_run(finished_resnet50):
-    return finished_resnet50
-
-
-def test_the_run_folder_holds_everything(finished_run):
-    names = {path.name for path in finished_run.iterdir()}
+def test_the_run_folder_holds_everything(finished_resnet50):
+    names = {path.name for path in finished_resnet50.iterdir()}
     assert names == {
         "run.flags",
         "checkpoints",
@@ -44,14 +38,14 @@ def test_the_run_folder_holds_everything(finished_run):
         "export",
         "evaluation.json",
     }
-    assert (finished_run / "export" / "embedder" / "1" / "saved_model.pb").exists()
-    assert (finished_run / "export" / "embedder.tflite").exists()
-    events = {path.name for path in (finished_run / "tensorboard").iterdir()}
+    assert (finished_resnet50 / "export" / "embedder" / "1" / "saved_model.pb").exists()
+    assert (finished_resnet50 / "export" / "embedder.tflite").exists()
+    events = {path.name for path in (finished_resnet50 / "tensorboard").iterdir()}
     assert events == {f"events.out.tfevents.{what}" for what in ("00000006.epoch", "00000012.epoch", "00000012.scores")}
 
 
-def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_run):
-    metrics = pd.read_csv(finished_run / "metrics.csv")
+def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_resnet50):
+    metrics = pd.read_csv(finished_resnet50 / "metrics.csv")
     assert metrics.epoch.tolist() == [1, 2]
     # 6 people x 2 cameras x 3 images train: 36 // (3 * 2) steps an epoch
     assert metrics.step.tolist() == [6, 12]
@@ -64,8 +58,8 @@ def test_metrics_has_a_row_an_epoch_with_all_that_is_reported(finished_run):
     assert metrics.val_top1.isna().tolist() == [True, False]
 
 
-def test_live_savedmodel_and_tflite_score_the_same(finished_run):
-    evaluation = json.loads((finished_run / "evaluation.json").read_text())
+def test_live_savedmodel_and_tflite_score_the_same(finished_resnet50):
+    evaluation = json.loads((finished_resnet50 / "evaluation.json").read_text())
     assert set(evaluation["baselines"]) == {"untrained", "mean colour"}
     assert set(evaluation["scores"]) == {"live", "savedmodel", "tflite"}
     for kind in ("savedmodel", "tflite"):
@@ -73,25 +67,25 @@ def test_live_savedmodel_and_tflite_score_the_same(finished_run):
             assert evaluation["scores"][kind][name] == pytest.approx(evaluation["scores"]["live"][name], abs=5e-4)
 
 
-def test_the_same_command_says_that_the_run_is_finished(finished_run, synthetic_dir, capsys):
-    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")}
-    assert train.main(train_arguments(synthetic_dir, finished_run, "--epochs=2")) == 0
+def test_the_same_command_says_that_the_run_is_finished(finished_resnet50, synthetic_dir, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished_resnet50.rglob("*")}
+    assert train.main(train_arguments(synthetic_dir, finished_resnet50, "--epochs=2")) == 0
     assert "this run is finished" in capsys.readouterr().out.splitlines()[-1]
-    assert {path: path.stat().st_mtime_ns for path in finished_run.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in finished_resnet50.rglob("*")} == before
 
 
-def test_run_flags_reads_back(finished_run, capsys):
-    assert train.main(["train", f"--flagfile={finished_run / 'run.flags'}"]) == 0
+def test_run_flags_reads_back(finished_resnet50, capsys):
+    assert train.main(["train", f"--flagfile={finished_resnet50 / 'run.flags'}"]) == 0
     assert "this run is finished" in capsys.readouterr().out
 
 
-def test_other_flags_are_refused_and_nothing_changes(finished_run, synthetic_dir, capsys):
-    before = (finished_run / "run.flags").read_text()
-    assert train.main(train_arguments(synthetic_dir, finished_run, "--epochs=2", "--margin=0.5", "--seed=3")) == 1
+def test_other_flags_are_refused_and_nothing_changes(finished_resnet50, synthetic_dir, capsys):
+    before = (finished_resnet50 / "run.flags").read_text()
+    assert train.main(train_arguments(synthetic_dir, finished_resnet50, "--epochs=2", "--margin=0.5", "--seed=3")) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "--margin=soft there and --margin=0.5 now; --seed=0 there and --seed=3 now" in error
-    assert (finished_run / "run.flags").read_text() == before
+    assert (finished_resnet50 / "run.flags").read_text() == before
 
 
 def test_more_epochs_go_on_where_the_run_stopped(finished_run, synthetic_dir, tmp_path, capsys):
@@ -117,12 +111,12 @@ def test_a_run_that_has_gone_on_since_is_not_finished(finished_run, tmp_path):
     assert not log.state(**asked).finished
 
 
-def test_a_run_is_trained_from_python_as_by_the_command(finished_run, synthetic_dir, tmp_path):
+def test_a_run_is_trained_from_python_as_by_the_command(finished_resnet50, synthetic_dir, tmp_path):
     """The settings of conftest's TINY_RUN: the folder that the command wrote is theirs, and is found finished."""
     settings = Settings(
         dataset="synthetic",
         data_dir=synthetic_dir,
-        run_dir=finished_run,
+        run_dir=finished_resnet50,
         image_height=32,
         image_width=16,
         random_crop_padding=2,
@@ -133,17 +127,17 @@ def test_a_run_is_trained_from_python_as_by_the_command(finished_run, synthetic_
         evaluate_every=2,
         epochs=2,
     )
-    assert Run(settings).train() == json.loads((finished_run / "evaluation.json").read_text())
+    assert Run(settings).train() == json.loads((finished_resnet50 / "evaluation.json").read_text())
     with pytest.raises(ReidError, match="margin=soft there and margin=0.5 now"):
         Run(dataclasses.replace(settings, margin=0.5)).train()
 
 
 @pytest.mark.parametrize("place", ["", "last.keras", "export/embedder", "export/embedder/1", "export/embedder.tflite"])
-def test_evaluate_scores_every_kind_of_artifact(finished_run, synthetic_dir, tmp_path, capsys, place):
-    arguments = [f"--artifact={finished_run / place}", "--dataset=synthetic", f"--data_dir={synthetic_dir}"]
+def test_evaluate_scores_every_kind_of_artifact(finished_resnet50, synthetic_dir, tmp_path, capsys, place):
+    arguments = [f"--artifact={finished_resnet50 / place}", "--dataset=synthetic", f"--data_dir={synthetic_dir}"]
     assert evaluate.main(["evaluate", *arguments, f"--json={tmp_path / 'scores.json'}"]) == 0
     scores = json.loads((tmp_path / "scores.json").read_text())
-    live = json.loads((finished_run / "evaluation.json").read_text())["scores"]["live"]
+    live = json.loads((finished_resnet50 / "evaluation.json").read_text())["scores"]["live"]
     assert scores["mean_average_precision"] == pytest.approx(live["mean_average_precision"], abs=5e-4)
     assert f"{100 * scores['top1']:.2f}" in capsys.readouterr().out
 
@@ -159,21 +153,18 @@ def test_export_writes_the_next_version_and_scores_it(finished_run, tmp_path, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path, number, exit_code):
-    run_dir, first = tmp_path / "run", tmp_path / "run" / "checkpoints" / "step-00000006"
+def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path):
+    """By Ctrl-C in its first start, by SIGTERM in the second; the third ends it."""
+    run_dir = tmp_path / "run"
     command = [sys.executable, "-u", "-m", "keras_reid.train"]
     command += train_arguments(synthetic_dir, run_dir, "--noscore_baselines", "--schedule=constant")[1:]
-    with open(tmp_path / "output", "w") as output:
-        process = subprocess.Popen([*command, "--epochs=50"], stdout=output, stderr=subprocess.STDOUT)
-        wait_until(lambda: first.exists() or process.poll() is not None)
-        process.send_signal(number)
-        assert process.wait(timeout=60) == exit_code
-    text = (tmp_path / "output").read_text()
-    assert "Traceback" not in text
-    step = int(max(path.name for path in first.parent.iterdir()).split("-")[1])
-    assert f"stopped after step {step} of 300" in text
-    assert f"**Not finished**: {step // 6} of 50 epochs" in (run_dir / "run_card.md").read_text()
+    step = 0
+    for number, exit_code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        before, step = step, interrupt([*command, "--epochs=50"], run_dir, step + 6, number, exit_code)
+        text = (tmp_path / "run.log").read_text()
+        assert f"stopped after step {step} of 300" in text and "Traceback" not in text
+        assert not before or f"going on after step {before} of 300" in text
+        assert f"**Not finished**: {step // 6} of 50 epochs" in (run_dir / "run_card.md").read_text()
 
     epochs = step // 6 + 1
     resumed = subprocess.run([*command, f"--epochs={epochs}"], capture_output=True, text=True)
@@ -181,6 +172,20 @@ def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path, number, e
     assert f"going on after step {step} of {6 * epochs}" in resumed.stdout
     assert pd.read_csv(run_dir / "metrics.csv").step.tolist() == [6 * epoch for epoch in range(1, epochs + 1)]
     assert "A finished run" in (run_dir / "run_card.md").read_text()
+
+
+def interrupt(command, run_dir, step, number, exit_code) -> int:
+    """Sends the run a signal once it has a checkpoint of that step or a later one; returns the step of its newest."""
+
+    def saved() -> list[int]:
+        return [int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").glob("step-????????")]
+
+    with open(run_dir.with_suffix(".log"), "w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        wait_until(lambda: max(saved(), default=0) >= step or process.poll() is not None)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == exit_code
+    return max(saved())
 
 
 def wait_until(true, seconds: float = 300) -> None:

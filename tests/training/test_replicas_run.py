@@ -82,9 +82,10 @@ def test_logical_devices_learn_report_and_score_what_one_does(on_one, synthetic_
     output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags)
     assert f"{replicas} replicas, 1 worker; the learning rate is not scaled" in output
     check_the_same_run(on_one, tmp_path / "run")
-    output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags, "--epochs=2")
-    assert "going on after step 2 of 4" in output
-    assert pd.read_csv(tmp_path / "run" / "metrics.csv").step.tolist() == [2, 4]
+    if replicas == 4:  # once is enough: another process
+        output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags, "--epochs=2")
+        assert "going on after step 2 of 4" in output
+        assert pd.read_csv(tmp_path / "run" / "metrics.csv").step.tolist() == [2, 4]
 
 
 def test_two_workers_learn_report_and_score_what_one_does(on_one, synthetic_dir, tmp_path):
