@@ -30,13 +30,14 @@ def shoot(
     the share of the body that is seen.
     """
     look_through = _Lens(view.camera, stream(seed, Kind.VIDEO_NOISE, camera))
+    coming, present = sorted(walks, key=lambda walk: -walk.start), []
     for frame in range(frames):
-        present = []
-        for walk in walks:
-            place = round(frame - walk.start * fps)
-            if 0 <= place < len(walk.points):
-                present.append((walk, place))
-        picture, people = _draw_frame(view, present, looks, seed)
+        while coming and round(coming[-1].start * fps) <= frame:
+            present.append(coming.pop())
+        places = [(walk, frame - round(walk.start * fps)) for walk in present]
+        places = [(walk, place) for walk, place in places if place < len(walk.points)]
+        present = [walk for walk, _ in places]
+        picture, people = _draw_frame(view, places, looks, seed)
         yield look_through(picture), people
 
 
