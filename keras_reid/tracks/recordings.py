@@ -6,7 +6,8 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -104,6 +105,28 @@ def recordings_of(
         camera: "" is "1", and takes each camera of a file that names cameras itself, where frames hold `{camera}`.
     """
     return _recordings(read_box_file(boxes, format=format), Path(frames), camera, str(start), str(fps))
+
+
+def clock_lines(recordings: Sequence[Recording]) -> list[str]:
+    """Returns a line for each sign of a wrong clock: people's ways between cameras are judged by it."""
+    unknown = sorted({one.camera for one in recordings if not one.start})
+    lines = []
+    if unknown and len(unknown) < len({one.camera for one in recordings}):
+        lines.append(
+            f"no start is known of camera {', '.join(unknown)}, but of others: times between them mean nothing"
+        )
+    for one in recordings:
+        if one.start > time.time() + 86_400:
+            lines.append(f"camera {one.camera} starts in the future: {pd.Timestamp(one.start, unit='s', tz='UTC')}")
+    for camera in sorted({one.camera for one in recordings}):
+        own = sorted((one for one in recordings if one.camera == camera), key=lambda one: one.start)
+        for before, after in zip(own, own[1:]):
+            end = before.start + (before.boxes.frame.max() + 1 if len(before.boxes) else 0) / before.fps
+            if after.start < end:
+                lines.append(
+                    f"two recordings of camera {camera} overlap by {end - after.start:.1f} s: check their starts"
+                )
+    return lines
 
 
 def write_boxes(recording: Recording, global_ids: Mapping[str, int], path: str | os.PathLike) -> None:

@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_reid.errors import ReidError
-from keras_reid.tracks.clocks import clock_lines
-from keras_reid.tracks.recordings import read_recordings, recordings_of, write_boxes
+from keras_reid.tracks.recordings import clock_lines, read_recordings, recordings_of, write_boxes
 
 ROW = "1,7,10,20,30,60,0.9,-1,-1,-1\n"
 SEQUENCE = "[Sequence]\nname=MOT17-02\nimDir=img1\nframeRate=30\nseqLength=600\n"
