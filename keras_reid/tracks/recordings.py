@@ -90,7 +90,7 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bo
             found += _recordings(boxes, folder / cells["frames"], cells["camera"], cells["start"], cells["fps"])
         except ReidError as error:
             raise ReidError(f"{str(path)!r}, row {number}: {error}") from error
-    return found
+    return _counted_once(found)
 
 
 def recordings_of(
@@ -170,9 +170,15 @@ def _recordings(file: BoxFile | None, frames: Path, camera: str, start: str, fps
     for name, boxes in parts:
         place = frames_at(Path(_filled(str(frames), name)))
         rate = rate_in(fps, "fps") if fps else rate_of(place, file.path.parent)
-        left_out = {} if found else file.left_out  # of the file, which the first stands for
-        found.append(Recording(name, boxes, place, start_in(start), rate, left_out, file))
-    return found
+        found.append(Recording(name, boxes, place, start_in(start), rate, file.left_out, file))
+    return _counted_once(found)
+
+
+def _counted_once(recordings: list[Recording]) -> list[Recording]:
+    """Returns recordings of which only the first of each file says what was left out of it."""
+    found: dict[Path | None, Recording] = {}
+    first = [found.setdefault(one.source and one.source.path, one) is one for one in recordings]
+    return [one if is_first else dataclasses.replace(one, left_out={}) for one, is_first in zip(recordings, first)]
 
 
 def _of_camera(file: BoxFile, camera: str) -> pd.DataFrame:
