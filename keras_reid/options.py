@@ -280,6 +280,29 @@ def search_flags() -> Flags:
     return values
 
 
+def tracks_flags() -> Flags:
+    """Returns the flags of `keras_reid.tracks`."""
+    values = Flags()
+    _artifact(values)
+    text = "CSV with a row for each recording: camera, boxes, frames, and perhaps start and fps."
+    values.string("recordings", None, text)
+    values.string("boxes", None, "Without --recordings: a tracker's file of boxes.")
+    text = "Without --recordings: a folder of pictures or a video; {camera} in it is each camera that the boxes name."
+    values.string("frames", None, text)
+    values.string("camera", None, "Without --recordings: the camera's name; 1 by default.")
+    values.string("start", None, "Without --recordings: when frame 0 was taken, ISO 8601 with a zone, or unix seconds.")
+    values.number("fps", None, "Without --recordings: frames a second; else of seqinfo.ini, or of the video.", 0, 1000)
+    values.choice("format", "auto", choices.BOX_FORMATS, "Of the boxes; auto recognizes it.")
+    values.string("output", None, "Folder for tracks.parquet, notes.txt and the crops.")
+    values.integer("crops_per_track", 8, "Most crops of a track that are embedded.", 1, 1000)
+    text = "How a track's crops become one embedding: their mean, weighted by the quality of each, or not."
+    values.choice("pool", "quality", choices.TRACK_POOLINGS, text)
+    text = "Seconds without a box after which a tracker's number is taken for another track."
+    values.number("split_gap", 30.0, text, 0)
+    values.integer("batch_size", 64, "Crops at once; no effect on the embeddings.", 1)
+    return values
+
+
 def data_sets(values: Flags) -> list[tuple[str, str]]:
     """Returns name and folder of each dataset, from --dataset and --data_dir; ReidError where they do not fit."""
     return Settings(dataset=values["dataset"].value, data_dir=values["data_dir"].value).datasets
