@@ -63,6 +63,9 @@ ON_ERROR = ("stop", "skip")
 EMBEDDING_MAPS = ("pca", "umap", "tsne")
 VISUALS = ("ranked_lists", "attention", "embedding_map")
 PICTURE_FORMATS = ("png", "svg", "jpg")
+# Files of boxes with track numbers: MOT Challenge's, those of its ground truth, AI City Challenge's, and tables with
+# named columns.
+BOX_FORMATS = ("auto", "mot", "mot_truth", "ai_city", "named")
 # Of somebody else's network: what it takes for a picture.
 NORMALIZATIONS = ("imagenet", "half", "zero_one", "raw")
 LAYOUTS = ("nchw", "nhwc")
