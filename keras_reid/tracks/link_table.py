@@ -1,0 +1,99 @@
+"""Table of links: each linked track with the nearest track of its identity, and the next best alternative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import numpy as np
+import pandas as pd
+
+from keras_reid.evaluation.blocks import slices, squared_lengths
+from keras_reid.evaluation.neighbors import squared_distances
+from keras_reid.tracks.constraints import Constraints
+from keras_reid.tracks.pairs import BLOCK_BYTES, Comparable
+from keras_reid.tracks.tracks_file import Tracks
+from keras_reid.tracks.travel_times import TravelTimes
+
+_OWN = ("camera", "track", "start", "end")
+COLUMNS = ("identity", *_OWN, "other_camera", "other_track", "distance", "next_camera", "next_track", "next_distance")
+
+
+def link_table(
+    tracks: Tracks,
+    identities: np.ndarray,
+    travel_times: TravelTimes | None = None,
+    different: Collection[tuple[int, int]] = (),
+    *,
+    tick: Callable[[int], object] = lambda count: None,
+) -> pd.DataFrame:
+    """Returns `Links.links` of tracks with these identities.
+
+    Args:
+        tracks: T tracks.
+        identities: int64 `[T]`.
+        travel_times: that alternatives keep.
+        different: pairs of rows that somebody said are not one person: no alternatives.
+        tick: called with the number of tracks that are done.
+    """
+    counts = np.bincount(identities) if len(identities) else np.zeros(1, int)
+    linked = np.flatnonzero(counts[identities] > 1)
+    tick(len(identities) - len(linked))
+    if not len(linked):
+        return rows_of_links(tracks, identities, [], [], [], [], [])
+    comparable, constraints = Comparable.of(tracks), Constraints(tracks.frame, travel_times, different)
+    nearest, distance = _nearest_within(comparable, identities, linked)
+    others, next_distance = _nearest_outside(comparable, constraints, identities, linked, tick)
+    return rows_of_links(tracks, identities, linked, nearest, distance, others, next_distance)
+
+
+def rows_of_links(tracks: Tracks, identities, linked, nearest, distances, others, next_distances) -> pd.DataFrame:
+    """Returns the table: each linked row, the row nearest to it, and the alternative's, -1 where there is none."""
+    frame, others = tracks.frame, np.asarray(others, int)
+    table = frame.iloc[np.asarray(linked, int)][list(_OWN)].reset_index(drop=True)
+    table.insert(0, "identity", identities[np.asarray(linked, int)])
+    for name, rows in (("other", np.asarray(nearest, int)), ("next", others)):
+        for column in ("camera", "track"):
+            values = frame[column].iloc[np.maximum(rows, 0)].reset_index(drop=True).astype(object)
+            table[f"{name}_{column}"] = values.where(rows >= 0, None)
+    table["distance"], table["next_distance"] = np.asarray(distances, float), np.asarray(next_distances, float)
+    return table[list(COLUMNS)].sort_values(["identity", "start"], kind="stable", ignore_index=True)
+
+
+def _nearest_within(
+    comparable: Comparable, identities: np.ndarray, linked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the nearest track of the same identity, and its distance, of each linked one."""
+    nearest, distances = np.zeros(len(identities), int), np.zeros(len(identities))
+    for members in pd.Series(linked).groupby(identities[linked]).indices.values():
+        members = linked[members]
+        for part in slices(len(members), BLOCK_BYTES // (8 * len(members))):
+            block = comparable.between(members[part], members)
+            block[np.arange(len(block)), np.arange(part.start, part.stop)] = np.inf
+            nearest[members[part]], distances[members[part]] = members[block.argmin(axis=1)], block.min(axis=1)
+    return nearest[linked], distances[linked]
+
+
+def _nearest_outside(
+    comparable: Comparable,
+    constraints: Constraints,
+    identities: np.ndarray,
+    linked: np.ndarray,
+    tick: Callable[[int], object],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the nearest track of another identity that each linked one could be, -1 where there is none."""
+    rows, everyone = comparable.rows, np.arange(len(identities))
+    lengths, columns = squared_lengths(rows).astype(np.float32), rows.astype(np.float32)
+    found = np.full(len(linked), -1)
+    for part in slices(len(linked), BLOCK_BYTES // (4 * len(rows))):
+        tracks = linked[part]
+        scores = lengths - 2 * (columns[tracks] @ columns.T)
+        scores[identities[tracks][:, None] == identities] = np.inf
+        best = scores.argmin(axis=1)
+        for row in np.flatnonzero(~constraints.possible(tracks, best)):
+            scores[row, ~constraints.possible(tracks[row], everyone)] = np.inf
+            best[row] = scores[row].argmin()
+        is_any = np.isfinite(scores[np.arange(len(tracks)), best])
+        found[part] = np.where(is_any, best, -1)
+        tick(len(tracks))
+    distances = comparable.as_distances(squared_distances(rows, linked, rows, np.maximum(found, 0)))
+    return found, np.where(found >= 0, distances, np.nan)
