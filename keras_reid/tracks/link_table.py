@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,23 +39,30 @@ def link_table(
     linked = np.flatnonzero(counts[identities] > 1)
     tick(len(identities) - len(linked))
     if not len(linked):
-        return rows_of_links(tracks, identities, [], [], [], [], [])
+        return as_table(tracks.frame, identities)
     comparable, constraints = Comparable.of(tracks), Constraints(tracks.frame, travel_times, different)
-    nearest, distance = _nearest_within(comparable, identities, linked)
-    others, next_distance = _nearest_outside(comparable, constraints, identities, linked, tick)
-    return rows_of_links(tracks, identities, linked, nearest, distance, others, next_distance)
+    nearest, distances = _nearest_within(comparable, identities, linked)
+    others, next_distances = _nearest_outside(comparable, constraints, identities, linked, tick)
+    return as_table(tracks.frame, identities, linked, nearest, distances, others, next_distances)
 
 
-def rows_of_links(tracks: Tracks, identities, linked, nearest, distances, others, next_distances) -> pd.DataFrame:
-    """Returns the table: each linked row, the row nearest to it, and the alternative's, -1 where there is none."""
-    frame, others = tracks.frame, np.asarray(others, int)
-    table = frame.iloc[np.asarray(linked, int)][list(_OWN)].reset_index(drop=True)
-    table.insert(0, "identity", identities[np.asarray(linked, int)])
-    for name, rows in (("other", np.asarray(nearest, int)), ("next", others)):
-        for column in ("camera", "track"):
-            values = frame[column].iloc[np.maximum(rows, 0)].reset_index(drop=True).astype(object)
-            table[f"{name}_{column}"] = values.where(rows >= 0, None)
+def as_table(
+    frame: pd.DataFrame,
+    identities: np.ndarray,
+    linked: Sequence[int] = (),
+    nearest: Sequence[int] = (),
+    distances: Sequence[float] = (),
+    others: Sequence[int] = (),
+    next_distances: Sequence[float] = (),
+) -> pd.DataFrame:
+    """Returns the table from rows of a frame: the linked ones, those nearest to them, the alternatives or -1."""
+    linked, nearest, others = (np.asarray(rows, np.int64) for rows in (linked, nearest, others))
+    table = frame.iloc[linked][list(_OWN)].reset_index(drop=True).assign(identity=identities[linked])
     table["distance"], table["next_distance"] = np.asarray(distances, float), np.asarray(next_distances, float)
+    for name, rows in (("other", nearest), ("next", others)):
+        for column in ("camera", "track"):
+            values = frame[column].to_numpy(object)
+            table[f"{name}_{column}"] = pd.Series([values[row] if row >= 0 else None for row in rows], dtype=object)
     return table[list(COLUMNS)].sort_values(["identity", "start"], kind="stable", ignore_index=True)
 
 

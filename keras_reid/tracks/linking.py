@@ -105,11 +105,12 @@ def link(
     same, different = ([(int(place[a]), int(place[b])) for a, b in pairs] for pairs in (same, different))
     comparable = Comparable.of(ended)
     constraints = Constraints(ended.frame, travel_times, different, in_one_camera=cannot_link)
-    with _bar(2 * len(tracks), description) as bar:
+    with progress_bar(2 * len(tracks), description) as bar:
         groups = _Groups(ended.frame, comparable, constraints, limit)
-        for later, earlier, distances in near_earlier(comparable, limit, tick=bar.update):
+        for block, later, earlier, distances in near_earlier(comparable, limit):
             possible = constraints.possible(later, earlier)
             groups.add_pairs(later[possible], earlier[possible], distances[possible])
+            bar.update(block.stop - block.start)
         for pair in same:
             groups.join(*pair, Constraints(ended.frame, None, different, in_one_camera=cannot_link))
         groups.merge_nearest()
@@ -211,6 +212,6 @@ class _Groups:
         return self._comparable.mean(members, self.members[group])
 
 
-def _bar(total: int, description: str | None) -> tqdm:
+def progress_bar(total: int, description: str | None) -> tqdm:
     disable = True if description is None else None
     return tqdm(total=total, desc=description, unit="track", disable=disable, leave=False, delay=SECONDS_BEFORE_BAR)

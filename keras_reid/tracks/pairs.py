@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -72,10 +72,9 @@ def near_earlier(
     comparable: Comparable,
     limit: float,
     *,
-    tick: Callable[[int], object] = lambda count: None,
     block_bytes: int = BLOCK_BYTES,
     most: int | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
     """Yields pairs of a track and one before it whose distance is at most `limit`, a block of tracks at a time.
 
     Of each track no more than the `most` nearest earlier ones are kept: all of them below 2,000 tracks, 40 of 100,000.
@@ -84,12 +83,11 @@ def near_earlier(
     Args:
         comparable: T tracks, in their order.
         limit: largest distance; infinity keeps all that `most` does.
-        tick: called with the number of tracks of each block that is done.
         block_bytes: of one block of products.
         most: earlier tracks that are kept of each.
 
     Yields:
-        Track and earlier track, int64 `[N]`, and their distance, float64 `[N]`; by track, then by earlier track.
+        The tracks of the block; track and earlier track, int64 `[N]`, and their distance, float64 `[N]`; by track, then by earlier track.
     """
     rows = comparable.rows
     count, width = rows.shape
@@ -103,8 +101,7 @@ def near_earlier(
         scores *= -2
         scores += lengths[: block.stop]
         scores += lengths[block, None]
-        size = block.stop - block.start
-        scores[:, block.start :][np.triu_indices(size)] = np.inf
+        scores[:, block.start :][np.triu_indices(len(scores))] = np.inf
         within = scores <= highest if np.isfinite(highest) else np.isfinite(scores)
         for row in np.flatnonzero(np.count_nonzero(within, axis=1) > most):
             within[row] = False
@@ -113,5 +110,4 @@ def near_earlier(
         later += block.start
         distances = comparable.as_distances(squared_distances(rows, later, rows, earlier))
         near = distances <= limit
-        yield later[near], earlier[near], distances[near]
-        tick(size)
+        yield block, later[near], earlier[near], distances[near]
