@@ -87,7 +87,8 @@ def near_earlier(
         most: earlier tracks that are kept of each.
 
     Yields:
-        The tracks of the block; track and earlier track, int64 `[N]`, and their distance, float64 `[N]`; by track, then by earlier track.
+        The tracks of the block; track and earlier track, int64 `[N]`, and their distance, float64 `[N]`, by track, then
+        by earlier track.
     """
     rows = comparable.rows
     count, width = rows.shape

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from keras_reid.tracks.tracks_file import Tracks
 
@@ -35,3 +36,22 @@ def planted(people=6, visits=4, cameras=3, *, noise=0.25, width=8, seed=0, trave
     order = random.permutation(len(rows))
     tracks = tracks_of([rows[row] for row in order], np.array(embeddings)[order], metric=metric)
     return tracks, np.array(persons)[order]
+
+
+def with_crops(tracks, folder, persons, *, crops=2, seed=0):
+    """Tracks with crops of noise in a color for each person, and a folder that holds them; one crop is missing."""
+    random = np.random.default_rng(seed)
+    colors = random.integers(40, 216, (int(max(persons)) + 1, 3))
+    paths = []
+    for row, one in enumerate(tracks.frame.itertuples()):
+        paths.append([f"crops/{one.camera}/{one.track}/{number}.jpg" for number in range(crops)])
+        for path in paths[-1][row == 0 :]:
+            place = folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            noise = random.integers(-40, 40, (64, 32, 3))
+            Image.fromarray((colors[persons[row]] + noise).clip(0, 255).astype(np.uint8)).save(place)
+    frame = tracks.frame.assign(crops=paths, quality=[[0.9, 0.1, *[0] * crops][:crops]] * len(paths))
+    frame = frame.assign(source="video.mp4", boxes=25, spread=np.float32(0.1))
+    frame["box"] = [[0.0, 0.0, 32.0, 64.0]] * len(frame)
+    frame["path"] = [[one.start, 16.0, 64.0] for one in frame.itertuples()]
+    return Tracks(frame, tracks.embeddings, tracks.metric, threshold=tracks.threshold)
