@@ -65,7 +65,9 @@ def evaluate_flags() -> Flags:
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
     text += " open_set: also galleries in which only some people are enrolled: who is this, or unknown? --draws."
+    text += " reassociation: also whether a camera finds people again, --gap seconds later; needs times."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
+    values.number("gap", 60.0, "Seconds that lie between a query and its candidates in reassociation, at least.", 0)
     values.integer("draws", 100, "Galleries that single_gallery_shot and open_set draw.", 1, 10**4)
     text = "People enrolled in each gallery of open_set, half of all by default. With --calibrate_fpr the threshold is"
     text += " for galleries of so many: a stranger is taken for any of them at that rate."
