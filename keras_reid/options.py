@@ -221,6 +221,7 @@ def prepare_flags() -> Flags:
     values.choice("dataset", "csv", choices.DATASETS, "For corrections: the dataset; any but csv becomes one.")
     _setting(values, "camera_pattern")
     values.string("output", None, "For corrections: the new CSV to write. Without it they are shown alone.")
+    values.string("from_tracks", None, "Folder of linked tracks, to make a CSV dataset of in the new folder data_dir.")
     return values
 
 

@@ -223,9 +223,8 @@ def _answer(frame: pd.DataFrame) -> str:
     people, cameras = frame.identity.nunique(), frame.camera.nunique()
     if not len(frame):
         return "No track was found"
-    return f"{_plural(len(frame), 'track')} of {_plural(cameras, 'camera')} are {_plural(people, 'person')}".replace(
-        "persons", "people"
-    )
+    tracks = f"{_plural(len(frame), 'track')} of {_plural(cameras, 'camera')}"
+    return f"{tracks} {'is' if len(frame) == 1 else 'are'} {people:,} {'person' if people == 1 else 'people'}"
 
 
 def _about(frame: pd.DataFrame, links: Links, span: tuple[float, float], linked: int, most: int) -> list[str]:
@@ -234,7 +233,7 @@ def _about(frame: pd.DataFrame, links: Links, span: tuple[float, float], linked:
         return []
     several = frame[frame.linked].groupby("identity").camera.nunique().gt(1).sum()
     sentences = [
-        f"{linked:,} of them have several tracks, and {several:,} were seen by several cameras.",
+        f"{linked:,} people have several tracks, and {several:,} were seen by several cameras.",
         f"Seen {span_in_words(*span)}.",
         f"Tracks are linked up to a mean distance of {links.threshold:.4g}.",
     ]

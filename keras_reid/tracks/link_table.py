@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from keras_reid.evaluation.blocks import slices, squared_lengths
+from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.neighbors import squared_distances
 from keras_reid.tracks.constraints import Constraints
-from keras_reid.tracks.pairs import BLOCK_BYTES, Comparable
+from keras_reid.tracks.pairs import BLOCK_BYTES, Comparable, products
 from keras_reid.tracks.tracks_file import Tracks
 from keras_reid.tracks.travel_times import TravelTimes
 
@@ -89,12 +89,14 @@ def _nearest_outside(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the nearest track of another identity that each linked one could be, -1 where there is none."""
     rows, everyone = comparable.rows, np.arange(len(identities))
-    lengths, columns = squared_lengths(rows).astype(np.float32), rows.astype(np.float32)
+    asked, columns, _ = products(comparable)
+    members = pd.Series(everyone).groupby(identities).indices
     found = np.full(len(linked), -1)
     for part in slices(len(linked), BLOCK_BYTES // (4 * len(rows))):
         tracks = linked[part]
-        scores = lengths - 2 * (columns[tracks] @ columns.T)
-        scores[identities[tracks][:, None] == identities] = np.inf
+        scores = asked[tracks] @ columns.T
+        for row, identity in enumerate(identities[tracks]):
+            scores[row, members[identity]] = np.inf
         best = scores.argmin(axis=1)
         for row in np.flatnonzero(~constraints.possible(tracks, best)):
             scores[row, ~constraints.possible(tracks[row], everyone)] = np.inf

@@ -68,6 +68,14 @@ def gaps(frame: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> tuple[np
     return np.maximum(start[first], start[second]) - np.minimum(end[first], end[second]), forward
 
 
+def products(comparable: Comparable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns `a` and `b` for which `a @ b.T` is |row - other|^2 - |row|^2, float32 `[T, D + 1]`, and |row|^2 `[T]`."""
+    lengths = squared_lengths(comparable.rows)
+    ones = np.ones_like(lengths)
+    sides = ((-2 * comparable.rows, ones), (comparable.rows, lengths))
+    return (*(np.column_stack(side).astype(np.float32) for side in sides), lengths)
+
+
 def near_earlier(
     comparable: Comparable,
     limit: float,
@@ -93,17 +101,13 @@ def near_earlier(
     rows = comparable.rows
     count, width = rows.shape
     most = max(_FEWEST, MOST_PAIRS // max(1, count)) if most is None else most
-    lengths = squared_lengths(rows).astype(np.float32)
-    columns = rows.astype(np.float32)
+    asked, columns, lengths = products(comparable)
     # Rows have length 1 at most: a float32 product of them is off by no more than this.
-    highest = np.float32(comparable.squared(limit) * (1 + 1e-6) + 8 * (width + 10) * np.finfo(np.float32).eps)
+    highest = comparable.squared(limit) * (1 + 1e-6) + 8 * (width + 10) * np.finfo(np.float32).eps
     for block in slices(count, block_bytes // (4 * max(1, count))):
-        scores = columns[block] @ columns[: block.stop].T
-        scores *= -2
-        scores += lengths[: block.stop]
-        scores += lengths[block, None]
+        scores = asked[block] @ columns[: block.stop].T
         scores[:, block.start :][np.triu_indices(len(scores))] = np.inf
-        within = scores <= highest if np.isfinite(highest) else np.isfinite(scores)
+        within = scores <= np.minimum(highest - lengths[block, None], 8).astype(np.float32)  # all are below 8
         for row in np.flatnonzero(np.count_nonzero(within, axis=1) > most):
             within[row] = False
             within[row, np.argpartition(scores[row], most - 1)[:most]] = True

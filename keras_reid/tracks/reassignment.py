@@ -80,8 +80,10 @@ class _Moments:
     def of(self, camera: str, others: Collection[str]) -> Iterable[tuple[list[int], list[int]]]:
         """Yields the tracks that are seen at each moment at which one begins, in the camera and in the others."""
         tracks = np.flatnonzero(np.isin(self._camera, [camera, *others]))
+        tracks = tracks[np.argsort(self._start[tracks], kind="stable")]
+        moments, first = np.unique(self._start[tracks], return_index=True)
         active: list[int] = []
-        for moment, begun in pd.Series(tracks).groupby(self._start[tracks]):
+        for moment, begun in zip(moments, np.split(tracks, first[1:])):
             active = [track for track in active if self._end[track] > moment] + begun.tolist()
             here = [track for track in active if self._camera[track] == camera]
             if here and len(here) < len(active):
