@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,11 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.inputs import check_positive
 from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals
+from keras_reid.tracks.boxes import read_boxes
+from keras_reid.tracks.recordings import Recording
 from keras_reid.tracks.tracks_file import Tracks
 
+TRUTH = "gt.txt"  # MOT Challenge's name
 IOU = 0.5  # at least, of a box and the truth that it shows
 _FRAMES_AT_ONCE = 2000
 _DRAWS_AT_ONCE = 250
@@ -70,6 +74,26 @@ class PairScores:
     recall_interval: tuple[float, float]
     linked: int
     true: int
+
+
+def read_scenes(recordings: Sequence[Recording], truth: str = TRUTH) -> list[Scene]:
+    """Returns recordings with the truth that lies beside the file of their boxes.
+
+    Args:
+        recordings: as `split_tracks` returns them, so that tracks are named as in the tracks' table.
+        truth: name of the files of the truth: boxes in any format, whose track is the person.
+
+    Raises:
+        ReidError: such a file is missing or cannot be read.
+    """
+    scenes = []
+    for recording in recordings:
+        path = recording.source.path.parent / truth if recording.source else Path(truth)
+        boxes = read_boxes(path)
+        if "camera" in boxes:
+            boxes = boxes[boxes.camera == recording.camera]
+        scenes.append(Scene(recording.camera, recording.boxes, boxes))
+    return scenes
 
 
 def matches(boxes: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
