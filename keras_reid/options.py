@@ -303,6 +303,15 @@ def tracks_flags() -> Flags:
     text = "Seconds without a box after which a tracker's number is taken for another track."
     values.number("split_gap", 30.0, text, 0)
     values.integer("batch_size", 64, "Crops at once; no effect on the embeddings.", 1)
+    values.boolean("link", False, "Give the tracks of one person one global id, across cameras and gaps.")
+    values.boolean("online", False, "Link each track when it ends, with only the past.")
+    values.number("threshold", None, "Largest mean distance of what is linked; the artifact's calibrated one.", 0)
+    text = "CSV of seconds between cameras: camera_a, camera_b, minimum_seconds, maximum_seconds; or learn."
+    values.string("travel_times", None, text)
+    text = "Two cameras that see one place at one time, A,B; again for more. Else it shows in the links."
+    values.repeated("overlapping", [], text)
+    values.string("corrections", None, "CSV of wrong and missing links that the page exports.")
+    values.string("truth", None, "Score the links: name of the true boxes beside each file of boxes, such as gt.txt.")
     return values
 
 

@@ -13,9 +13,10 @@ import pandas as pd
 from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
+from keras_reid.tracks.link_files import LINKS
 from keras_reid.tracks.tracks_file import Tracks, read_tracks
 
-LINKS, DATASET = "links.csv", "people.csv"  # file of links in a folder of tracks; file of the dataset that is made
+DATASET = "people.csv"
 
 
 class Made(NamedTuple):
