@@ -308,7 +308,7 @@ def tracks_flags() -> Flags:
     values.number("threshold", None, "Largest mean distance of what is linked; the artifact's calibrated one.", 0)
     text = "CSV of seconds between cameras: camera_a, camera_b, minimum_seconds, maximum_seconds; or learn."
     values.string("travel_times", None, text)
-    text = "Two cameras that see one place at one time, A,B; again for more. Else it shows in the links."
+    text = "Two cameras that see one place, A,B, again for more; or none. Nobody is in two others at one time."
     values.repeated("overlapping", [], text)
     values.string("corrections", None, "CSV of wrong and missing links that the page exports.")
     values.string("truth", None, "Score the links: name of the true boxes beside each file of boxes, such as gt.txt.")

@@ -74,14 +74,13 @@ def _check_linking(flags: command.Flags) -> None:
         for name in ("online", "threshold", "travel_times", "overlapping", "corrections", "truth"):
             if flags[name].value != flags[name].default:
                 raise ReidError(f"--{name} is for --link: add it, or leave --{name} out.")
-    for name in ("overlapping", "corrections"):
-        if flags.online and flags[name].value:
-            raise ReidError(f"--{name} is for links of the whole recording: leave out --online, or --{name}.")
+    if flags.online and flags.corrections:
+        raise ReidError("--corrections are for links of the whole recording: leave out --online, or --corrections.")
     if flags.online and flags.travel_times == "learn":
         raise ReidError("--travel_times=learn knows the future: give --online a file, such as an earlier day's.")
     for pair in flags.overlapping:
-        if len(pair.split(",")) != 2:
-            raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall.")
+        if len(pair.split(",")) != 2 and flags.overlapping != ["none"]:
+            raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall, or none.")
 
 
 def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:
@@ -103,16 +102,16 @@ def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> N
         print(f"learned travel times\n{windows.to_frame().round(1).to_string(index=False)}")
     elif flags.travel_times:
         windows = read_travel_times(flags.travel_times)
-    how = {"threshold": flags.threshold, "travel_times": windows, "description": "link"}
+    pairs = [tuple(pair.split(",")) for pair in flags.overlapping if pair != "none"] if flags.overlapping else None
+    how = {"threshold": flags.threshold, "travel_times": windows, "overlapping": pairs}
     if flags.online:
-        links = link_online(found, **how)
+        links = link_online(found, **how, description="link")
     else:
         same, different = [], []
         if flags.corrections:
             same, different = said_of_tracks(found, read_corrections(flags.corrections), flags.output)
             print(f"corrections: {len(same)} pairs of tracks are the same person, {len(different)} are not")
-        pairs = [tuple(pair.split(",")) for pair in flags.overlapping]
-        links = link(found, **how, overlapping=pairs or None, same=same, different=different)
+        links = link(found, **how, same=same, different=different, description="link")
     split, _ = split_tracks(recordings, split_gap=flags.split_gap)
     paths = write_links(flags.output, split, found, links)
     page = os.path.join(flags.output, "tracks.html")
@@ -122,11 +121,7 @@ def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> N
     for path in [*paths, page]:
         print(f"written {path}")
     if flags.truth:
-        print(
-            ablation_table(
-                ablation(found, read_scenes(split, flags.truth), threshold=flags.threshold, travel_times=windows)
-            )
-        )
+        print(ablation_table(ablation(found, read_scenes(split, flags.truth), **how)))
 
 
 def _recordings(flags: command.Flags) -> list[Recording]:

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from keras_reid.evaluation.neighbors import nearest_neighbors
 from keras_reid.evaluation.uncertainty import DRAWS
-from keras_reid.tracks.linking import link
+from keras_reid.tracks.linking import Pairs, link
 from keras_reid.tracks.pairs import Comparable
 from keras_reid.tracks.scores import Scene, hota, identity_scores, pair_scores, persons_of
 from keras_reid.tracks.tracks_file import Tracks
@@ -26,6 +26,7 @@ def ablation(
     *,
     threshold: float | None = None,
     travel_times: TravelTimes | None = None,
+    overlapping: Pairs | None = None,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """Scores linking, its parts left out one at a time, and other linkers.
@@ -35,6 +36,7 @@ def ablation(
         scenes: boxes and truth of each recording.
         threshold: as of `link`.
         travel_times: as of `link`.
+        overlapping: as of `link`.
         draws: behind the intervals.
 
     Returns:
@@ -48,7 +50,9 @@ def ablation(
     limit, persons = known_threshold(tracks, threshold), persons_of(tracks, scenes)
 
     def linked(factor: float = 1.0, windows: TravelTimes | None = travel_times, **options: bool) -> np.ndarray:
-        return link(tracks, threshold=factor * limit, travel_times=windows, **options).identities
+        return link(
+            tracks, threshold=factor * limit, travel_times=windows, overlapping=overlapping, **options
+        ).identities
 
     linkers: dict[str, Callable[[], np.ndarray]] = {
         BEFORE: lambda: np.arange(len(tracks)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,8 @@ class Constraints:
 
     Two tracks of one camera may share a frame at their ends and no more; two that begin in one frame are two people.
     The least time between two cameras holds for any two tracks of a person, the most for one and the next after it:
-    someone who was seen in between may have come a long way.
+    someone who was seen in between may have come a long way. Nobody is in two cameras at one time that see no place in
+    common.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Constraints:
         frame: pd.DataFrame,
         travel_times: TravelTimes | None = None,
         different: Iterable[tuple[int, int]] = (),
+        overlapping: Collection[tuple[str, str]] | None = None,
         *,
         in_one_camera: bool = True,
     ):
@@ -36,12 +38,17 @@ class Constraints:
             frame: camera, start and end of the tracks, sorted by end.
             travel_times: between cameras.
             different: pairs of rows of which somebody said that they are not the same person.
+            overlapping: pairs of cameras that see one place; nobody is in two others at one time. None: not known.
             in_one_camera: whether tracks of one camera that overlap in time are two people.
         """
         codes, names = pd.factorize(frame.camera)
         least, most = (travel_times or TravelTimes({})).matrices(list(names))
+        if overlapping is not None:
+            pairs = {frozenset(pair) for pair in overlapping}
+            apart = [[frozenset((one, other)) not in pairs for other in names] for one in names]
+            least[np.array(apart, bool).reshape(least.shape) & np.isneginf(least)] = 0
         self._frame, self._codes, self._in_one_camera = frame, codes, in_one_camera
-        self._least, self._windows = least - _ROUNDING, travel_times is not None
+        self._least, self._windows = least - _ROUNDING, travel_times is not None or overlapping is not None
         # Lists: asked for one number at a time, they are several times faster than arrays.
         self._camera, self._shortest, self._longest = codes.tolist(), self._least.tolist(), (most + _ROUNDING).tolist()
         self._start, self._end = (frame[name].tolist() for name in ("start", "end"))
@@ -93,7 +100,8 @@ class Constraints:
         return self._start[later] < self._end[earlier] - _ROUNDING or abs(since) < _ROUNDING
 
     def _too_fast(self, earlier: int, later: int) -> bool:
-        return self._gap(earlier, later) < self._shortest[self._camera[earlier]][self._camera[later]]
+        one, other = self._camera[earlier], self._camera[later]
+        return one != other and self._gap(earlier, later) < self._shortest[one][other]
 
     def _too_slow(self, earlier: int, later: int) -> bool:
         return self._gap(earlier, later) > self._longest[self._camera[earlier]][self._camera[later]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,6 @@ from keras_reid.evaluation.neighbors import squared_distances
 from keras_reid.tracks.constraints import Constraints
 from keras_reid.tracks.pairs import BLOCK_BYTES, Comparable, products
 from keras_reid.tracks.tracks_file import Tracks
-from keras_reid.tracks.travel_times import TravelTimes
 
 _OWN = ("camera", "track", "start", "end")
 COLUMNS = ("identity", *_OWN, "other_camera", "other_track", "distance", "next_camera", "next_track", "next_distance")
@@ -21,8 +20,7 @@ COLUMNS = ("identity", *_OWN, "other_camera", "other_track", "distance", "next_c
 def link_table(
     tracks: Tracks,
     identities: np.ndarray,
-    travel_times: TravelTimes | None = None,
-    different: Collection[tuple[int, int]] = (),
+    constraints: Constraints | None = None,
     *,
     tick: Callable[[int], object] = lambda count: None,
 ) -> pd.DataFrame:
@@ -31,8 +29,7 @@ def link_table(
     Args:
         tracks: T tracks.
         identities: int64 `[T]`.
-        travel_times: that alternatives keep.
-        different: pairs of rows that somebody said are not one person: no alternatives.
+        constraints: of the tracks, which alternatives keep; by default that nobody is twice in one camera.
         tick: called with the number of tracks that are done.
     """
     counts = np.bincount(identities) if len(identities) else np.zeros(1, int)
@@ -40,7 +37,7 @@ def link_table(
     tick(len(identities) - len(linked))
     if not len(linked):
         return as_table(tracks.frame, identities)
-    comparable, constraints = Comparable.of(tracks), Constraints(tracks.frame, travel_times, different)
+    comparable, constraints = Comparable.of(tracks), constraints or Constraints(tracks.frame)
     nearest, distances = _nearest_within(comparable, identities, linked)
     others, next_distances = _nearest_outside(comparable, constraints, identities, linked, tick)
     return as_table(tracks.frame, identities, linked, nearest, distances, others, next_distances)

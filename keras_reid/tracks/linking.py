@@ -83,11 +83,12 @@ def link(
         tracks: T tracks.
         threshold: largest mean distance of two groups of tracks of one person; the artifact's by default.
         travel_times: windows that a person keeps between cameras.
-        overlapping: pairs of cameras that see one place at one time; by default those in which a linked person is seen
-            at one time.
+        overlapping: pairs of cameras that see one place; in no others is anybody seen at one time. By default it is not
+            known: tracks of two cameras may overlap in time, and where linked ones do, the cameras are such a pair.
         same: pairs of rows that somebody said are one person: linked whatever they look like.
         different: pairs that are not: never linked, nor through others.
-        cannot_link: whether tracks of one camera that overlap in time are two people.
+        cannot_link: whether tracks that overlap in time, in one camera or in two that see no place in common, are two
+            people.
         description: of the progress bar; without it there is none.
 
     Returns:
@@ -103,8 +104,8 @@ def link(
     ended = take(tracks, order)
     place = np.argsort(order)
     same, different = ([(int(place[a]), int(place[b])) for a, b in pairs] for pairs in (same, different))
-    comparable = Comparable.of(ended)
-    constraints = Constraints(ended.frame, travel_times, different, in_one_camera=cannot_link)
+    comparable, overlap = Comparable.of(ended), overlapping if cannot_link else None
+    constraints = Constraints(ended.frame, travel_times, different, overlap, in_one_camera=cannot_link)
     with progress_bar(2 * len(tracks), description) as bar:
         groups = _Groups(ended.frame, comparable, constraints, limit)
         for block, later, earlier, distances in near_earlier(comparable, limit):
@@ -117,7 +118,7 @@ def link(
         fixed = {track for pair in same for track in pair}
         members = reassign(groups.members.values(), ended.frame, comparable, constraints, limit, overlapping, fixed)
         identities = numbered(members, tracks, order)
-        table = link_table(ended, identities[order], travel_times, different, tick=bar.update)
+        table = link_table(ended, identities[order], constraints, tick=bar.update)
         return Links(identities, table, limit, travel_times)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from keras_reid.errors import ReidError
 from keras_reid.tracks.constraints import Constraints
 from keras_reid.tracks.link_table import as_table
-from keras_reid.tracks.linking import Links, by_end, progress_bar, take
+from keras_reid.tracks.linking import Links, Pairs, by_end, progress_bar, take
 from keras_reid.tracks.pairs import Comparable, near_earlier
 from keras_reid.tracks.tracks_file import Tracks
 from keras_reid.tracks.travel_times import TravelTimes, known_threshold
@@ -38,6 +38,7 @@ def link_online(
     *,
     threshold: float | None = None,
     travel_times: TravelTimes | None = None,
+    overlapping: Pairs | None = None,
     enrolled: Enrolled | None = None,
     description: str | None = None,
 ) -> Links:
@@ -50,6 +51,7 @@ def link_online(
         tracks: T tracks.
         threshold: as of `link`.
         travel_times: as of `link`; what was learned from all tracks knows the future.
+        overlapping: pairs of cameras that see one place; in no others is anybody seen at one time. None: not known.
         enrolled: people who have an identity already; new ones count on from the largest.
         description: of the progress bar; without it there is none.
 
@@ -70,7 +72,7 @@ def link_online(
     if not len(tracks):
         return Links(np.zeros(0, np.int64), as_table(tracks.frame, np.zeros(0, np.int64)), limit, travel_times)
     comparable = Comparable.of(everyone)
-    people = _People(comparable, Constraints(ended.frame, travel_times), enrolled, limit)
+    people = _People(comparable, Constraints(ended.frame, travel_times, overlapping=overlapping), enrolled, limit)
     links = []
     with progress_bar(total, description) as bar:
         for block, later, earlier, distances in near_earlier(comparable, np.inf):

@@ -106,7 +106,7 @@ def near_earlier(
     highest = comparable.squared(limit) * (1 + 1e-6) + 8 * (width + 10) * np.finfo(np.float32).eps
     for block in slices(count, block_bytes // (4 * max(1, count))):
         scores = asked[block] @ columns[: block.stop].T
-        scores[:, block.start :][np.triu_indices(len(scores))] = np.inf
+        scores[:, block.start :][np.triu(np.ones((len(scores), len(scores)), bool))] = np.inf
         within = scores <= np.minimum(highest - lengths[block, None], 8).astype(np.float32)  # all are below 8
         for row in np.flatnonzero(np.count_nonzero(within, axis=1) > most):
             within[row] = False

@@ -90,7 +90,7 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
     [
         (["--online"], "--online is for --link: add it"),
         (["--link", "--online", "--travel_times=learn"], "knows the future"),
-        (["--link", "--online", "--corrections=said.csv"], "--corrections is for links of the whole recording"),
+        (["--link", "--online", "--corrections=said.csv"], "--corrections are for links of the whole recording"),
         (["--link", "--overlapping=door"], "expected two cameras"),
     ],
 )

@@ -30,7 +30,7 @@ def test_each_track_is_decided_by_those_before_it(metric):
     threshold = [1.5, 0.4][metric == "cosine"]
     links = link_online(tracks, threshold=threshold)
     assert groups_of(links.identities) == naive_online(tracks, threshold)
-    assert groups_of(links.identities) != groups_of(link(tracks, threshold=threshold, overlapping=()).identities)
+    assert groups_of(links.identities) != groups_of(link(tracks, threshold=threshold).identities)
 
 
 def test_the_future_changes_nothing(monkeypatch):
