@@ -119,12 +119,13 @@ def evaluate_reassociation(
 
 
 def check_times(images: pd.DataFrame, name: str) -> None:
-    """Raises ReidError where a table of images has no times."""
+    """Raises ReidError where a table of images has no times, or one that is no time."""
     if "time" not in images or images.time.isna().all():
         raise ReidError(
             f"reassociation needs a time for each image, and {name} have none: expected a column time, in seconds or "
             "ISO 8601, in a dataset=csv or in saved embeddings."
         )
+    seconds_of(images.time)
 
 
 def seconds_of(times: pd.Series) -> np.ndarray:
