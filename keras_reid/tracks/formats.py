@@ -113,13 +113,14 @@ def _recognized(numbers: pd.DataFrame, path: str) -> str:
             f"{path!r} has {count} cells in a row: expected MOT Challenge's frame,id,left,top,width,height,confidence, "
             f"... with at least 6, AI City's 7 to 9, or a line that names the columns, such as {_EXAMPLE}."
         )
-    if len(numbers) and numbers[[1, 2, 3, 4]].max(axis=None) <= 1 and numbers[[1, 2, 3, 4]].min(axis=None) >= 0:
-        raise ReidError(_SHARES.format(path))
-    if count >= 11 and (numbers[[7, 8, 9]] > 0).all(axis=None):
+    if count >= 11 and (numbers[[7, 8, 9]] > 0).to_numpy().all():
         raise ReidError(
             f"{path!r} has {count} cells in a row, as AI City Challenge's boxes of 2025 in meters of the world: "
             "expected boxes in pixels of each camera's picture."
         )
+    shares = numbers[[1, 2, 3, 4]]
+    if len(numbers) and shares.max().max() <= 1 and shares.min().min() >= 0:
+        raise ReidError(_SHARES.format(path))
     if count in (7, 9) and numbers[6].median() > 1:
         return "ai_city"
     return "mot_truth" if count == 9 and (numbers[8] >= 0).any() else "mot"
@@ -212,7 +213,10 @@ def _named(table: pd.DataFrame, path: str) -> Parsed:
 def _unpacked(table: pd.DataFrame, found: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Returns the table with the corners of ultralytics' column box, {"x1": ..., "y1": ..., "x2": ..., "y2": ...}."""
     text, corners = table[found["box"]].astype(str), {"x": "x1", "y": "y1", "right": "x2", "bottom": "y2"}
-    parts = {f"box.{name}": text.str.extract(rf"{name}\W+?(-?[\d.]+)", expand=False) for name in corners.values()}
+    parts = {
+        f"box.{name}": text.str.extract(rf"{name}['\"]?\s*[:=]\s*(-?\d+(?:\.\d+)?)", expand=False)
+        for name in corners.values()
+    }
     return table.assign(**parts), {**found, **{meaning: f"box.{name}" for meaning, name in corners.items()}}
 
 

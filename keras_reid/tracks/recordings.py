@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import dataclasses
 import functools
 import os
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from keras_reid.data.image_list import image_names
 from keras_reid.data.tables import check_columns, read_csv
-from keras_reid.errors import ReidError, first_line
+from keras_reid.errors import ReidError
 from keras_reid.tracks import boxes as box_files
 from keras_reid.tracks.boxes import BoxFile, mot_rows, read_box_file
+from keras_reid.tracks.clocks import start_in
 from keras_reid.tracks.formats import IN_WORDS
-from keras_reid.tracks.frames import frame_rate
+from keras_reid.tracks.sequences import frames_at, rate_in, rate_of
 from keras_reid.tracks.tables import Form, write_table
 
 _COLUMNS = ("camera", "boxes", "frames", "start", "fps")
@@ -156,10 +155,10 @@ def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) 
         parts = [(camera, _of_camera(file, camera))]
     found = []
     for name, boxes in parts:
-        place = _place(Path(_filled(str(frames), name)))
-        rate = _number(fps, "fps") if fps else _frame_rate(place, file.path)
+        place = frames_at(Path(_filled(str(frames), name)))
+        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path)
         left_out = {} if found else file.left_out  # of the file, which the first stands for
-        found.append(Recording(name, boxes, place, _start(start), rate, left_out, file))
+        found.append(Recording(name, boxes, place, start_in(start), rate, left_out, file))
     return found
 
 
@@ -181,77 +180,3 @@ def _filled(frames: str, camera: str) -> str:
         )
     except ValueError as error:
         raise ReidError(f"frames={frames} needs cameras that are numbers, got {camera!r}.") from error
-
-
-def _place(frames: Path) -> Path:
-    """Returns the folder of pictures or the video; a sequence of MOT Challenge holds its pictures in img1."""
-    if not frames.exists():
-        raise ReidError(f"there is no {str(frames)!r}: expected frames, a folder of pictures or a video file.")
-    if frames.is_dir() and not image_names(str(frames)):
-        inside = frames / _sequence(frames).get("imdir", "img1")
-        if inside.is_dir() and image_names(str(inside)):
-            return inside
-        raise ReidError(f"the folder {str(frames)!r} holds no pictures: expected the frames of a recording.")
-    return frames
-
-
-def _frame_rate(frames: Path, boxes: Path) -> float:
-    folders = dict.fromkeys((frames, frames.parent, boxes.parent, boxes.parent.parent))
-    for folder in folders:
-        rate = _sequence(folder).get("framerate")
-        if rate:
-            return _number(rate, f"frameRate of {str(folder / 'seqinfo.ini')!r}")
-    if frames.is_dir():
-        raise ReidError(f"the frames a second of {str(frames)!r} are not known: give fps=, or a seqinfo.ini beside it.")
-    return frame_rate(frames)
-
-
-def _sequence(folder: Path) -> dict[str, str]:
-    """Returns what MOT Challenge's seqinfo.ini in a folder says, names in lower case; nothing where there is none."""
-    path, parser = folder / "seqinfo.ini", configparser.ConfigParser(interpolation=None)
-    if not path.is_file():
-        return {}
-    try:
-        parser.read_string(path.read_text(encoding="utf-8-sig"))
-    except (OSError, configparser.Error, UnicodeDecodeError) as error:
-        raise ReidError(
-            f"{str(path)!r} cannot be read ({first_line(error)}): expected [Sequence], frameRate=25."
-        ) from error
-    return {name: value for section in parser.sections() for name, value in parser[section].items()}
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        number = float(text.replace(",", "."))
-    except ValueError:
-        number = float("nan")
-    if not 0 < number < 1000:
-        raise ReidError(f"{name}={text}, expected frames a second, a number from above 0 to 1000.")
-    return number
-
-
-def _start(text: str) -> float:
-    """Returns unix seconds of a time; 0 where none is given."""
-    if not text:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        return _time(text)
-    if not 0 <= seconds < 1e11:
-        raise ReidError(
-            f"start={text}, expected unix seconds, such as 1714564800; milliseconds are 1000 times too many."
-        )
-    return seconds
-
-
-def _time(text: str) -> float:
-    try:
-        moment = pd.Timestamp(text)
-    except ValueError as error:
-        raise ReidError(f"start={text}, expected a time such as 2024-05-01T14:00:00+02:00, or unix seconds.") from error
-    if moment.tzinfo is None:
-        raise ReidError(
-            f"start={text} has no time zone: write it behind, as in 2024-05-01T14:00:00+02:00, or Z for UTC."
-        )
-    return moment.timestamp()

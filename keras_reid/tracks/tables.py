@@ -144,6 +144,8 @@ def _read_text(path: Path, form: Form, as_text: bool) -> tuple[pd.DataFrame, int
         raise ReidError(
             f"{str(path)!r} cannot be read as a table ({first_line(error)}): expected rows of boxes."
         ) from error
+    if form.decimal == "," and not as_text:  # a column with a broken cell is one of text
+        frame = frame.replace({r"^(-?\d+),(\d+)$": r"\1.\2"}, regex=True)
     return frame, sum(str(warning.message).count("Skipping line") for warning in caught)
 
 
