@@ -1,4 +1,4 @@
-"""Crops of a track: what makes a box good, which boxes are chosen, and the pixels of each; against loops and by hand."""
+"""Crops of a track: what makes a box good, which boxes are chosen, and their pixels; against loops and by hand."""
 
 import numpy as np
 import pandas as pd
