@@ -46,7 +46,7 @@ METRICS = ("euclidean", "cosine")
 IGNORE = ("same_camera", "same_tracklet", "same_file", "nothing")
 # What a missing camera id means in scoring: an error, a camera of its own, an image that does not count.
 MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
-PROTOCOLS = ("all_images", "single_gallery_shot", "open_set")
+PROTOCOLS = ("all_images", "single_gallery_shot", "open_set", "reassociation")
 POOLINGS = ("mean", "max")
 TEST_TIME_AUGMENTATIONS = ("none", "flip", "five_crops", "flip_five_crops")
 FORMATS = (

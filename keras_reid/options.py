@@ -65,7 +65,9 @@ def evaluate_flags() -> Flags:
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
     text += " open_set: also galleries in which only some people are enrolled: who is this, or unknown? --draws."
+    text += " reassociation: also whether a camera finds people again, --gap seconds later; needs times."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
+    values.number("gap", 60.0, "Seconds that lie between a query and its candidates in reassociation, at least.", 0)
     values.integer("draws", 100, "Galleries that single_gallery_shot and open_set draw.", 1, 10**4)
     text = "People enrolled in each gallery of open_set, half of all by default. With --calibrate_fpr the threshold is"
     text += " for galleries of so many: a stranger is taken for any of them at that rate."
@@ -219,6 +221,7 @@ def prepare_flags() -> Flags:
     values.choice("dataset", "csv", choices.DATASETS, "For corrections: the dataset; any but csv becomes one.")
     _setting(values, "camera_pattern")
     values.string("output", None, "For corrections: the new CSV to write. Without it they are shown alone.")
+    values.string("from_tracks", None, "Folder of linked tracks, to make a CSV dataset of in the new folder data_dir.")
     return values
 
 
@@ -302,6 +305,15 @@ def tracks_flags() -> Flags:
     text = "Seconds without a box after which a tracker's number is taken for another track."
     values.number("split_gap", 30.0, text, 0)
     values.integer("batch_size", 64, "Crops at once; no effect on the embeddings.", 1)
+    values.boolean("link", False, "Give the tracks of one person one global id, across cameras and gaps.")
+    values.boolean("online", False, "Link each track when it ends, with only the past.")
+    values.number("threshold", None, "Largest mean distance of what is linked; the artifact's calibrated one.", 0)
+    text = "CSV of seconds between cameras: camera_a, camera_b, minimum_seconds, maximum_seconds; or learn."
+    values.string("travel_times", None, text)
+    text = "Two cameras that see one place at one time, A,B; again for more. Else it shows in the links."
+    values.repeated("overlapping", [], text)
+    values.string("corrections", None, "CSV of wrong and missing links that the page exports.")
+    values.string("truth", None, "Score the links: name of the true boxes beside each file of boxes, such as gt.txt.")
     return values
 
 

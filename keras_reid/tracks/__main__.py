@@ -4,10 +4,14 @@ FILE is a CSV with a row for each recording: camera, boxes (a tracker's file: MO
 Parquet with named columns), frames (a folder of pictures, or a video), and perhaps start and fps. For one recording
 --boxes and --frames name the same. Of each track the best crops are cut out and embedded, and become one row of
 FOLDER/tracks.parquet. The same command goes on where it was interrupted.
+
+With --link the tracks of one person get one global id, across cameras and gaps: FOLDER/links.csv, identities.csv,
+global/ (the boxes with global ids) and tracks.html, a page that shows it and takes corrections.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +31,7 @@ def tracks(flags: command.Flags) -> None:
     command.required(flags, "artifact", "output")
     command.check_folder("output", flags.output)
     check_whole(flags.artifact)
+    _check_linking(flags)
     recordings = _recordings(flags)
     for recording in recordings[:_SHOWN]:
         print(recording.lines()[0])
@@ -42,6 +47,8 @@ def tracks(flags: command.Flags) -> None:
     for note in notes:
         print(note)
     print(f"{len(found)} tracks written to {flags.output}, comparable by {found.metric} distance")
+    if flags.link:
+        _link(flags, recordings, found)
 
 
 def table(found: Tracks) -> str:
@@ -59,6 +66,67 @@ def as_time(seconds: float) -> str:
     """Returns a time of tracks as text: of the day, or since the start of a recording whose clock is not known."""
     moment = pd.Timestamp(seconds, unit="s").round("s")
     return moment.strftime("%Y-%m-%d %H:%M:%S" if seconds >= 1e8 else "%H:%M:%S")
+
+
+def _check_linking(flags: command.Flags) -> None:
+    """Raises ReidError for flags of linking that do not fit, before anything is embedded."""
+    if not flags.link:
+        for name in ("online", "threshold", "travel_times", "overlapping", "corrections", "truth"):
+            if flags[name].value != flags[name].default:
+                raise ReidError(f"--{name} is for --link: add it, or leave --{name} out.")
+    for name in ("overlapping", "corrections"):
+        if flags.online and flags[name].value:
+            raise ReidError(f"--{name} is for links of the whole recording: leave out --online, or --{name}.")
+    if flags.online and flags.travel_times == "learn":
+        raise ReidError("--travel_times=learn knows the future: give --online a file, such as an earlier day's.")
+    for pair in flags.overlapping:
+        if len(pair.split(",")) != 2:
+            raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall.")
+
+
+def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:
+    """Links what was found, and writes and shows it."""
+    from keras_reid.data.corrections import read_corrections
+    from keras_reid.reports.tracks_page import write_tracks_page
+    from keras_reid.tracks.ablation import ablation, ablation_table
+    from keras_reid.tracks.corrections import said_of_tracks
+    from keras_reid.tracks.link_files import write_links
+    from keras_reid.tracks.linking import link
+    from keras_reid.tracks.online import link_online
+    from keras_reid.tracks.scores import read_scenes
+    from keras_reid.tracks.splitting import split_tracks
+    from keras_reid.tracks.travel_times import learn_travel_times, read_travel_times
+
+    windows = None
+    if flags.travel_times == "learn":
+        windows = learn_travel_times(found, threshold=flags.threshold)
+        print(f"learned travel times\n{windows.to_frame().round(1).to_string(index=False)}")
+    elif flags.travel_times:
+        windows = read_travel_times(flags.travel_times)
+    how = {"threshold": flags.threshold, "travel_times": windows, "description": "link"}
+    if flags.online:
+        links = link_online(found, **how)
+    else:
+        same, different = [], []
+        if flags.corrections:
+            same, different = said_of_tracks(found, read_corrections(flags.corrections), flags.output)
+            print(f"corrections: {len(same)} pairs of tracks are the same person, {len(different)} are not")
+        pairs = [tuple(pair.split(",")) for pair in flags.overlapping]
+        links = link(found, **how, overlapping=pairs or None, same=same, different=different)
+    split, _ = split_tracks(recordings, split_gap=flags.split_gap)
+    paths = write_links(flags.output, split, found, links)
+    page = os.path.join(flags.output, "tracks.html")
+    write_tracks_page(page, found, links, flags.output, title=os.path.basename(flags.output), source=flags.artifact)
+    people = pd.Series(links.identities).value_counts()
+    print(f"{len(found)} tracks are {len(people)} people, {(people > 1).sum()} of them of several tracks")
+    for path in [*paths, page]:
+        print(f"written {path}")
+    if flags.truth:
+        print(
+            ablation_table(
+                ablation(found, read_scenes(split, flags.truth), threshold=flags.threshold, travel_times=windows)
+            )
+        )
 
 
 def _recordings(flags: command.Flags) -> list[Recording]:
