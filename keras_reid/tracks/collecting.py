@@ -59,7 +59,7 @@ class Collector:
         found = [(track, self._embedded.pop(track)) for track in tracks if track in self._embedded]
         crops = [crop for _, of_track in found for crop in of_track]
         counts = [len(of_track) for _, of_track in found]
-        embeddings = np.array([crop[3] for crop in crops], np.float32).reshape(len(crops), -1)
+        embeddings = np.array([crop[3] for crop in crops], np.float32)
         pooled, spread = self._pooled(embeddings, counts, [crop[1] for crop in crops])
         clock = _Clock(self._recording, seconds)
         rows = [self._row(track, of_track, clock) for track, of_track in found]

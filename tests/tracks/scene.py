@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from keras_reid.artifacts import Artifact
-
 SIZE = (60, 80)  # height and width of the pictures
 COLORS = {"1": (200, 30, 30), "2": (30, 200, 30), "3": (30, 30, 200)}
 
 
-def mean_color(*, metric: str = "euclidean", threshold: float | None = 9.0) -> Artifact:
+def mean_color(*, metric: str = "euclidean", threshold: float | None = 9.0):
     """An artifact whose embedding of an image is its mean color."""
+    from keras_reid.artifacts import Artifact  # TensorFlow
+
     metadata = {"embedding_size": 3, "image_size": [16, 8], "metric": metric, "network_fingerprint": "c" * 32}
     metadata |= {"threshold": threshold, "false_positive_rate": 1e-3}
     return Artifact("mean color", "reference", metadata, lambda images: images.mean(axis=(1, 2)).astype(np.float32))

@@ -101,7 +101,7 @@ class Stop(BaseException):
     """The process is killed."""
 
 
-@pytest.mark.parametrize("crops", [3, 11, 15, 17])
+@pytest.mark.parametrize("crops", [5, 11, 16])
 def test_a_killed_job_goes_on(pictures, tmp_path, monkeypatch, crops):
     recordings = [recording(pictures), recording(pictures, "B", WALKS[1], range(80))]
     expected, notes = embed_tracks(mean_color(), recordings, output=tmp_path / "whole", crops_per_track=4)
@@ -125,7 +125,7 @@ def test_a_killed_job_goes_on(pictures, tmp_path, monkeypatch, crops):
     tracks, again = embed_tracks(counted, recordings, batch_size=5, **how)
     assert tracks.frame.drop(columns="spread").equals(expected.frame.drop(columns="spread")) and again == notes
     np.testing.assert_allclose(tracks.embeddings, expected.embeddings, rtol=1e-5)
-    assert 17 - crops <= sum(seen) < 17 if crops > 10 else sum(seen) == 17
+    assert 17 - crops <= sum(seen) < 17
     seen.clear()
     assert embed_tracks(counted, recordings, **how)[1] == notes and not seen  # it is finished
 
@@ -203,7 +203,7 @@ def test_a_video_is_decoded_once_and_may_end_before_its_tracks(tmp_path):
     tracks, notes = embed_tracks(mean_color(), recordings_of(**how), output=tmp_path / "out")
     assert tracks.frame.track.tolist() == ["1", "2", "3"]
     assert (tracks.frame.end - START).round(6).tolist() == [5.9, 7.9, 3.0]  # as the tracker says
-    np.testing.assert_allclose(tracks.embeddings, [COLORS[one] for one in "123"], atol=20)
+    np.testing.assert_allclose(tracks.embeddings, [COLORS[one] for one in "123"], atol=25)
     assert any("beyond the end" in note for note in notes)
     assert "camera A: 2 tracks are left out: none of their boxes has a picture" in notes
 
