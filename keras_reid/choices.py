@@ -66,6 +66,8 @@ PICTURE_FORMATS = ("png", "svg", "jpg")
 # Files of boxes with track numbers: MOT Challenge's, those of its ground truth, AI City Challenge's, and tables with
 # named columns.
 BOX_FORMATS = ("auto", "mot", "mot_truth", "ai_city", "named")
+# How the embeddings of a track's crops become one.
+TRACK_POOLINGS = ("quality", "mean")
 # Of somebody else's network: what it takes for a picture.
 NORMALIZATIONS = ("imagenet", "half", "zero_one", "raw")
 LAYOUTS = ("nchw", "nhwc")

@@ -251,6 +251,7 @@ def gallery_flags() -> Flags:
     _artifact(values)
     values.string("images", None, "A folder, a quoted pattern, or a .csv with image_path: pictures to enroll.")
     values.string("embeddings", None, "Saved embeddings to enroll in place of images: .npz, .parquet or .csv.")
+    values.string("tracks", None, "Folder of tracks to enroll in place of images: what `tracks` wrote.")
     values.repeated("identity", [], "Who all of the images show; whom to forget, again for several.")
     values.boolean("identity_from_folder", False, "Each image shows whom its folder is named after.")
     values.repeated("camera", [], "Which camera took all of them; whose entries to forget, again for several.")
@@ -279,6 +280,7 @@ def search_flags() -> Flags:
     values.boolean("approximate", False, "Search a large gallery by an index: faster, and it misses some.")
     values.boolean("rerank", False, "Reorder the nearest hundreds by k-reciprocal re-ranking.")
     values.string("report", None, "HTML file to write: the photos and the entries found, with their pictures.")
+    values.string("clip", None, "Folder for a short video of each entry found that is a track.")
     values.string("json", None, "File to write everything to.")
     return values
 

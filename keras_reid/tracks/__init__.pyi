@@ -1,10 +1,14 @@
 from .ablation import ablation as ablation
 from .ablation import ablation_table as ablation_table
 from .corrections import said_of_tracks as said_of_tracks
+from .job import embed_tracks as embed_tracks
 from .linking import Links as Links
 from .linking import link as link
 from .online import Enrolled as Enrolled
 from .online import link_online as link_online
+from .recordings import Recording as Recording
+from .recordings import read_recordings as read_recordings
+from .recordings import recordings_of as recordings_of
 from .scores import IdentityScores as IdentityScores
 from .scores import PairScores as PairScores
 from .scores import Scene as Scene

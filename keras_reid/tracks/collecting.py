@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from keras_reid.data.images import resize_images
 from keras_reid.evaluation.pooling import pool_embeddings
 from keras_reid.files import whole_or_not_at_all
 from keras_reid.keras2 import tf
+from keras_reid.tracks.crops import safe_name
 from keras_reid.tracks.cutting import Crop
 from keras_reid.tracks.recordings import Recording
 from keras_reid.tracks.tracks_file import COLUMNS, Tracks
@@ -60,7 +59,7 @@ class Collector:
         found = [(track, self._embedded.pop(track)) for track in tracks if track in self._embedded]
         crops = [crop for _, of_track in found for crop in of_track]
         counts = [len(of_track) for _, of_track in found]
-        embeddings = np.array([crop[3] for crop in crops], np.float32).reshape(len(crops), -1)
+        embeddings = np.array([crop[3] for crop in crops], np.float32)
         pooled, spread = self._pooled(embeddings, counts, [crop[1] for crop in crops])
         clock = _Clock(self._recording, seconds)
         rows = [self._row(track, of_track, clock) for track, of_track in found]
@@ -123,14 +122,6 @@ def tracks_of(artifact: Any, frame: pd.DataFrame, embeddings: np.ndarray) -> Tra
     """Returns tracks with what an artifact says of embeddings."""
     rate = artifact.metadata.get("false_positive_rate")
     return Tracks(frame, embeddings, artifact.metric, artifact.network_fingerprint, artifact.threshold, rate)
-
-
-def safe_name(text: str) -> str:
-    """Returns a name for a file or folder on any system; another text gets another name."""
-    clean = re.sub(r"[^A-Za-z0-9+_-]", "_", text)[:60]
-    # Case alone does not tell files apart everywhere.
-    same = clean == text and text == text.lower() and text
-    return clean if same else f"{clean}-{hashlib.blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"
 
 
 def _resized(pixels: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:

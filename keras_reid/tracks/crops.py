@@ -6,6 +6,9 @@ the boxes alone tell, and of these the crop is kept that is best with its sharpn
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -117,3 +120,10 @@ def sharpness(crop: np.ndarray, image_size: tuple[int, int]) -> float:
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * gray[1:-1, 1:-1]
     variance = float(laplacian.var())
     return variance / (variance + _SHARP)
+
+
+def safe_name(text: str) -> str:
+    """Returns a name of a camera or track for its files; another text gets another name."""
+    clean = re.sub(r"[^A-Za-z0-9.+_-]|^\.", "_", text)[:60]
+    digest = hashlib.blake2b(text.encode(errors="replace"), digest_size=4).hexdigest()
+    return clean if clean == text != "" else f"{clean}-{digest}"

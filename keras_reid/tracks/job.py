@@ -17,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from keras_reid.choices import TRACK_POOLINGS
+from keras_reid.data.video import import_cv2
 from keras_reid.errors import ReidError
 from keras_reid.tracks.collecting import Collector
 from keras_reid.tracks.crops import box_quality, choose_boxes
@@ -66,6 +67,8 @@ def embed_tracks(
     if pool not in TRACK_POOLINGS:
         raise ReidError(f"pool={pool}, expected one of {', '.join(TRACK_POOLINGS)}.")
     asked = {"crops_per_track": crops_per_track, "pool": pool, "split_gap": split_gap}
+    if not all(one.frames.is_dir() for one in recordings):
+        import_cv2()  # without it no video could be opened, which is no fault of the videos
     folder = JobFolder(Path(output), recipe_of(artifact, recordings, **asked))
     if folder.is_finished:
         return folder.result(artifact)

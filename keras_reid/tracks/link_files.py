@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from keras_reid.files import whole_or_not_at_all, write_text
-from keras_reid.tracks.collecting import safe_name
+from keras_reid.tracks.crops import safe_name
 from keras_reid.tracks.linking import Links
 from keras_reid.tracks.recordings import Recording, write_boxes
 from keras_reid.tracks.tracks_file import Tracks

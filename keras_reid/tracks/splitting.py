@@ -27,34 +27,40 @@ def split_tracks(recordings: Sequence[Recording], *, split_gap: float = 30.0) ->
     used = defaultdict(set)
     for recording in recordings:
         used[recording.camera] |= set(recording.boxes.track)
-    seen, renamed, result = defaultdict(set), 0, {}
+    seen, renamed, result = defaultdict(set), 0, list(recordings)
     for place in sorted(range(len(recordings)), key=lambda place: recordings[place].start):
-        recording, camera = recordings[place], recordings[place].camera
-        parts = _parts(recording.boxes, split_gap * recording.fps)
-        names = {}
-        for track, part in parts.drop_duplicates().itertuples(index=False):
-            name, count = track, 1
-            while name in seen[camera] or (count > 1 and name in used[camera]):
-                count += 1
-                name = f"{track}+{count}"
-            seen[camera].add(name)
-            names[track, part] = name
-        new = [(pair, name) for pair, name in names.items() if pair[0] != name]
-        renamed += len(new)
-        boxes = recording.boxes
-        if new:
-            boxes = boxes.assign(track=[names[pair] for pair in parts.itertuples(index=False, name=None)])
-        result[place] = dataclasses.replace(recording, boxes=boxes)
-    return [result[place] for place in range(len(recordings))], renamed
+        recording = recordings[place]
+        parts, tracks = _parts(recording.boxes, split_gap * recording.fps)
+        names = [_new_name(track, seen[recording.camera], used[recording.camera]) for track in tracks]
+        changed = sum(name != track for name, track in zip(names, tracks))
+        if changed:
+            boxes = recording.boxes.assign(track=np.array(names, object)[parts])
+            result[place] = dataclasses.replace(recording, boxes=boxes)
+        renamed += changed
+    return result, renamed
 
 
-def _parts(boxes: pd.DataFrame, frames: float) -> pd.DataFrame:
-    """Returns the track of each box, and how many gaps of more than so many frames the track had before it."""
-    order = np.lexsort([boxes.frame.to_numpy(), pd.factorize(boxes.track)[0]])
-    track, frame = boxes.track.to_numpy()[order], boxes.frame.to_numpy()[order]
-    is_new = np.zeros(len(boxes), np.int64)
-    is_new[1:] = (track[1:] == track[:-1]) & (np.diff(frame) > frames)
-    parts = pd.Series(is_new).groupby(pd.factorize(track)[0]).cumsum().to_numpy()
-    found = np.empty(len(boxes), np.int64)
-    found[order] = parts
-    return pd.DataFrame({"track": boxes.track.to_numpy(), "part": found})
+def _new_name(track: str, seen: set[str], used: set[str]) -> str:
+    """Returns a name that no track before has and, but for its own, none that the tracker uses; adds it to `seen`."""
+    name, count = track, 1
+    while name in seen or (count > 1 and name in used):
+        count += 1
+        name = f"{track}+{count}"
+    seen.add(name)
+    return name
+
+
+def _parts(boxes: pd.DataFrame, frames: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts tracks at gaps of more than so many frames.
+
+    Returns:
+        For each box the number of its part, int64 `[N]`; and the id of each part, those of one id in the order of time.
+    """
+    codes, ids = pd.factorize(boxes.track)
+    order = np.lexsort([boxes.frame.to_numpy(), codes])
+    code, frame = codes[order], boxes.frame.to_numpy()[order]
+    begins = np.ones(len(boxes), bool)
+    begins[1:] = (code[1:] != code[:-1]) | (np.diff(frame) > frames)
+    parts = np.empty(len(boxes), np.int64)
+    parts[order] = np.cumsum(begins) - 1
+    return parts, np.asarray(ids, object)[code[begins]]

@@ -49,6 +49,7 @@ _KINDS = {  # column -> the name of its type in pyarrow, of a list's elements wh
     "quality": "float32[]",
 }
 COLUMNS = tuple(_KINDS)
+_FIRST_CLOCK = 1e8  # in 1973; no recording without a clock is three years long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +71,11 @@ class Tracks:
     network_fingerprint: str | None = None
     threshold: float | None = None
     false_positive_rate: float | None = None
+
+    @property
+    def has_clock(self) -> pd.Series:
+        """Whether the times of a track are those of the day; otherwise they count from the start of its recording."""
+        return self.frame.start >= _FIRST_CLOCK
 
     def __len__(self) -> int:
         return len(self.frame)
