@@ -67,7 +67,11 @@ def link_online(
     _check(enrolled, tracks)
     order = by_end(tracks)
     ended = take(tracks, order)
-    everyone = dataclasses.replace(ended, embeddings=np.concatenate([enrolled.embeddings, ended.embeddings]))
+    names = pd.DataFrame({"track": enrolled.identities.astype(str), "start": -np.inf, "end": -np.inf})
+    names["camera"] = ENROLLED
+    frame = pd.concat([names, ended.frame], ignore_index=True)
+    embeddings = np.concatenate([enrolled.embeddings, ended.embeddings])
+    everyone = dataclasses.replace(ended, frame=frame, embeddings=embeddings)
     known, total = len(enrolled.identities), len(everyone.embeddings)
     if not len(tracks):
         return Links(np.zeros(0, np.int64), as_table(tracks.frame, np.zeros(0, np.int64)), limit, travel_times)
@@ -80,10 +84,8 @@ def link_online(
                 near = slice(*np.searchsorted(later, [track, track + 1]))
                 links.append(people.decide(track, earlier[near], distances[near]))
             bar.update(block.stop - block.start)
-    names = pd.DataFrame({"track": enrolled.identities.astype(str), "start": -np.inf, "end": -np.inf})
-    names["camera"] = ENROLLED
     columns = zip(*(one for one in links if one))
-    table = as_table(pd.concat([names, ended.frame], ignore_index=True), people.identity, *columns)
+    table = as_table(frame, people.identity, *columns)
     identities = np.zeros(len(tracks), np.int64)
     identities[order] = people.identity[known:]
     return Links(identities, table, limit, travel_times)

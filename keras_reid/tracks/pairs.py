@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
+from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices, squared_lengths
 from keras_reid.evaluation.inputs import read_embeddings
 from keras_reid.evaluation.neighbors import squared_distances
@@ -37,7 +38,15 @@ class Comparable:
     @classmethod
     def of(cls, tracks: Tracks) -> Comparable:
         """Returns the tracks' embeddings; ReidError where they are no good."""
-        embeddings, _ = read_embeddings(tracks.embeddings, tracks.embeddings[:1], tracks.metric)
+        embeddings = np.asarray(tracks.embeddings)
+        bad = ~np.isfinite(embeddings).all(axis=1) | ((tracks.metric == "cosine") & ~embeddings.any(axis=1))
+        if bad.any():
+            first = tracks.frame.iloc[bad.argmax()]
+            raise ReidError(
+                f"{bad.sum()} tracks have an embedding that holds NaN or infinity, or nothing but 0, the first is "
+                f"track {first.track!r} of camera {first.camera!r}: look at its crops and at the network."
+            )
+        embeddings, _ = read_embeddings(embeddings, embeddings[:1], tracks.metric)
         prepare = preparation(embeddings, embeddings, tracks.metric)
         return cls(prepare(embeddings), prepare, tracks.metric)
 

@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from keras_reid.errors import ReidError
 from keras_reid.tracks import linking, pairs
 from keras_reid.tracks.linking import link
+from keras_reid.tracks.online import link_online
 from keras_reid.tracks.travel_times import TravelTimes, learn_travel_times, read_travel_times
 from tests.tracks.planted import planted, tracks_of
 
@@ -193,6 +194,14 @@ def test_few_tracks_and_no_threshold():
         link(tracks_of([("door", 0, 1)], [[1.0]]))
     with pytest.raises(ReidError, match="threshold=-1"):
         link(one, threshold=-1)
+
+
+def test_an_embedding_that_is_none_is_named():
+    for embeddings, metric in (([[1.0], [np.nan]], "euclidean"), ([[1.0], [0.0]], "cosine")):
+        tracks = tracks_of([("door", 0, 9), ("hall", 2, 3)], embeddings, metric=metric)
+        for linker in (link, link_online):
+            with pytest.raises(ReidError, match="1 tracks have an embedding .* track '1' of camera 'hall'"):
+                linker(tracks, threshold=1.0)
 
 
 def test_where_people_were():
