@@ -19,9 +19,12 @@ import pandas as pd
 
 from keras_reid import command, options
 from keras_reid.artifacts.places import check_whole
+from keras_reid.data.corrections import read_corrections
 from keras_reid.errors import ReidError
 from keras_reid.tracks.recordings import Recording, read_recordings, recordings_of
+from keras_reid.tracks.scores import import_motmetrics, read_scenes
 from keras_reid.tracks.tracks_file import Tracks
+from keras_reid.tracks.travel_times import known_threshold, learn_travel_times, read_travel_times
 
 _ONE = ("boxes", "frames", "camera", "start", "fps")  # flags that say what a row of --recordings says
 _SHOWN = 20
@@ -30,9 +33,11 @@ _SHOWN = 20
 def tracks(flags: command.Flags) -> None:
     command.required(flags, "artifact", "output")
     command.check_folder("output", flags.output)
-    check_whole(flags.artifact)
     _check_linking(flags)
+    check_whole(flags.artifact)
     recordings = _recordings(flags)
+    if flags.truth:
+        read_scenes(recordings, flags.truth)
     for recording in recordings[:_SHOWN]:
         print(recording.lines()[0])
     if len(recordings) > _SHOWN:
@@ -41,8 +46,11 @@ def tracks(flags: command.Flags) -> None:
     from keras_reid.artifacts import open_artifact  # TensorFlow takes seconds: after the checks
     from keras_reid.tracks.job import embed_tracks
 
+    artifact = open_artifact(flags.artifact)
+    if flags.link:
+        known_threshold(artifact, flags.threshold)
     how = command.given(flags, "output", "crops_per_track", "pool", "split_gap", "batch_size")
-    found, notes = embed_tracks(open_artifact(flags.artifact), recordings, **how)
+    found, notes = embed_tracks(artifact, recordings, **how)
     print(table(found))
     for note in notes:
         print(note)
@@ -78,6 +86,12 @@ def _check_linking(flags: command.Flags) -> None:
         raise ReidError("--corrections are for links of the whole recording: leave out --online, or --corrections.")
     if flags.online and flags.travel_times == "learn":
         raise ReidError("--travel_times=learn knows the future: give --online a file, such as an earlier day's.")
+    if flags.truth:
+        import_motmetrics()
+    if flags.travel_times not in (None, "learn"):
+        read_travel_times(flags.travel_times)
+    if flags.corrections:
+        read_corrections(flags.corrections)
     for pair in flags.overlapping:
         if len(pair.split(",")) != 2 and flags.overlapping != ["none"]:
             raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall, or none.")
@@ -85,16 +99,13 @@ def _check_linking(flags: command.Flags) -> None:
 
 def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:
     """Links what was found, and writes and shows it."""
-    from keras_reid.data.corrections import read_corrections
     from keras_reid.reports.tracks_page import write_tracks_page
     from keras_reid.tracks.ablation import ablation, ablation_table
     from keras_reid.tracks.corrections import said_of_tracks
     from keras_reid.tracks.link_files import write_links
     from keras_reid.tracks.linking import link
     from keras_reid.tracks.online import link_online
-    from keras_reid.tracks.scores import read_scenes
     from keras_reid.tracks.splitting import split_tracks
-    from keras_reid.tracks.travel_times import learn_travel_times, read_travel_times
 
     windows = None
     if flags.travel_times == "learn":

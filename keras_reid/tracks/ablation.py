@@ -124,4 +124,5 @@ def ablation_table(scores: pd.DataFrame) -> str:
     table["identities"] = scores.identities
     if scores.hota.isna().all():
         del table["HOTA %"]
+        return f"{table.to_string()}\nHOTA was not counted: pip install reid-hota, on Python 3.12"
     return table.to_string()

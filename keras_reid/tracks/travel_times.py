@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,13 +108,13 @@ def learn_travel_times(
     return TravelTimes({pair: _window(took) for pair, took in times.items() if len(took) >= fewest})
 
 
-def known_threshold(tracks: Tracks, threshold: float | None) -> float:
-    """Returns the threshold that is given, or that of the tracks; ReidError where there is none."""
-    threshold = tracks.threshold if threshold is None else threshold
+def known_threshold(calibrated: Any, threshold: float | None) -> float:
+    """Returns the threshold that is given, or that of tracks or an artifact; ReidError where there is none."""
+    threshold = calibrated.threshold if threshold is None else threshold
     if threshold is None:
         raise ReidError(
             "no threshold is known: links need the largest distance of one person. Calibrate the artifact by evaluate "
-            "--calibrate_fpr and make the tracks again, or give threshold=NUMBER."
+            "--calibrate_fpr, or give threshold=NUMBER."
         )
     if not 0 <= threshold < np.inf:
         raise ReidError(f"threshold={threshold}: expected a distance, 0 or more.")

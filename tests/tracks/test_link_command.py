@@ -92,9 +92,18 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
         (["--link", "--online", "--travel_times=learn"], "knows the future"),
         (["--link", "--online", "--corrections=said.csv"], "--corrections are for links of the whole recording"),
         (["--link", "--overlapping=door"], "expected two cameras"),
+        (["--link", "--travel_times=no.csv"], "'no.csv'"),
+        (["--link", "--corrections=no.csv"], "'no.csv'"),
+        (["--link", "--truth=no.txt"], "no.txt"),
     ],
 )
 def test_flags_that_do_not_fit_are_told_before_anything_is_embedded(command, arguments, words, tmp_path, capsys):
     assert command(*arguments) == 1
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_without_a_threshold_nothing_is_embedded(command, tmp_path, capsys):
+    assert command("--link", threshold=None) == 1
+    assert "no threshold is known" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert command(threshold=None) == 0 and command("--link", "--threshold=60", threshold=None) == 0
