@@ -37,7 +37,10 @@ class Collector:
     def __init__(self, artifact: Any, recording: Recording, folder: Path, *, pool: str, batch_size: int):
         self._artifact, self._recording, self._folder = artifact, recording, folder
         self._pool, self._batch_size = pool, batch_size
-        self._rows = recording.boxes.groupby("track", sort=False).indices
+        boxes = recording.boxes
+        self._rows = boxes.groupby("track", sort=False).indices
+        self._frames = boxes.frame.to_numpy()
+        self._boxes = boxes[["x", "y", "width", "height"]].to_numpy(np.float64)
         self._waiting: list[Crop] = []
         self._embedded: dict[str, list[tuple[int, float, str, np.ndarray]]] = defaultdict(list)
 
@@ -88,9 +91,8 @@ class Collector:
 
     def _row(self, track: str, crops: Sequence[tuple], clock: _Clock) -> list:
         """Returns a row of `COLUMNS`; its spread comes later."""
-        boxes = self._recording.boxes.iloc[self._rows[track]]
-        frames = boxes.frame.to_numpy()
-        seconds, box = clock(frames), boxes[["x", "y", "width", "height"]].to_numpy(np.float64)
+        frames, box = self._frames[self._rows[track]], self._boxes[self._rows[track]]
+        seconds = clock(frames)
         # The first box of each second since the track began, and the last.
         shown = np.unique(np.append(np.searchsorted(seconds, np.arange(seconds[0], seconds[-1])), len(seconds) - 1))
         feet = np.stack([seconds, box[:, 0] + box[:, 2] / 2, box[:, 1] + box[:, 3]], axis=1)[shown]

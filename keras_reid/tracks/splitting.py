@@ -60,7 +60,7 @@ def _parts(boxes: pd.DataFrame, frames: float) -> tuple[np.ndarray, np.ndarray]:
     order = np.lexsort([boxes.frame.to_numpy(), codes])
     code, frame = codes[order], boxes.frame.to_numpy()[order]
     begins = np.ones(len(boxes), bool)
-    begins[1:] = (code[1:] != code[:-1]) | (np.diff(frame) > frames)
+    begins[1:] = (code[1:] != code[:-1]) | (np.diff(frame) > max(frames, 1))
     parts = np.empty(len(boxes), np.int64)
     parts[order] = np.cumsum(begins) - 1
     return parts, np.asarray(ids, object)[code[begins]]

@@ -145,7 +145,7 @@ def test_a_gallery_of_an_earlier_version_opens(tmp_path, engine, monkeypatch):
     from keras_reid.errors import ReidError
     from keras_reid.gallery import entries, milvus
 
-    uri, rows = address(engine, tmp_path), np.eye(3, 4)
+    uri, rows = address(engine, tmp_path), np.random.default_rng(0).normal(size=(3, 4))
     of_old = tuple(name for name in entries.COLUMNS if name != "until")
     with monkeypatch.context() as old:
         if engine == "milvus":
