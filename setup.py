@@ -94,6 +94,8 @@ setup(
             "opencv-python-headless>=4.5,<4.12; python_version < '3.12'",
             "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
         ],
+        # Scores of tracks. HOTA is counted where reid-hota is installed, which needs NumPy 2.2.
+        "tracks": ["motmetrics>=1.4", "reid-hota>=0.3.6; python_version >= '3.12'"],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },
