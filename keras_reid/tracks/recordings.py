@@ -15,6 +15,7 @@ import pandas as pd
 from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.tracks import boxes as box_files
+from keras_reid.tracks import detecting
 from keras_reid.tracks.boxes import BoxFile, mot_rows, read_box_file
 from keras_reid.tracks.clocks import start_in
 from keras_reid.tracks.formats import IN_WORDS
@@ -55,7 +56,7 @@ class Recording:
         return [read, *(f"camera {self.camera}: left out {count:,} {words}" for words, count in self.left_out.items())]
 
 
-def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Recording]:
+def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bool = False) -> list[Recording]:
     """Reads a table of recordings, CSV, and the boxes that it names.
 
     Args:
@@ -64,6 +65,7 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Re
             to the table. A file of boxes that names cameras itself is divided: a row takes the boxes of its camera, or,
             where its frames hold `{camera}`, there is a recording for each camera of the file.
         format: of the boxes, of `choices.BOX_FORMATS`.
+        detect: find people where a row names no boxes, as a demonstration (`detecting.detect`).
 
     Returns:
         The recordings, in the order of the table.
@@ -72,39 +74,46 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Re
         ReidError: a file is missing or is not what is expected, a time has no zone, or frames a second are not known.
     """
     table = read_csv(path, as_text=_COLUMNS)
-    check_columns(table, path, ("camera", "boxes", "frames"), ", and perhaps start, fps.")
+    needed = ("camera", "frames") if detect else ("camera", "boxes", "frames")
+    check_columns(table, path, needed, ", and perhaps start, fps.")
     if not len(table):
         raise ReidError(f"{str(path)!r} names no recording: expected a line for each below the column names.")
     folder, found = Path(path).parent, []
     read = functools.lru_cache(maxsize=None)(functools.partial(read_box_file, format=format))
     for number, row in enumerate(table.to_dict("records"), 1):
         cells = {name: "" if pd.isna(row.get(name)) else str(row[name]).strip() for name in _COLUMNS}
-        for name in ("boxes", "frames"):
+        for name in needed[1:]:
             if not cells[name]:
                 raise ReidError(f"{str(path)!r} has no {name} in row {number}.")
         try:
-            boxes = read(folder / cells["boxes"])
+            boxes = read(folder / cells["boxes"]) if cells["boxes"] else None
             found += _recordings(boxes, folder / cells["frames"], cells["camera"], cells["start"], cells["fps"])
         except ReidError as error:
             raise ReidError(f"{str(path)!r}, row {number}: {error}") from error
-    return found
+    return _counted_once(found)
 
 
 def recordings_of(
     *,
-    boxes: str | os.PathLike,
     frames: str | os.PathLike,
+    boxes: str | os.PathLike = "",
     camera: str = "",
     start: str | float = "",
     fps: str | float = "",
     format: str = "auto",
+    detect: bool = False,
 ) -> list[Recording]:
     """Returns the recordings of one file of boxes: one, or one a camera; arguments and errors as of `read_recordings`.
 
     Args:
         camera: "" is "1", and takes each camera of a file that names cameras itself, where frames hold `{camera}`.
     """
-    return _recordings(read_box_file(boxes, format=format), Path(frames), camera, str(start), str(fps))
+    if not boxes and not detect:
+        raise ReidError(
+            "boxes= is missing: expected a tracker's file of boxes. People are found only with detect=True."
+        )
+    file = read_box_file(boxes, format=format) if boxes else None
+    return _recordings(file, Path(frames), camera, str(start), str(fps))
 
 
 def clock_lines(recordings: Sequence[Recording]) -> list[str]:
@@ -146,7 +155,11 @@ def write_boxes(recording: Recording, global_ids: Mapping[str, int], path: str |
         box_files.write_boxes(path, recording.boxes, global_ids, recording.source)
 
 
-def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) -> list[Recording]:
+def _recordings(file: BoxFile | None, frames: Path, camera: str, start: str, fps: str) -> list[Recording]:
+    if file is None:
+        place = frames_at(frames)
+        rate = rate_in(fps, "fps") if fps else rate_of(place)
+        return [Recording(camera or "1", detecting.detect(place, fps=rate), place, start_in(start), rate)]
     if "camera" not in file.boxes:
         parts = [(camera or "1", file.boxes)]
     elif "{camera" in str(frames):
@@ -156,10 +169,16 @@ def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) 
     found = []
     for name, boxes in parts:
         place = frames_at(Path(_filled(str(frames), name)))
-        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path)
-        left_out = {} if found else file.left_out  # of the file, which the first stands for
-        found.append(Recording(name, boxes, place, start_in(start), rate, left_out, file))
-    return found
+        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path.parent)
+        found.append(Recording(name, boxes, place, start_in(start), rate, file.left_out, file))
+    return _counted_once(found)
+
+
+def _counted_once(recordings: list[Recording]) -> list[Recording]:
+    """Returns recordings of which only the first of each file says what was left out of it."""
+    found: dict[Path | None, Recording] = {}
+    first = [found.setdefault(one.source and one.source.path, one) is one for one in recordings]
+    return [one if is_first else dataclasses.replace(one, left_out={}) for one, is_first in zip(recordings, first)]
 
 
 def _of_camera(file: BoxFile, camera: str) -> pd.DataFrame:
