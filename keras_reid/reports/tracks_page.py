@@ -109,7 +109,7 @@ def write_tracks_page(
         html = html_of.render(page=page).encode("utf-8", "backslashreplace")
         if len(html) <= LARGEST or count == 1:
             break
-        count = max(1, min(len(page.people), count) * 2 // 3)
+        count = max(1, count * 2 // 3)
     with whole_or_not_at_all(path) as temporary:
         temporary.write_bytes(html)
 
@@ -167,7 +167,8 @@ class _Sightings:
     def card(self, one: tuple) -> LinkCard:
         """Returns a row of a table of links."""
         nothing = Sighting(Crop(b"", _SIZE, "no track"), "", one.other_camera, one.other_track, "known before")
-        sighting, other = (self._sightings.get(name, nothing) for name in ((one.camera, one.track), _other(one)))
+        ends = (one.camera, one.track), (one.other_camera, one.other_track)
+        sighting, other = (self._sightings.get(name, nothing) for name in ends)
         name = (one.next_camera, one.next_track)
         following = self._sightings.get(name)
         return LinkCard(sighting, other, one.distance, following, one.next_distance, self._identity.get(name, 0))
@@ -180,10 +181,6 @@ class _Sightings:
         about = f"{len(group)} tracks, {_plural(cameras, 'camera')}, {seconds:.0f} seconds in view, "
         about += span_in_words(group.start.min(), group.end.max())
         return Person(identity, f"c{identity % 8}", about, sightings, [self.card(one) for one in table.itertuples()])
-
-
-def _other(one: tuple) -> tuple[str, str]:
-    return one.other_camera, one.other_track
 
 
 def _each_once(links: pd.DataFrame) -> pd.DataFrame:
