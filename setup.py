@@ -83,6 +83,19 @@ setup(
             "pymilvus>=3.0.2,<4; python_version >= '3.12'",
             "milvus-lite>=3.2.2,<4; python_version >= '3.12' and sys_platform != 'win32'",
         ],
+        # Frames of video files; later ones of the first line want NumPy 2, and 5 has no people detector.
+        "video": [
+            "opencv-python-headless>=4.5,<4.12; python_version < '3.12'",
+            "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
+        ],
+        # Scores of tracks. HOTA is counted where reid-hota is installed, which needs NumPy 2.2.
+        "tracks": ["motmetrics>=1.4", "reid-hota>=0.3.6; python_version >= '3.12'"],
+        # A demonstration of people found and tracked where there are no boxes; supervision 0.31 has no tracker.
+        "detect": [
+            "supervision>=0.30,<0.31; python_version >= '3.10'",
+            "opencv-python-headless>=4.5,<4.12; python_version < '3.12'",
+            "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
+        ],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },

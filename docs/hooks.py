@@ -20,9 +20,12 @@ from keras_reid import choices, options  # noqa: E402
 
 COMMANDS = (
     *("train", "evaluate", "export", "embed", "compare", "describe", "visualize", "doctor", "prepare"),
-    *("gallery", "search", "reproduce", "launch"),
+    *("gallery", "search", "tracks", "reproduce", "launch"),
 )
-PACKAGES = ("data", "models", "losses", "artifacts", "evaluation", "gallery", "reports", "training", "serving")
+PACKAGES = (
+    *("data", "models", "losses", "artifacts", "evaluation", "gallery", "tracks", "reports"),
+    *("training", "serving"),
+)
 _NAME = "{ .name }"  # the class of docs/site.css that keeps a name in one piece
 # Pages of the site that stand elsewhere in the repository.
 _ELSEWHERE = {"README.md": "index.md", "export/README.md": "kit.md", "CHANGELOG.md": "changelog.md"}

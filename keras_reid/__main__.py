@@ -22,6 +22,7 @@ COMMANDS = {
     "launch": "trains with several workers on this machine",
     "reproduce": "scores a run's artifact again and compares",
     "gallery": "enrolls people, lists, exports and forgets them",
+    "tracks": "embeds people whom a tracker followed through recordings",
     "search": "finds who in a gallery looks most like a person",
 }
 

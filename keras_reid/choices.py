@@ -46,7 +46,7 @@ METRICS = ("euclidean", "cosine")
 IGNORE = ("same_camera", "same_tracklet", "same_file", "nothing")
 # What a missing camera id means in scoring: an error, a camera of its own, an image that does not count.
 MISSING_CAMERAS = ("refuse", "distinct", "leave_out")
-PROTOCOLS = ("all_images", "single_gallery_shot", "open_set")
+PROTOCOLS = ("all_images", "single_gallery_shot", "open_set", "reassociation")
 POOLINGS = ("mean", "max")
 TEST_TIME_AUGMENTATIONS = ("none", "flip", "five_crops", "flip_five_crops")
 FORMATS = (
@@ -63,6 +63,11 @@ ON_ERROR = ("stop", "skip")
 EMBEDDING_MAPS = ("pca", "umap", "tsne")
 VISUALS = ("ranked_lists", "attention", "embedding_map")
 PICTURE_FORMATS = ("png", "svg", "jpg")
+# Files of boxes with track numbers: MOT Challenge's, those of its ground truth, AI City Challenge's, and tables with
+# named columns.
+BOX_FORMATS = ("auto", "mot", "mot_truth", "ai_city", "named")
+# How the embeddings of a track's crops become one.
+TRACK_POOLINGS = ("quality", "mean")
 # Of somebody else's network: what it takes for a picture.
 NORMALIZATIONS = ("imagenet", "half", "zero_one", "raw")
 LAYOUTS = ("nchw", "nhwc")

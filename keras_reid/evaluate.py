@@ -21,6 +21,7 @@ from keras_reid.artifacts.places import check_whole
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.checks.catalog_checks import names_that_look_alike
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.reassociation import check_times
 from keras_reid.files import write_text
 
 
@@ -33,6 +34,8 @@ def evaluate(flags: command.Flags) -> None:
     for name, catalog in catalogs.items():
         print(f"{name}\n{describe(catalog)}" if len(catalogs) > 1 else describe(catalog), flush=True)
         warn_of_names(catalog, flags)
+        if flags.protocol == "reassociation":
+            check_times(catalog, f"the images of {name}")
     if flags.artifact:
         check_whole(flags.artifact)
 
@@ -120,6 +123,8 @@ def check(flags: command.Flags) -> None:
         command.check_writable(name, flags[name].value)
     if flags.gallery_identities and flags.protocol != "open_set" and flags.calibrate_fpr is None:
         raise ReidError("--gallery_identities is for --protocol=open_set or --calibrate_fpr: add one, or leave it out.")
+    if flags["gap"].present and flags.protocol != "reassociation":
+        raise ReidError("--gap is for --protocol=reassociation: add it, or leave it out.")
     for name in ("pictures", "save_embeddings"):
         command.check_folder(name, flags[name].value)
 
@@ -167,6 +172,8 @@ def report_of(embedded, flags: command.Flags):
     if flags.protocol == "open_set" or flags.gallery_identities:
         drawing = command.given(flags, "gallery_identities", "draws", "seed", "bootstrap")
         report.open_set = embedded.evaluate_open_set(**drawing, **rules)
+    if flags.protocol == "reassociation":
+        report.reassociation = embedded.evaluate_reassociation(**command.given(flags, "gap", "bootstrap", "seed"))
     if flags.bootstrap:
         report.intervals = confidence_intervals(result, draws=flags.bootstrap, seed=flags.seed)
     if flags.breakdown:
@@ -194,6 +201,7 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
         camera_pairs_table,
         identities_table,
         open_set_table,
+        reassociation_table,
         scores_table,
         verification_table,
     )
@@ -217,6 +225,10 @@ def show(reports: dict, kind: str, flags: command.Flags) -> None:
         )
     if opened:
         print(open_set_table(opened, kind))
+    again = {name: one.reassociation.to_dict() for name, one in reports.items() if one.reassociation}
+    if again:
+        print(f"\nre-association by the same camera, {flags.gap:g} seconds or more later")
+        print(reassociation_table(again, kind))
     for name, report in reports.items():
         of = f" of {name}" if len(reports) > 1 else ""
         skipped, queries = report.skipped, report.result.queries

@@ -65,7 +65,9 @@ def evaluate_flags() -> Flags:
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
     text += " open_set: also galleries in which only some people are enrolled: who is this, or unknown? --draws."
+    text += " reassociation: also whether a camera finds people again, --gap seconds later; needs times."
     values.choice("protocol", "all_images", choices.PROTOCOLS, text)
+    values.number("gap", 60.0, "Seconds that lie between a query and its candidates in reassociation, at least.", 0)
     values.integer("draws", 100, "Galleries that single_gallery_shot and open_set draw.", 1, 10**4)
     text = "People enrolled in each gallery of open_set, half of all by default. With --calibrate_fpr the threshold is"
     text += " for galleries of so many: a stranger is taken for any of them at that rate."
@@ -219,6 +221,7 @@ def prepare_flags() -> Flags:
     values.choice("dataset", "csv", choices.DATASETS, "For corrections: the dataset; any but csv becomes one.")
     _setting(values, "camera_pattern")
     values.string("output", None, "For corrections: the new CSV to write. Without it they are shown alone.")
+    values.string("from_tracks", None, "Folder of linked tracks, to make a CSV dataset of in the new folder data_dir.")
     return values
 
 
@@ -248,6 +251,7 @@ def gallery_flags() -> Flags:
     _artifact(values)
     values.string("images", None, "A folder, a quoted pattern, or a .csv with image_path: pictures to enroll.")
     values.string("embeddings", None, "Saved embeddings to enroll in place of images: .npz, .parquet or .csv.")
+    values.string("tracks", None, "Folder of tracks to enroll in place of images: what `tracks` wrote.")
     values.repeated("identity", [], "Who all of the images show; whom to forget, again for several.")
     values.boolean("identity_from_folder", False, "Each image shows whom its folder is named after.")
     values.repeated("camera", [], "Which camera took all of them; whose entries to forget, again for several.")
@@ -276,7 +280,42 @@ def search_flags() -> Flags:
     values.boolean("approximate", False, "Search a large gallery by an index: faster, and it misses some.")
     values.boolean("rerank", False, "Reorder the nearest hundreds by k-reciprocal re-ranking.")
     values.string("report", None, "HTML file to write: the photos and the entries found, with their pictures.")
+    values.string("clip", None, "Folder for a short video of each entry found that is a track.")
     values.string("json", None, "File to write everything to.")
+    return values
+
+
+def tracks_flags() -> Flags:
+    """Returns the flags of `keras_reid.tracks`."""
+    values = Flags()
+    _artifact(values)
+    text = "CSV with a row for each recording: camera, boxes, frames, and perhaps start and fps."
+    values.string("recordings", None, text)
+    values.string("boxes", None, "Without --recordings: a tracker's file of boxes.")
+    text = "Without --recordings: a folder of pictures or a video; {camera} in it is each camera that the boxes name."
+    values.string("frames", None, text)
+    values.string("camera", None, "Without --recordings: the camera's name; 1 by default.")
+    values.string("start", None, "Without --recordings: when frame 0 was taken, ISO 8601 with a zone, or unix seconds.")
+    values.number("fps", None, "Without --recordings: frames a second; else of seqinfo.ini, or of the video.", 0, 1000)
+    values.choice("format", "auto", choices.BOX_FORMATS, "Of the boxes; auto recognizes it.")
+    text = "Find people where there are no boxes, by an old detector and ByteTrack: a demonstration. Bring better ones."
+    values.boolean("detect", False, text)
+    values.string("output", None, "Folder for tracks.parquet, notes.txt and the crops.")
+    values.integer("crops_per_track", 8, "Most crops of a track that are embedded.", 1, 1000)
+    text = "How a track's crops become one embedding: their mean, weighted by the quality of each, or not."
+    values.choice("pool", "quality", choices.TRACK_POOLINGS, text)
+    text = "Seconds without a box after which a tracker's number is taken for another track."
+    values.number("split_gap", 30.0, text, 0)
+    values.integer("batch_size", 64, "Crops at once; no effect on the embeddings.", 1)
+    values.boolean("link", False, "Give the tracks of one person one global id, across cameras and gaps.")
+    values.boolean("online", False, "Link each track when it ends, with only the past.")
+    values.number("threshold", None, "Largest mean distance of what is linked; the artifact's calibrated one.", 0)
+    text = "CSV of seconds between cameras: camera_a, camera_b, minimum_seconds, maximum_seconds; or learn."
+    values.string("travel_times", None, text)
+    text = "Two cameras that see one place, A,B, again for more; or none. Nobody is in two others at one time."
+    values.repeated("overlapping", [], text)
+    values.string("corrections", None, "CSV of wrong and missing links that the page exports.")
+    values.string("truth", None, "Score the links: name of the true boxes beside each file of boxes, such as gt.txt.")
     return values
 
 

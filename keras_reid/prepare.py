@@ -6,6 +6,9 @@ compared with the official ones.
 
 python -m keras_reid.prepare corrections --file=corrections.csv --data_dir=people.csv shows what the corrections that a
 report exports make of a CSV dataset, and with --output=NEW.csv writes it. Nothing that is there is overwritten.
+
+python -m keras_reid.prepare --from_tracks=FOLDER --data_dir=NEW makes a CSV dataset of the people that
+python -m keras_reid.tracks --link found, after somebody looked at FOLDER/tracks.html.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ def prepare(flags: command.Flags) -> None:
     if len(flags.arguments) > 1:
         raise ReidError(f"expected one name, got {' '.join(flags.arguments)}.")
     name = flags.arguments[0] if flags.arguments else None
+    if flags.from_tracks:
+        return dataset_of_tracks(flags)
     if name == CORRECTIONS:
         return correct_dataset(flags)
     if flags.file or flags.output:
@@ -140,6 +145,22 @@ def correct_dataset(flags: command.Flags) -> None:
         table["image_path"] = images.image_path.map(absolute)
     write_text(flags.output, table[names.notna()].to_csv(index=False))
     print(f"ready: --dataset=csv --data_dir={flags.output}")
+
+
+def dataset_of_tracks(flags: command.Flags) -> None:
+    """Makes a CSV dataset of linked tracks."""
+    given = [f"--{name}" for name in ("archive", "file", "output") if flags[name].value] + flags.arguments
+    if given:
+        raise ReidError(f"--from_tracks takes --data_dir alone, the new folder: leave {given[0]} out.")
+    command.required(flags, "data_dir")
+    from keras_reid.tracks.training_data import dataset_from_tracks
+
+    made = dataset_from_tracks(flags.from_tracks, check_places([], flags.data_dir))
+    for words, count in made.left_out.items():
+        print(f"left out {count:,} {words}")
+    print(describe(read_dataset("csv", made.path)))
+    print("wrong links teach wrong people: did somebody look at tracks.html, and apply the corrections?")
+    print(f"ready: --dataset=csv --data_dir={made.path}")
 
 
 def show(images: pd.DataFrame, names: pd.Series, corrections: pd.DataFrame) -> None:

@@ -11,7 +11,10 @@ import pytest
 import keras_reid
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("artifacts", "data", "evaluation", "gallery", "losses", "models", "reports", "serving", "training")
+PACKAGES = (
+    *("artifacts", "data", "evaluation", "gallery", "losses", "models", "reports", "serving"),
+    *("tracks", "training"),
+)
 
 CLIENT = """\
 import keras_reid

@@ -13,3 +13,4 @@ from .readers.own_folders import read_folder as read_folder
 from .readers.viper import read_viper as read_viper
 from .sampling import IdentityBatches as IdentityBatches
 from .synthetic.dataset import write_synthetic as write_synthetic
+from .synthetic.video import write_synthetic_video as write_synthetic_video

@@ -13,6 +13,7 @@ from keras_reid.data.tables import whole_numbers
 from keras_reid.errors import ReidError
 
 _SCORED = ("query", "gallery")
+_LEFT_OUT = ["tracklet_id", "time"]  # of several datasets joined
 
 
 def read_training_sets(sets: Sequence[tuple[str, str]], *, camera_pattern: str | None = None) -> pd.DataFrame:
@@ -37,9 +38,9 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
         catalogs: (name, catalog) of each.
 
     Returns:
-        A single catalog as it is. Several: their rows in order, without `tracklet_id`, and with the columns `dataset`
-        (name) and `dataset_id` (int, counted from 1). The person and camera ids of each dataset follow those of the
-        datasets before it, since nobody is in two of them; -1 and 0 stay junk and distractors.
+        A single catalog as it is. Several: their rows in order, without `tracklet_id` and `time`, and with the
+        columns `dataset` (name) and `dataset_id` (int, counted from 1). The person and camera ids of each dataset
+        follow those of the datasets before it, since nobody is in two of them; -1 and 0 stay junk and distractors.
 
     Raises:
         ReidError: no dataset can be scored, or one that is not scored, or the only one, has no training images.
@@ -56,13 +57,13 @@ def join_catalogs(catalogs: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     if len(catalogs) == 1:
         return catalogs[0][1]
     parts, people, cameras = [], 0, 0
-    columns = {column for _, frame in catalogs for column in frame} - {"tracklet_id"}
+    columns = {column for _, frame in catalogs for column in frame} - {*_LEFT_OUT}
     for number, (name, frame) in enumerate(catalogs):
         for column in ("person_id", "camera_id"):  # where another catalog has names, the names are the ids as they are
             names = f"{column}{NAME_SUFFIX}"
             if names in columns and names not in frame:
                 frame = frame.assign(**{names: frame[column].astype("string")})
-        frame = frame.drop(columns="tracklet_id", errors="ignore")
+        frame = frame.drop(columns=_LEFT_OUT, errors="ignore")
         frame = frame.assign(dataset=name, dataset_id=number + 1)
         frame = frame if number == scored else frame[frame.split == "train"]
         if number:

@@ -12,6 +12,8 @@ from .ranked import choose_queries as choose_queries
 from .ranked import ranked_lists as ranked_lists
 from .ranking import evaluate_distances as evaluate_distances
 from .ranking import evaluate_retrieval as evaluate_retrieval
+from .reassociation import ReassociationResult as ReassociationResult
+from .reassociation import evaluate_reassociation as evaluate_reassociation
 from .reference import ReferenceModel as ReferenceModel
 from .report import Report as Report
 from .reranking import expand_queries as expand_queries

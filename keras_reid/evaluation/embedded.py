@@ -16,6 +16,12 @@ from keras_reid.evaluation.open_set import OpenSetResult, evaluate_open_set
 from keras_reid.evaluation.pairs import Pairs, find_pairs
 from keras_reid.evaluation.pooling import pool_rows
 from keras_reid.evaluation.ranking import NoMatch, evaluate_distances, evaluate_retrieval
+from keras_reid.evaluation.reassociation import (
+    ReassociationResult,
+    check_times,
+    evaluate_reassociation,
+    seconds_of,
+)
 from keras_reid.evaluation.reranking import expand_queries, rerank
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult, evaluate_single_gallery_shot
@@ -67,6 +73,14 @@ class Embedded:
         result = self._scored(evaluate_open_set, self.query_embeddings, self.gallery_embeddings, **rules)
         named = dict(zip(self.query.person_id, names_of(self.query, "person_id")))
         return dataclasses.replace(result, enrolled=np.array([[named[one] for one in row] for row in result.enrolled]))
+
+    def evaluate_reassociation(self, **rules: Any) -> ReassociationResult:
+        """Scores them by `evaluate_reassociation`, which tells the rules; ReidError where they have no times."""
+        sides = {"query": self.query, "gallery": self.gallery}
+        for name, frame in sides.items():
+            check_times(frame, f"the {name} images")
+        times = {f"{name}_times": seconds_of(frame.time) for name, frame in sides.items()}
+        return self._scored(evaluate_reassociation, self.query_embeddings, self.gallery_embeddings, **times, **rules)
 
     def verify(self, **rules: Any) -> VerificationResult:
         """Counts genuine and impostor pairs by `verify`."""

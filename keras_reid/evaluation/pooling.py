@@ -16,7 +16,7 @@ from keras_reid.evaluation.products import have_unit_length, unit_rows
 
 
 def pool_embeddings(
-    embeddings: Any, groups: Any, *, how: str = "mean", metric: str = "euclidean"
+    embeddings: Any, groups: Any, *, how: str = "mean", metric: str = "euclidean", weights: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns one embedding for each group of rows.
 
@@ -28,12 +28,13 @@ def pool_embeddings(
       groups: `[N]`, what names the group of each row: integers, strings or tuples.
       how: "mean", or "max" of each column.
       metric: "euclidean" or "cosine", by which the embeddings are compared.
+      weights: float `[N]`, above 0: how much each row counts in the mean of its group; None: all the same.
 
     Returns:
       float32 `[P, D]`, in the order in which groups first occur; and int64 `[P]`, the first row of each group.
 
     Raises:
-      ReidError: unknown `how`, or another number of groups than of rows.
+      ReidError: unknown `how`, another number of groups or weights than of rows, or a weight that is not above 0.
     """
     check_option("how", how, POOLINGS)
     check_option("metric", metric, METRICS)
@@ -51,11 +52,24 @@ def pool_embeddings(
     counts = np.bincount(codes, minlength=len(names))
     starts = np.cumsum(counts) - counts
     rows = unit_rows(embeddings[order]) if metric == "cosine" else embeddings[order].astype(np.float64)
-    pooled = np.maximum.reduceat(rows, starts) if how == "max" else np.add.reduceat(rows, starts) / counts[:, None]
+    if how == "max":
+        pooled = np.maximum.reduceat(rows, starts)
+    elif weights is None:
+        pooled = np.add.reduceat(rows, starts) / counts[:, None]
+    else:
+        share = _checked_weights(weights, len(rows))[order, None]
+        pooled = np.add.reduceat(rows * share, starts) / np.add.reduceat(share, starts)
     if have_unit_length(rows):
         lengths = np.sqrt(squared_lengths(pooled))[:, None]
         pooled = pooled / np.where(lengths > 0, lengths, 1)
     return pooled.astype(np.float32), order[starts]
+
+
+def _checked_weights(weights: Any, count: int) -> np.ndarray:
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != (count,) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ReidError(f"weights are {list(weights.shape)}, or not all above 0: expected {count} numbers above 0.")
+    return weights
 
 
 def pool_rows(

@@ -12,6 +12,7 @@ import pandas as pd
 
 from keras_reid.data.ids import names_of
 from keras_reid.evaluation.open_set import OpenSetResult
+from keras_reid.evaluation.reassociation import ReassociationResult
 from keras_reid.evaluation.results import RetrievalResult
 from keras_reid.evaluation.single_shot import SingleShotResult
 from keras_reid.evaluation.verification import VerificationResult
@@ -29,6 +30,7 @@ class Report:
         before_reranking: the scores before re-ranking; None without it.
         single_gallery_shot: the scores of that protocol; None without it.
         open_set: the same.
+        reassociation: the same.
         verification: genuine and impostor pairs; None where they are not counted.
         camera_pairs: columns of what `camera_pairs` returns; None where not asked for.
         identities: columns of what `identities` returns; None where not asked for.
@@ -43,6 +45,7 @@ class Report:
     before_reranking: RetrievalResult | None = None
     single_gallery_shot: SingleShotResult | None = None
     open_set: OpenSetResult | None = None
+    reassociation: ReassociationResult | None = None
     verification: VerificationResult | None = None
     camera_pairs: dict[str, list] | None = None
     identities: dict[str, list] | None = None
@@ -62,7 +65,7 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Returns the report in plain Python types that `json.dump` accepts: None for what is not a number."""
         content = self.result.to_dict()
-        for name in ("before_reranking", "single_gallery_shot", "open_set"):
+        for name in ("before_reranking", "single_gallery_shot", "open_set", "reassociation"):
             if getattr(self, name):
                 content[name] = getattr(self, name).to_dict()
         content["verification"] = self.verification and self.verification.to_dict()

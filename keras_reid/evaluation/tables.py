@@ -76,6 +76,20 @@ def open_set_table(scores: Mapping[str, Mapping], kind: str) -> str:
     return pd.DataFrame(columns).fillna("").to_string()
 
 
+def reassociation_table(scores: Mapping[str, Mapping], kind: str) -> str:
+    """Returns a table of each dataset's `ReassociationResult.to_dict()`, as `open_set_table` does."""
+    columns: dict[str, dict[str, str]] = {}
+    names = {"rank 1 %": "rank1", "MRR %": "mean_reciprocal_rank"}
+    for name, found in scores.items():
+        rows = {row: f"{100 * found[key]:.2f}" for row, key in names.items()}
+        counts = {"queries": f"{found['queries']:,}", "not seen again": f"{found['skipped']:,}"}
+        columns[name if len(scores) > 1 else kind] = {**rows, **counts, "candidates": f"{found['candidates']:.1f}"}
+        if len(scores) == 1 and found["intervals"]:
+            shown = {row: [100 * bound for bound in found["intervals"][key]] for row, key in names.items()}
+            columns["95 % interval"] = {row: f"{low:.2f} to {high:.2f}" for row, (low, high) in shown.items()}
+    return pd.DataFrame(columns).fillna("").to_string()
+
+
 def _open_set_number(value: float, key: str) -> str:
     return f"{value:.6g}" if key == "threshold" else f"{100 * value:.2f}"
 

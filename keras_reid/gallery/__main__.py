@@ -3,8 +3,8 @@
 URI is a folder, s3://BUCKET/FOLDER, http://HOST:19530 of a Milvus server, or a path in .db of Milvus Lite. ACTION is
 one of:
 add: --artifact and --images (a folder, a quoted pattern, or a .csv with image_path, and identity or person_id, camera
-or camera_id, time, source, box), or --embeddings (a file that `embed` or `gallery export` wrote). What is there already
-is passed over: the same command goes on where it was interrupted.
+or camera_id, time, until, source, box), or --embeddings (a file that `embed` or `gallery export` wrote), or --tracks (a
+folder of `tracks`). What is there already is passed over: the same command goes on where it was interrupted.
 forget: --identity, --camera, --before, --source; all that is given must hold.
 info: what is in it, its threshold, its log. export: --output, a file of embeddings.
 compact: forgets what is older than --keep_days, and tidies the files.
@@ -24,13 +24,14 @@ from keras_reid.artifacts.embeddings_file import check_writable_as, read_embeddi
 from keras_reid.artifacts.places import check_whole
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
+from keras_reid.gallery.entries import TEXTS
 from keras_reid.gallery.gallery import Gallery
 from keras_reid.gallery.results import Added, Forgotten
 
 # What each action reads besides --gallery.
 ACTIONS = {
     "add": (
-        *("artifact", "images", "embeddings", "identity", "identity_from_folder", "camera", "time", "source"),
+        *("artifact", "images", "embeddings", "tracks", "identity", "identity_from_folder", "camera", "time", "source"),
         *("keep_days", "batch_size", "on_error"),
     ),
     "forget": ("identity", "camera", "before", "source"),
@@ -67,10 +68,12 @@ def gallery(flags: command.Flags) -> None:
 
 
 def _add(flags: command.Flags) -> None:
-    if bool(flags.images) == bool(flags.embeddings):
-        raise ReidError("expected --images with --artifact, or --embeddings: one of the two.")
+    ways = {"images": _add_images, "embeddings": _add_embeddings, "tracks": _add_tracks}
+    chosen = [name for name in ways if flags[name].value]
+    if len(chosen) != 1:
+        raise ReidError("expected --images with --artifact, or --embeddings, or --tracks: one of the three.")
     given = {name: _one(flags, name) for name in ("identity", "camera", "source")} | {"time": flags.time}
-    _add_images(flags, given) if flags.images else _add_embeddings(flags, given)
+    ways[chosen[0]](flags, given)
 
 
 def _add_images(flags: command.Flags, given: dict[str, Any]) -> None:
@@ -106,6 +109,19 @@ def _add_embeddings(flags: command.Flags, given: dict[str, Any]) -> None:
         if saved.network_fingerprint is None:
             print(f"not checked whether one network made them: no network fingerprint in {flags.embeddings}")
         _say_added(people, people.add(saved.embeddings, **known_of(saved.frame, given)), [])
+
+
+def _add_tracks(flags: command.Flags, given: dict[str, Any]) -> None:
+    from keras_reid.tracks.enrolling import enroll_tracks
+    from keras_reid.tracks.tracks_file import read_tracks
+
+    for name in ("artifact", "identity_from_folder", *given):
+        if flags[name].value:
+            raise ReidError(f"--{name} says nothing to --tracks: they say themselves who, where and when.")
+    tracks = read_tracks(flags.tracks)
+    about = {"metric": tracks.metric, "network_fingerprint": tracks.network_fingerprint}
+    with Gallery(flags.gallery, keep_days=flags.keep_days, **about) as people:
+        _say_added(people, enroll_tracks(people, flags.tracks, tracks), [])
 
 
 def _forget(flags: command.Flags) -> None:
@@ -192,7 +208,7 @@ def _reembed(flags: command.Flags) -> None:
 
     artifact = open_artifact(flags.artifact)
     with Gallery(flags.output, artifact=artifact, keep_days=keep_days) as new:
-        known = {name: frame[name].tolist() for name in ("identity", "camera", "time", "source", "box", "crop")}
+        known = {name: frame[name].tolist() for name in (*TEXTS, "time", "until")}
         added, skipped = enroll(new, artifact, pictures, known, **command.given(flags, "batch_size", "on_error"))
         _say_added(new, added, skipped)
     print(f"{flags.gallery} is as it was: delete it when you no longer need it")

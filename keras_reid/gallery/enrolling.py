@@ -28,6 +28,7 @@ _COLUMNS = {
     "source": ("source", "image_path"),
     "crop": ("crop",),
     "time": ("time",),
+    "until": ("until",),
     "box": ("box",),
 }
 
@@ -35,7 +36,7 @@ _COLUMNS = {
 def known_of(frame: pd.DataFrame, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Returns what a table says of its rows, as `Gallery.add` takes it; what is given holds for all rows instead.
 
-    The columns are identity or person_id, camera or camera_id, source or image_path, time, box and crop.
+    The columns are identity or person_id, camera or camera_id, source or image_path, time, until, box and crop.
     """
     found = {
         name: frame[next(column for column in columns if column in frame)]
@@ -90,7 +91,8 @@ def enroll(
             part = entries.iloc[rows[readable]]
             if len(part):
                 columns = {name: part[name].tolist() for name in ("identity", "camera", "source", "box", "crop")}
-                added += gallery.add(embeddings[readable], time=times_of(part.time).tolist(), **columns)
+                columns |= {name: times_of(part[name]).tolist() for name in ("time", "until")}
+                added += gallery.add(embeddings[readable], **columns)
     if len(todo) and len(skipped) == len(todo):
         raise ReidError(f"none of the {len(todo)} images can be read, such as {skipped[0]!r}: expected images.")
     return added, skipped

@@ -6,6 +6,7 @@
 | identity | who it is, any text | "" |
 | camera | any text | "" |
 | time | int64, microseconds since 1970, UTC | `NO_TIME` |
+| until | the same, the end of a track that begins at time | `NO_TIME` |
 | source | path of the image, name of the recording | "" |
 | box | "left,top,width,height" in pixels of the source | "" |
 | crop | path of the picture that was cut out | "" |
@@ -27,7 +28,8 @@ from keras_reid.data.ids import as_names
 from keras_reid.errors import ReidError
 
 TEXTS = ("identity", "camera", "source", "box", "crop")
-COLUMNS = ("key", "identity", "camera", "time", "source", "box", "crop", "added")
+COLUMNS = ("key", "identity", "camera", "time", "until", "source", "box", "crop", "added")
+TIMES = ("time", "until", "added")
 NO_TIME = -(2**62)
 _LONGEST_TEXT = 16_000  # bytes; three times as many still fit a column of Milvus
 
@@ -42,15 +44,20 @@ def entries_of(embeddings: np.ndarray, **known: Any) -> pd.DataFrame:
 
     Args:
         embeddings: float32 `[N, D]`.
-        known: identity, camera, time, source, box, crop: a value for each row, or one for all, or None.
+        known: identity, camera, time, until, source, box, crop: a value for each row, or one for all, or None.
 
     Raises:
-        ReidError: another number of values, a time or box that is none, or two different embeddings of one place.
+        ReidError: another number of values, a time or box that is none, an end before its time, or two different
+            embeddings of one place.
     """
     count = len(embeddings)
-    frame = pd.DataFrame({name: _column(name, known.pop(name, None), count) for name in (*TEXTS, "time")})
+    frame = pd.DataFrame({name: _column(name, known.pop(name, None), count) for name in (*TEXTS, "time", "until")})
     if known:
-        raise ReidError(f"an entry has no {min(known)}: expected {', '.join((*TEXTS, 'time'))}.")
+        raise ReidError(f"an entry has no {min(known)}: expected {', '.join((*TEXTS, 'time', 'until'))}.")
+    early = (frame.until != NO_TIME) & ((frame.time == NO_TIME) | (frame.until < frame.time))
+    if early.any():
+        time, until = (times_of(frame[name][early]).iloc[0] for name in ("time", "until"))
+        raise ReidError(f"until={until} of an entry whose time is {time}: expected an end after it.")
     frame["added"] = now()
     frame["key"] = keys_of(frame, embeddings)
     return frame[list(COLUMNS)]
@@ -130,7 +137,7 @@ def texts(name: str, values: Any, count: int) -> pd.Series:
 
 
 def _column(name: str, values: Any, count: int) -> Any:
-    if name == "time":
+    if name in TIMES:
         return microseconds(name, values, count)
     if name == "box":
         several = _is_many(values) and not (len(values) == 4 and all(np.isscalar(one) for one in values))

@@ -16,7 +16,7 @@ from keras_reid.evaluation.reranking import rerank as reranked_distances
 from keras_reid.gallery import audit
 from keras_reid.gallery.adding import add_entries, identities_of, make_or_update
 from keras_reid.gallery.approximate import indexed
-from keras_reid.gallery.entries import entries_of, times_of, without_repeats
+from keras_reid.gallery.entries import TIMES, entries_of, times_of, without_repeats
 from keras_reid.gallery.forgetting import expire, forget
 from keras_reid.gallery.header import Header, calibration_of, check_header, check_keep_days, check_metric
 from keras_reid.gallery.inputs import embeddings_of, paths_in
@@ -81,6 +81,7 @@ class Gallery:
         identity: Any = None,
         camera: Any = None,
         time: Any = None,
+        until: Any = None,
         source: Any = None,
         box: Any = None,
         crop: Any = None,
@@ -96,6 +97,7 @@ class Gallery:
             identity: who it is: text or whole numbers.
             camera: text or whole numbers.
             time: ISO 8601 text, datetime, or seconds since 1970; UTC where there is no zone.
+            until: the same, of the end of a track that begins at time.
             source: the image's path or the recording's name; paths given as `images` are their own.
             box: left, top, width and height in pixels of the source.
             crop: path of the picture that was cut out.
@@ -106,7 +108,8 @@ class Gallery:
         """
         source = paths_in(images) or None if source is None else source
         embeddings = embeddings_of(images, self._artifact, self._metric)
-        known = {"identity": identity, "camera": camera, "time": time, "source": source, "box": box, "crop": crop}
+        known = {"identity": identity, "camera": camera, "time": time, "until": until}
+        known |= {"source": source, "box": box, "crop": crop}
         entries, embeddings = without_repeats(entries_of(embeddings, **known), embeddings)
         with self._store.writing():
             self._make_or_update(embeddings.shape[1])
@@ -188,7 +191,8 @@ class Gallery:
             k: most entries to find; a smaller gallery gives all that it has.
             cameras: one or several: of these cameras only.
             not_cameras: of no such camera; an entry whose camera is not known is found.
-            since: earliest time, as in `add`. With `since` or `until`, entries without a time are not found.
+            since: earliest time, as in `add`, or that of a track's end. With `since` or `until`, entries without a time
+                are not found.
             until: time before which they were seen.
             identities: of these people only.
             approximate: by an index, which the first such search builds: faster in a large gallery, and it misses some;
@@ -279,20 +283,21 @@ class Gallery:
         frame = pd.concat([frame for frame, _ in parts], ignore_index=True)
         order = np.argsort(frame.key.to_numpy(str), kind="stable")
         frame = frame.iloc[order].reset_index(drop=True)
-        frame = frame.assign(time=times_of(frame.time), added=times_of(frame.added))
+        frame = frame.assign(**{name: times_of(frame[name]) for name in TIMES})
         return frame, np.concatenate([rows for _, rows in parts])[order] if embeddings else None
 
     def export(self, path: str | os.PathLike, *, named: bool = False) -> int:
         """Writes all entries, or those with an identity, as a file of embeddings; returns how many.
 
-        The columns are image_path, person_id, camera_id, time, box, crop; one of which nothing is known is left out. It
-        is what `evaluate`, `gallery add` and, in a SavedModel, `search` take: .parquet, .npz or .csv.
+        The columns are image_path, person_id, camera_id, time, until, box, crop; one of which nothing is known is left
+        out. It is what `evaluate`, `gallery add` and, in a SavedModel, `search` take: .parquet, .npz or .csv.
         """
         frame, embeddings = self.entries(embeddings=True, named=named)
         if not len(frame):
             raise ReidError(f"{self._store.name} has no entries{' with an identity' if named else ''} to export.")
         table = pd.DataFrame({new: frame[old].astype("string").replace("", pd.NA) for old, new in _EXPORTED.items()})
-        table["time"] = frame.time.map(lambda one: one.isoformat(), na_action="ignore").astype("string")
+        for name in ("time", "until"):
+            table[name] = frame[name].map(lambda one: one.isoformat(), na_action="ignore").astype("string")
         about = {"metric": self.header.metric, "network_fingerprint": self.header.network_fingerprint}
         write_embeddings(path, table.dropna(axis=1, how="all"), embeddings, **about)
         return len(frame)

@@ -19,11 +19,10 @@ import pandas as pd
 
 from keras_reid.data.places import is_remote
 from keras_reid.errors import ReidError
-from keras_reid.gallery.entries import COLUMNS
+from keras_reid.gallery.entries import COLUMNS, NO_TIME, TIMES
 from keras_reid.gallery.selection import Selection, condition
 
 _TABLES = ("entries", "records")
-_INTEGERS = ("time", "added")
 _METRICS = {"euclidean": "l2", "cosine": "cosine"}  # our name -> LanceDB's
 _ROWS_AT_ONCE = 50_000
 _FRAGMENTS = 64  # files of few rows that many adds leave; with more, they become one
@@ -92,19 +91,21 @@ class LanceEngine:
     def create_entries(self, width: int, metric: str) -> None:
         """Makes the table of entries anew: what is there without a header is what a killed process left."""
         pa = self._pyarrow
-        kinds = [(name, pa.int64() if name in _INTEGERS else pa.string()) for name in COLUMNS]
+        kinds = [(name, pa.int64() if name in TIMES else pa.string()) for name in COLUMNS]
         self._create("entries", pa.schema([*kinds, ("embedding", pa.list_(pa.float32(), width))]))
 
     def upsert(self, frame: pd.DataFrame, embeddings: np.ndarray) -> None:
         """Adds entries, or replaces those with the same keys: all of them or none."""
         pa = self._pyarrow
-        columns = {name: pa.array(frame[name].to_numpy(np.int64 if name in _INTEGERS else object)) for name in COLUMNS}
+        if not self._has_ends:  # of an earlier version
+            self._entries().add_columns({"until": f"cast({NO_TIME} as bigint)"})
+        columns = {name: pa.array(frame[name].to_numpy(np.int64 if name in TIMES else object)) for name in COLUMNS}
         numbers = pa.array(np.ascontiguousarray(embeddings, np.float32).ravel())
         columns["embedding"] = pa.FixedSizeListArray.from_arrays(numbers, embeddings.shape[1])
         _upsert(self._entries(), pa.table(columns, schema=self._entries().schema))
 
     def count(self, selected: Selection) -> int:
-        return self._entries().count_rows(_where(selected))
+        return self._entries().count_rows(self._where(selected))
 
     def nearest(
         self, query: np.ndarray, limit: int, selected: Selection, metric: str, approximate: bool
@@ -114,8 +115,8 @@ class LanceEngine:
         search = search.distance_type(_METRICS[metric])
         search = search.nprobes(_PARTITIONS_SEARCHED) if approximate else search.bypass_vector_index()
         if not selected.is_all:
-            search = search.where(_where(selected), prefilter=True)
-        table = search.select([*COLUMNS, "embedding", "_distance"]).to_arrow()
+            search = search.where(self._where(selected), prefilter=True)
+        table = search.select([*self._columns, "embedding", "_distance"]).to_arrow()
         frame, embeddings = self._content(table)
         return frame, embeddings, table["_distance"].to_numpy().astype(np.float64)
 
@@ -123,14 +124,14 @@ class LanceEngine:
         """Yields all entries selected, some thousands at a time, with their embeddings if wanted."""
         search = self._entries().search().limit(2**31)
         if not selected.is_all:
-            search = search.where(_where(selected))
-        search = search.select([*COLUMNS, *(["embedding"] if embeddings else [])])
+            search = search.where(self._where(selected))
+        search = search.select([*self._columns, *(["embedding"] if embeddings else [])])
         for batch in search.to_batches(batch_size=_ROWS_AT_ONCE):
             if batch.num_rows:
                 yield self._content(self._pyarrow.Table.from_batches([batch]))
 
     def delete(self, selected: Selection) -> None:
-        self._entries().delete(_where(selected))
+        self._entries().delete(self._where(selected))
 
     def purge(self) -> None:
         """Removes deleted entries from the disk, with all earlier states; and what killed writers left.
@@ -173,6 +174,18 @@ class LanceEngine:
             raise ReidError(f"gallery={self._uri} is damaged: its entries are gone. Bring back a copy.")
         return table
 
+    @property
+    def _has_ends(self) -> bool:
+        return "until" in self._entries().schema.names
+
+    @property
+    def _columns(self) -> list[str]:
+        return [name for name in COLUMNS if name != "until" or self._has_ends]
+
+    def _where(self, selected: Selection) -> str | None:
+        """Returns a selection as a condition of LanceDB's SQL; None for all entries."""
+        return condition(selected, _listed, "''", has_ends=self._has_ends) or None
+
     def _open(self, name: str) -> Any:
         if name not in self._tables:
             if self.folder is not None and not (self.folder / f"{name}.lance").is_dir():
@@ -201,7 +214,8 @@ class LanceEngine:
             self._open(name).optimize(cleanup_older_than=keep, delete_unverified=unfinished)
 
     def _content(self, table: Any) -> tuple[pd.DataFrame, np.ndarray | None]:
-        frame = pd.DataFrame({name: table[name].to_numpy() for name in COLUMNS})
+        frame = pd.DataFrame({name: table[name].to_numpy() for name in COLUMNS if name in table.column_names})
+        frame = frame.reindex(columns=COLUMNS, fill_value=NO_TIME)
         if "embedding" not in table.column_names:
             return frame, None
         vectors = table["embedding"].combine_chunks()
@@ -212,11 +226,6 @@ class LanceEngine:
 
 def _upsert(table: Any, rows: Any) -> None:
     table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all().execute(rows)
-
-
-def _where(selected: Selection) -> str | None:
-    """Returns a selection as a condition of LanceDB's SQL; None for all entries."""
-    return condition(selected, _listed, "''") or None
 
 
 def _listed(values: tuple[str, ...]) -> str:

@@ -20,10 +20,9 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.errors import ReidError
-from keras_reid.gallery.entries import COLUMNS
+from keras_reid.gallery.entries import COLUMNS, NO_TIME, TIMES
 from keras_reid.gallery.selection import Selection, condition
 
-_INTEGERS = ("time", "added")
 _METRICS = {"euclidean": "L2", "cosine": "COSINE"}
 _SPECIAL = re.compile(r"[^\w .,:;/@+()\-]|[^\x20-\x7e]", re.ASCII)  # all else is written as %XX, in UTF-8
 _LONGEST_TEXT = 65_535
@@ -62,7 +61,7 @@ class MilvusEngine:
         if not re.fullmatch(r"[A-Za-z_]\w{0,200}", self._collection, re.ASCII):
             raise ReidError(f"gallery={uri}: {name!r} is no name of a collection: expected letters, digits and _.")
         self._token = token or os.environ.get("MILVUS_TOKEN", "")
-        self._timeout, self._client, self._loaded = timeout, None, set()
+        self._timeout, self._client, self._loaded, self._ends = timeout, None, set(), None
         if self.folder is not None:
             self.name = "Milvus Lite"
 
@@ -107,14 +106,20 @@ class MilvusEngine:
             self._connect().drop_collection(self._named("entries"), timeout=self._timeout)
         kinds = self._milvus.DataType
         text, number = (kinds.VARCHAR, {"max_length": _LONGEST_TEXT}), (kinds.INT64, {})
-        fields = [(name, *(number if name in _INTEGERS else text)) for name in COLUMNS if name != "key"]
+        fields = [(name, *(number if name in TIMES else text)) for name in COLUMNS if name != "key"]
         self._create("entries", fields, width=width, metric=metric)
+        self._ends = True
 
     def upsert(self, frame: pd.DataFrame, embeddings: np.ndarray) -> None:
+        if not self._has_ends and (frame.until != NO_TIME).any():
+            raise ReidError(
+                f"gallery={self._uri} was made by an earlier version, and keeps no end of a track: fill a new one, by "
+                "gallery export and gallery add."
+            )
         rows = frame.to_dict("records")
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             part = [
-                {name: int(row[name]) if name in _INTEGERS else _encoded(row[name]) for name in COLUMNS}
+                {name: int(row[name]) if name in TIMES else _encoded(row[name]) for name in self._columns}
                 | {"embedding": embedding}
                 for row, embedding in zip(
                     rows[start : start + _ROWS_AT_ONCE], embeddings[start : start + _ROWS_AT_ONCE]
@@ -124,7 +129,7 @@ class MilvusEngine:
 
     def count(self, selected: Selection) -> int:
         options = {"output_fields": ["count(*)"], "timeout": self._timeout}
-        found = self._connect().query(self._loaded_name("entries"), filter=_filter(selected), **options)
+        found = self._connect().query(self._loaded_name("entries"), filter=self._filter(selected), **options)
         return int(found[0]["count(*)"])
 
     def nearest(
@@ -136,9 +141,9 @@ class MilvusEngine:
             frame = pd.concat([frame for frame, _ in parts], ignore_index=True) if parts else self._frame([])
             rows = np.concatenate([rows for _, rows in parts]) if parts else np.zeros((0, len(query)), np.float32)
             return frame, rows, np.full(len(frame), np.inf)  # all of them: none is missing
-        options = {"output_fields": [*COLUMNS, "embedding"], "timeout": self._timeout}
+        options = {"output_fields": [*self._columns, "embedding"], "timeout": self._timeout}
         found = self._connect().search(
-            self._loaded_name("entries"), data=[query.tolist()], limit=limit, filter=_filter(selected), **options
+            self._loaded_name("entries"), data=[query.tolist()], limit=limit, filter=self._filter(selected), **options
         )[0]
         frame, embeddings = self._frame([hit["entity"] for hit in found]), [hit["entity"]["embedding"] for hit in found]
         scores = np.array([hit["distance"] for hit in found], np.float64)
@@ -148,11 +153,11 @@ class MilvusEngine:
     def rows(self, selected: Selection, *, embeddings: bool = True) -> Iterator[tuple[pd.DataFrame, np.ndarray | None]]:
         """Yields all entries selected, some thousands at a time, with their embeddings if wanted."""
         for part in _parts(selected):
-            fields = [*COLUMNS, *(["embedding"] if embeddings else [])]
+            fields = [*self._columns, *(["embedding"] if embeddings else [])]
             iterator = self._connect().query_iterator(
                 self._loaded_name("entries"),
                 batch_size=_ROWS_AT_ONCE,
-                filter=_filter(part) or 'key != ""',
+                filter=self._filter(part) or 'key != ""',
                 output_fields=fields,
                 timeout=self._timeout,
             )
@@ -163,7 +168,7 @@ class MilvusEngine:
 
     def delete(self, selected: Selection) -> None:
         for part in _parts(selected):
-            self._connect().delete(self._loaded_name("entries"), filter=_filter(part), timeout=self._timeout)
+            self._connect().delete(self._loaded_name("entries"), filter=self._filter(part), timeout=self._timeout)
 
     def purge(self) -> None:
         """Asks Milvus to write what is pending and to compact; when deleted rows leave its disks is its own affair."""
@@ -185,7 +190,7 @@ class MilvusEngine:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
-            self._client, self._loaded = None, set()
+            self._client, self._loaded, self._ends = None, set(), None
 
     # --- Collections ---
 
@@ -209,6 +214,21 @@ class MilvusEngine:
             self._connect().load_collection(name, timeout=self._timeout)
             self._loaded.add(name)
         return name
+
+    @property
+    def _has_ends(self) -> bool:
+        if self._ends is None:
+            found = self._connect().describe_collection(self._named("entries"), timeout=self._timeout)
+            self._ends = any(field["name"] == "until" for field in found["fields"])
+        return self._ends
+
+    @property
+    def _columns(self) -> list[str]:
+        return [name for name in COLUMNS if name != "until" or self._has_ends]
+
+    def _filter(self, selected: Selection) -> str:
+        """Returns a selection as an expression of Milvus; empty for all entries."""
+        return condition(selected, _listed, '""', has_ends=self._has_ends)
 
     def _create(self, table: str, fields: list, *, width: int, metric: str) -> None:
         client, kinds = self._connect(), self._milvus.DataType
@@ -234,9 +254,9 @@ class MilvusEngine:
     def _frame(self, rows: list) -> pd.DataFrame:
         columns = {}
         for name in COLUMNS:
-            values = [row[name] for row in rows]
+            values = [row.get(name, NO_TIME) for row in rows]
             columns[name] = (
-                np.array(values, np.int64) if name in _INTEGERS else np.array(list(map(_decoded, values)), object)
+                np.array(values, np.int64) if name in TIMES else np.array(list(map(_decoded, values)), object)
             )
         return pd.DataFrame(columns)
 
@@ -251,11 +271,6 @@ def _parts(selected: Selection) -> Iterator[Selection]:
     rest = tuple(among.items())
     for start in range(0, len(wanted), _KEYS_AT_ONCE):
         yield Selection((*rest, ("key", wanted[start : start + _KEYS_AT_ONCE])))
-
-
-def _filter(selected: Selection) -> str:
-    """Returns a selection as an expression of Milvus; empty for all entries."""
-    return condition(selected, _listed, '""')
 
 
 def _listed(values: tuple[str, ...]) -> str:

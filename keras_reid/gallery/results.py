@@ -33,8 +33,8 @@ class SearchResult:
     """The entries nearest to somebody, the nearest first.
 
     Attributes:
-        hits: a row each: rank (from 1), distance (float64, as `Artifact.distance`), identity, camera, time (UTC),
-            source, box, crop, key; text is "" where it is not known.
+        hits: a row each: rank (from 1), distance (float64, as `Artifact.distance`), identity, camera, time (UTC), until
+            (of a track), source, box, crop, key; text is "" where it is not known.
         embeddings: float32 `[hits, D]`, of the entries found.
         metric: "euclidean" or "cosine".
         threshold: the largest distance that counts as the same person; None before it is calibrated.
@@ -87,5 +87,15 @@ class Forgotten:
 def hits_of(entries: pd.DataFrame, distances: np.ndarray) -> pd.DataFrame:
     """Returns the table of hits from entries in the order in which they were found."""
     columns = {"rank": np.arange(1, len(entries) + 1), "distance": np.asarray(distances, np.float64)}
-    rest = entries[["identity", "camera", "time", "source", "box", "crop", "key"]].reset_index(drop=True)
-    return pd.DataFrame(columns).join(rest.assign(time=times_of(rest.time)))
+    rest = entries[["identity", "camera", "time", "until", "source", "box", "crop", "key"]].reset_index(drop=True)
+    return pd.DataFrame(columns).join(rest.assign(time=times_of(rest.time), until=times_of(rest.until)))
+
+
+def span(time: pd.Timestamp, until: pd.Timestamp) -> str:
+    """Returns when a hit was seen, such as 2026-05-01 14:02:10 to 14:02:31 UTC; "" where it is not known."""
+    if pd.isna(time):
+        return ""
+    if pd.isna(until):
+        return time.isoformat(sep=" ", timespec="seconds")
+    end = until.strftime("%H:%M:%S" if until.date() == time.date() else "%Y-%m-%d %H:%M:%S")
+    return f"{time:%Y-%m-%d %H:%M:%S} to {end} UTC"

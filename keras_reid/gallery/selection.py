@@ -22,7 +22,8 @@ class Selection:
     Attributes:
         among: column -> values, of which the entry has one.
         not_cameras: cameras that the entry is not from; one whose camera is not known is from none of them.
-        since: earliest time, microseconds since 1970. An entry whose time is not known is in no span of time.
+        since: earliest time, microseconds since 1970, or that of a track's end. An entry whose time is not known is in
+            no span of time.
         until: time before which the entry was seen.
         before: time before which the entry was seen or, where that is not known, added.
         named: whether the entry has an identity.
@@ -74,20 +75,24 @@ def selection(
     return Selection(among, () if not_cameras is None else _values("not_cameras", not_cameras), named=named, **times)
 
 
-def condition(selected: Selection, listed: Callable[[tuple[str, ...]], str], no_text: str) -> str:
+def condition(
+    selected: Selection, listed: Callable[[tuple[str, ...]], str], no_text: str, *, has_ends: bool = True
+) -> str:
     """Returns a selection as an engine's condition; empty for all entries.
 
     Args:
         selected: to write.
         listed: returns values as the engine's list of literals, each quoted.
         no_text: the engine's literal of empty text.
+        has_ends: whether entries have the column until; a gallery of an earlier version has none.
     """
     conditions = [f"{column} in {listed(values)}" for column, values in selected.among]
     if selected.not_cameras:
         conditions.append(f"camera not in {listed(selected.not_cameras)}")
     if selected.seen:
         first, end = selected.seen
-        conditions.append(f"time >= {first:d}" + ("" if end is None else f" and time < {end:d}"))
+        later = f"(time >= {first:d} or until >= {first:d})" if has_ends else f"time >= {first:d}"
+        conditions.append(later + ("" if end is None else f" and time < {end:d}"))
     if selected.before is not None:
         first, end = NO_TIME + 1, selected.before
         conditions.append(f"((time >= {first:d} and time < {end:d}) or (time < {first:d} and added < {end:d}))")

@@ -6,11 +6,9 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-import pandas as pd
-
 from keras_reid import __version__
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.gallery.results import SearchResult
+from keras_reid.gallery.results import SearchResult, span
 from keras_reid.reports.crops import HEIGHT, WIDTH, Crop, crop_of
 from keras_reid.reports.html import template
 from keras_reid.reports.photos import as_text
@@ -84,7 +82,7 @@ def _found(hit: tuple, threshold: float | None) -> Found:
         None if threshold is None else bool(hit.distance <= threshold),
         text["identity"],
         text["camera"],
-        "" if pd.isna(hit.time) else hit.time.isoformat(sep=" ", timespec="seconds"),
+        span(hit.time, hit.until),
         os.path.basename(text["source"]) or text["source"],
     )
 

@@ -16,7 +16,7 @@ from tests.docs.pages import PAGES, ROOT, blocks
 
 COMMANDS = (
     *("train", "evaluate", "export", "embed", "compare", "describe", "visualize", "doctor", "prepare"),
-    *("gallery", "search", "reproduce", "launch"),
+    *("gallery", "search", "tracks", "reproduce", "launch"),
 )
 # The tests of the kit run the rest of its page.
 PYTHON = [*blocks("python"), *blocks("python", pages=["export/README.md"])[:1]]

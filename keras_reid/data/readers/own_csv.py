@@ -21,9 +21,9 @@ def read_csv_dataset(path: str | os.PathLike, *, must_exist: bool = True) -> pd.
     """Reads the catalog that a CSV holds.
 
     Its columns: `image_path` (relative paths are from the CSV's folder), `person_id` and `camera_id` (any text),
-    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), and `tracklet_id`
-    where frames make up tracks. The column camera_id, or cells of it, may be missing. Other columns are left out, and
-    so is white space at the ends of ids.
+    `split` ("train", "query" or "gallery"; "multi_query" for more images of the queries' people), `tracklet_id` where
+    frames make up tracks, and `time` (seconds, or ISO 8601) where it is known. The column camera_id, or cells of it,
+    may be missing. Other columns are left out, and so is white space at the ends of ids.
 
     Args:
         path: the file, in UTF-8, with a line of column names.
@@ -33,7 +33,7 @@ def read_csv_dataset(path: str | os.PathLike, *, must_exist: bool = True) -> pd.
         A frame with the columns `image_path` (str), `person_id` (int64 from 1: the names in sorted order; "0" and "-1"
         are people like any other), `person_id_name` (text, as written), `camera_id` (int64; Int64 with pandas' NA
         where some are missing; whole numbers as they are, other names from 1 with `camera_id_name`), `split`, and
-        `tracklet_id` where the CSV has it; in the CSV's order.
+        `tracklet_id` and `time` where the CSV has them; in the CSV's order.
 
     Raises:
         ReidError: there is no such file, a column or a cell is missing, a split is unknown, or an image is not there.
@@ -57,6 +57,8 @@ def read_csv_dataset(path: str | os.PathLike, *, must_exist: bool = True) -> pd.
     frame = pd.DataFrame({**columns, "split": table.split.astype(object)})
     if "tracklet_id" in table:
         frame["tracklet_id"] = table.tracklet_id
+    if "time" in table:
+        frame["time"] = table.time
     if must_exist:
         refuse_missing(frame.image_path, f"{path!r}", "Relative paths are from the CSV's folder: correct them.")
     return frame

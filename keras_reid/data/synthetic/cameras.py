@@ -49,7 +49,7 @@ def draw_camera(random: np.random.Generator) -> Camera:
         stretch=random.uniform(1.15, 1.35),
         heading=random.uniform(0, 2 * math.pi),
         occluder=str(random.choice(("pole", "bush", "wall", "none"))),
-        street=_draw_street(random),
+        street=draw_street(random),
     )
 
 
@@ -84,7 +84,7 @@ def occlude(picture: Image.Image, camera: Camera, random: np.random.Generator) -
         draw.rectangle((left, 0, left + random.uniform(0.07, 0.12) * width, height), fill=(70, 72, 78))
     elif camera.occluder == "bush":
         side = random.choice((-0.1, 1.1))
-        _draw_leaves(draw, random, (width * side, height * random.uniform(0.75, 1.0)), width * 0.45)
+        draw_leaves(draw, random, (width * side, height * random.uniform(0.75, 1.0)), width * 0.45)
     else:
         top = random.uniform(0.78, 0.92) * height
         draw.rectangle((0, top, width, height), fill=(128, 118, 108))
@@ -104,20 +104,24 @@ def expose(picture: Image.Image, camera: Camera, random: np.random.Generator) ->
     return Image.fromarray(np.uint8(np.clip(exposed * 255 + noise, 0, 255)))
 
 
-def _draw_street(random: np.random.Generator) -> Image.Image:
-    height, width = _STREET_SIZE
+def draw_street(
+    random: np.random.Generator, *, size: tuple[int, int] = _STREET_SIZE, ground: float | None = None
+) -> Image.Image:
+    """Draws a street, an RGB image of this size (height, width), whose ground begins at this row, or at a drawn one."""
+    height, width = size
     street = Image.new("RGB", (width, height), _tone(random, (120, 230)))
     draw, horizon = ImageDraw.Draw(street), height * random.uniform(0.5, 0.75)
+    horizon = horizon if ground is None else ground
     kind = random.choice(("houses", "park", "shop", "car_park"))
     if kind in ("houses", "shop"):
-        _draw_houses(draw, random, horizon, storeys=5 if kind == "houses" else 2)
+        _draw_houses(draw, random, horizon, width, storeys=5 if kind == "houses" else 2)
     draw.rectangle((0, horizon, width, height), fill=_tone(random, (70, 190)))
-    _draw_ground(draw, random, horizon)
+    _draw_ground(draw, random, horizon, size)
     if kind == "park":
         draw.rectangle((0, horizon, width, height), fill=(85 + int(random.integers(40)), 125, 70))
     for _ in range({"houses": 3, "park": 14, "shop": 2, "car_park": 4}[kind]):
         center = random.uniform(0, width), horizon - random.uniform(-20, 90)
-        _draw_leaves(draw, random, center, random.uniform(25, 55))
+        draw_leaves(draw, random, center, random.uniform(25, 55))
     for _ in range(5 if kind == "car_park" else 1):
         _draw_car(draw, random, random.uniform(-50, width), horizon)
     for _ in range(4):
@@ -129,9 +133,11 @@ def _draw_street(random: np.random.Generator) -> Image.Image:
     return Image.blend(street.filter(ImageFilter.GaussianBlur(1.5)), haze, 0.6)
 
 
-def _draw_houses(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon: float, *, storeys: int) -> None:
+def _draw_houses(
+    draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon: float, width: int, *, storeys: int
+) -> None:
     left = -random.uniform(0, 60)
-    while left < _STREET_SIZE[1]:
+    while left < width:
         right, storey = left + random.uniform(90, 220), horizon / storeys
         draw.rectangle((left, random.uniform(-30, 30), right, horizon), fill=_tone(random, (60, 200), color=35))
         glass, step = _tone(random, (30, 120)), random.uniform(26, 50)
@@ -143,8 +149,8 @@ def _draw_houses(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon
         left = right
 
 
-def _draw_ground(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon: float) -> None:
-    height, width = _STREET_SIZE
+def _draw_ground(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon: float, size: tuple[int, int]) -> None:
+    height, width = size
     line, vanish = _tone(random, (110, 215)), random.uniform(0, width)
     for x in np.linspace(-2 * width, 3 * width, int(random.integers(12, 40))):
         draw.line((vanish, horizon - 20, x, height), fill=line, width=int(random.integers(1, 4)))
@@ -154,7 +160,7 @@ def _draw_ground(draw: ImageDraw.ImageDraw, random: np.random.Generator, horizon
     draw.rectangle((0, horizon - 20, width, horizon), fill=_tone(random, (60, 160)))
 
 
-def _draw_leaves(draw: ImageDraw.ImageDraw, random: np.random.Generator, center, radius: float) -> None:
+def draw_leaves(draw: ImageDraw.ImageDraw, random: np.random.Generator, center, radius: float) -> None:
     offsets, sizes, greens = random.normal(0, 0.45, (30, 2)), random.uniform(0.2, 0.4, 30), random.integers(60, 135, 30)
     for (x, y), size, green in zip(offsets, sizes, greens):
         middle_x, middle_y, reach = center[0] + x * radius, center[1] + y * radius, size * radius

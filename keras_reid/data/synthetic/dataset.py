@@ -24,6 +24,7 @@ from keras_reid.data.synthetic.brush import Placement
 from keras_reid.data.synthetic.cameras import Camera
 from keras_reid.data.synthetic.looks import Look, draw_look, draw_pose
 from keras_reid.data.synthetic.pedestrians import paint_pedestrian
+from keras_reid.data.synthetic.streams import Kind, stream
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
 
@@ -32,8 +33,6 @@ IMAGE_SIZE = (128, 64)
 _PASSER_BY_SHARE = 0.1
 # Drawn at twice the size and halved, which softens the hard edges of ImageDraw.
 _CANVAS_SIZE = (2 * IMAGE_SIZE[0], 2 * IMAGE_SIZE[1])
-# The first number of every random stream: it separates the stream of identity 3 from that of camera 3.
-_IDENTITY_STREAM, _CAMERA_STREAM, _PICTURE_STREAM, _WALK_STREAM = range(4)
 
 
 class _Picture(NamedTuple):
@@ -66,10 +65,10 @@ def write_synthetic(
     Raises:
         ReidError: a number is out of range, or `root` is not empty or cannot be written.
     """
-    _check_number("identities", identities, 4, 9999, "half of them train, and a test needs two people to confuse")
-    _check_number("cameras", cameras, 2, 9, "a query is matched under another camera than its own")
-    _check_number("images_per_camera", images_per_camera, 2, 99, "the first is the query, the rest are the gallery")
-    _check_number("seed", seed, 0, 2**63 - 1, "random generators start from such a number")
+    check_number("identities", identities, 4, 9999, "half of them train, and a test needs two people to confuse")
+    check_number("cameras", cameras, 2, 9, "a query is matched under another camera than its own")
+    check_number("images_per_camera", images_per_camera, 2, 99, "the first is the query, the rest are the gallery")
+    check_number("seed", seed, 0, 2**63 - 1, "random generators start from such a number")
     pictures = _list_pictures(identities, cameras, images_per_camera)
     root = Path(root).resolve()
     try:
@@ -90,7 +89,7 @@ def write_synthetic(
         ) from error
 
 
-def _check_number(name: str, value: int, lowest: int, highest: int, reason: str) -> None:
+def check_number(name: str, value: int, lowest: int, highest: int, reason: str) -> None:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not lowest <= value <= highest:
         raise ReidError(
             f"`{name}` must be a whole number from {lowest} to {highest} ({reason}), got {value!r}. "
@@ -121,14 +120,9 @@ def _render_all(folder: Path, pictures: list[_Picture], seed: int) -> None:
         image.save(folder / picture.folder / _file_name(picture, seed), quality=quality)
 
 
-def _stream(seed: int, kind: int, *numbers: int) -> np.random.Generator:
-    """Returns a generator for one thing that is drawn: no picture depends on which others are drawn."""
-    return np.random.default_rng((seed, kind, *(number + 1 for number in numbers)))
-
-
 def _file_name(picture: _Picture, seed: int) -> str:
     """Returns a name like Market-1501's; the frame number grows with the image, which makes names unique."""
-    walk = _stream(seed, _WALK_STREAM, picture.person_id, picture.camera_id)
+    walk = stream(seed, Kind.WALK, picture.person_id, picture.camera_id)
     sequence, first_frame = int(walk.integers(1, 7)), int(walk.integers(1, 90_000))
     frame = first_frame + 25 * picture.image
     detection = 0 if picture.folder == MARKET1501_FOLDERS["query"] else picture.image + 1
@@ -139,7 +133,7 @@ def _file_name(picture: _Picture, seed: int) -> str:
 def _render(picture: _Picture, seed: int) -> tuple[Image.Image, int]:
     """Returns a picture and the JPEG quality of its camera."""
     camera = _camera(seed, picture.camera_id)
-    random = _stream(seed, _PICTURE_STREAM, picture.person_id, picture.camera_id, picture.image)
+    random = stream(seed, Kind.PICTURE, picture.person_id, picture.camera_id, picture.image)
     canvas = synthetic_cameras.cut_background(camera, _CANVAS_SIZE, random)
     placement = synthetic_cameras.place(camera, _CANVAS_SIZE, random)
     if random.random() < _PASSER_BY_SHARE:
@@ -177,9 +171,9 @@ def _frame_badly(placement: Placement, random: np.random.Generator) -> Placement
 
 @functools.lru_cache(maxsize=16)
 def _camera(seed: int, camera_id: int) -> Camera:
-    return synthetic_cameras.draw_camera(_stream(seed, _CAMERA_STREAM, camera_id))
+    return synthetic_cameras.draw_camera(stream(seed, Kind.CAMERA, camera_id))
 
 
 @functools.lru_cache(maxsize=16)
 def _look(seed: int, person_id: int) -> Look:
-    return draw_look(_stream(seed, _IDENTITY_STREAM, person_id))
+    return draw_look(stream(seed, Kind.IDENTITY, person_id))

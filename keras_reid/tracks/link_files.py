@@ -1,0 +1,52 @@
+"""Files of links: who is who as tables, and the tracker's boxes with people's numbers for the tracker's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from keras_reid.files import whole_or_not_at_all, write_text
+from keras_reid.tracks.crops import safe_name
+from keras_reid.tracks.linking import Links
+from keras_reid.tracks.recordings import Recording, write_boxes
+from keras_reid.tracks.tracks_file import Tracks
+
+LINKS, IDENTITIES, BOXES = "links.csv", "identities.csv", "global"
+
+
+def write_links(folder: str | os.PathLike, recordings: Sequence[Recording], tracks: Tracks, links: Links) -> list[Path]:
+    """Writes `links.csv`, `identities.csv`, and in `global/` the boxes of each recording; each whole or not at all.
+
+    Args:
+        folder: of the tracks' file.
+        recordings: of the tracks, as `split_tracks` returns them. Boxes of tracks without a crop are left out.
+        tracks: T tracks.
+        links: of them.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        ReidError: a file of boxes is gone or has changed.
+    """
+    folder = Path(folder)
+    tables = {folder / LINKS: links.links, folder / IDENTITIES: links.where(tracks)}
+    for path, table in tables.items():
+        write_text(path, table.to_csv(index=False))
+    people = pd.Series(links.identities, pd.MultiIndex.from_frame(tracks.frame[["camera", "track"]]))
+    paths: list[Path] = []
+    for recording in recordings:
+        suffix = recording.source.path.suffix if recording.source else ".txt"
+        names = (
+            f"{safe_name(recording.camera)}{number}{suffix}" for number in ("", *(f"-{n}" for n in range(2, 10**6)))
+        )
+        path = next(place for name in names if (place := folder / BOXES / name) not in paths)
+        path.parent.mkdir(exist_ok=True)
+        known = people[people.index.get_level_values("camera") == recording.camera]
+        with whole_or_not_at_all(path) as temporary:
+            write_boxes(recording, dict(zip(known.index.get_level_values("track"), known.tolist())), temporary)
+        paths.append(path)
+    return [*tables, *paths]
