@@ -1,7 +1,7 @@
-from .ablation import ablation as ablation
-from .ablation import ablation_table as ablation_table
 from .corrections import said_of_tracks as said_of_tracks
 from .job import embed_tracks as embed_tracks
+from .linkers import ablation as ablation
+from .linkers import ablation_table as ablation_table
 from .linking import Links as Links
 from .linking import link as link
 from .online import Enrolled as Enrolled

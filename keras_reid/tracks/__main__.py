@@ -100,9 +100,9 @@ def _check_linking(flags: command.Flags) -> None:
 def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:
     """Links what was found, and writes and shows it."""
     from keras_reid.reports.tracks_page import write_tracks_page
-    from keras_reid.tracks.ablation import ablation, ablation_table
     from keras_reid.tracks.corrections import said_of_tracks
     from keras_reid.tracks.link_files import write_links
+    from keras_reid.tracks.linkers import ablation, ablation_table
     from keras_reid.tracks.linking import link
     from keras_reid.tracks.online import link_online
     from keras_reid.tracks.splitting import split_tracks

@@ -32,7 +32,7 @@ def run(*arguments):
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scene") / "video"
-    write_synthetic_video(folder, cameras=2, people=4, seconds=30, fps=2, video=False)
+    write_synthetic_video(folder, cameras=2, people=3, seconds=25, fps=2, video=False)
     return folder
 
 

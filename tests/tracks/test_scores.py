@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from keras_reid.data import write_synthetic_video
 from keras_reid.errors import ReidError
-from keras_reid.tracks.ablation import ablation, ablation_table, nearest_neighbor_linker, oracle_linker
+from keras_reid.tracks.linkers import ablation, ablation_table, nearest_neighbor_linker, oracle_linker
 from keras_reid.tracks.linking import link
 from keras_reid.tracks.recordings import read_recordings
 from keras_reid.tracks.scores import Scene, hota, identity_scores, pair_scores, persons_of, read_scenes, truth_of_tracks

@@ -1,4 +1,4 @@
-"""Ablation of linking: IDF1 and pairs before it, after it, without its parts, and by a linker that knows the truth."""
+"""Linkers compared: IDF1 and pairs before linking, after it, without its parts, and by one that knows the truth."""
 
 from __future__ import annotations
 
