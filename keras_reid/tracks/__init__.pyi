@@ -1,5 +1,3 @@
-from .ablation import ablation as ablation
-from .ablation import ablation_table as ablation_table
 from .corrections import said_of_tracks as said_of_tracks
 from .job import embed_tracks as embed_tracks
 from .linking import Links as Links
