@@ -88,6 +88,12 @@ setup(
             "opencv-python-headless>=4.5,<4.12; python_version < '3.12'",
             "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
         ],
+        # A demonstration of people found and tracked where there are no boxes; supervision 0.31 has no tracker.
+        "detect": [
+            "supervision>=0.30,<0.31; python_version >= '3.10'",
+            "opencv-python-headless>=4.5,<4.12; python_version < '3.12'",
+            "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
+        ],
         # Scores of tracks. HOTA is counted where reid-hota is installed, which needs NumPy 2.2.
         "tracks": ["motmetrics>=1.4", "reid-hota>=0.3.6; python_version >= '3.12'"],
         # The site of docs/: make docs.

@@ -47,6 +47,12 @@ NAMES = {
 }
 _KNOWN = {name: meaning for meaning, names in NAMES.items() for name in names}
 
+_SHARES = (
+    "no box of {!r} is larger than 1 x 1: these are shares of the picture, as in YOLO's labels. Expected pixels, in "
+    "one file a camera with the frame's number in each row."
+)
+_EXAMPLE = "frame,tracker_id,x_min,y_min,x_max,y_max,confidence"
+
 
 @dataclasses.dataclass(frozen=True)
 class Parsed:
@@ -96,13 +102,6 @@ def parse(table: pd.DataFrame, *, has_names: bool, path: str, format: str = "aut
         numbers = numbers.iloc[:, :-1]
     parsed = _by_place(numbers, path, _recognized(numbers, path) if format == "auto" else format)
     return dataclasses.replace(parsed, id_column=table.columns[parsed.id_column])
-
-
-_SHARES = (
-    "no box of {!r} is larger than 1 x 1: these are shares of the picture, as in YOLO's labels. Expected pixels, in "
-    "one file a camera with the frame's number in each row."
-)
-_EXAMPLE = "frame,tracker_id,x_min,y_min,x_max,y_max,confidence"
 
 
 def _recognized(numbers: pd.DataFrame, path: str) -> str:

@@ -147,6 +147,21 @@ def frame_rate(video: str | os.PathLike) -> float:
     return fps
 
 
+def frame_count(source: str | os.PathLike) -> int:
+    """Returns how many frames a folder has, up to the last number, or a video's header promises.
+
+    Raises:
+        ReidError: there is no such folder or file, or it is no video that OpenCV reads.
+    """
+    source = _existing(source)
+    if source.is_dir():
+        return max(_numbered(source, 0), default=-1) + 1
+    cv2, opened = import_cv2(), _open(source)
+    count = int(opened.get(cv2.CAP_PROP_FRAME_COUNT))
+    opened.release()
+    return count
+
+
 def _existing(source: str | os.PathLike) -> Path:
     source = Path(source)
     if not source.exists():

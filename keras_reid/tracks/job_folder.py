@@ -24,7 +24,7 @@ import pandas as pd
 
 from keras_reid.errors import ReidError
 from keras_reid.files import remove, remove_leftovers, write_text
-from keras_reid.tracks.recordings import Recording
+from keras_reid.tracks.recordings import DETECTED, Recording
 from keras_reid.tracks.tracks_file import FILE_NAME, Tracks, read_tracks, write_tracks
 
 _FORMAT = 1
@@ -45,7 +45,7 @@ class JobFolder:
         self.path, self._parts, self._job = path, path / "parts", path / "job.json"
         if os.path.lexists(path) and not path.is_dir():
             raise ReidError(f"output={path} is a file: expected a folder, new or of the same tracks.")
-        found = next(path.iterdir(), None) if path.is_dir() else None
+        found = next((one for one in path.iterdir() if one.name != DETECTED), None) if path.is_dir() else None
         if self._job.exists():
             _refuse_another(path, read_job(path), recipe)
             remove_leftovers(self._parts)

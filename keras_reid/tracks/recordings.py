@@ -15,6 +15,7 @@ import pandas as pd
 from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.tracks import boxes as box_files
+from keras_reid.tracks import detecting
 from keras_reid.tracks.boxes import BoxFile, mot_rows, read_box_file
 from keras_reid.tracks.clocks import start_in
 from keras_reid.tracks.formats import IN_WORDS
@@ -22,6 +23,7 @@ from keras_reid.tracks.sequences import frames_at, rate_in, rate_of
 from keras_reid.tracks.tables import Form, write_table
 
 _COLUMNS = ("camera", "boxes", "frames", "start", "fps")
+DETECTED = "detected"  # folder for boxes of people whom no tracker found, in the output of a job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Recording:
         return [read, *(f"camera {self.camera}: left out {count:,} {words}" for words, count in self.left_out.items())]
 
 
-def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Recording]:
+def read_recordings(
+    path: str | os.PathLike, *, format: str = "auto", detect: str | os.PathLike | None = None
+) -> list[Recording]:
     """Reads a table of recordings, CSV, and the boxes that it names.
 
     Args:
@@ -64,6 +68,8 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Re
             to the table. A file of boxes that names cameras itself is divided: a row takes the boxes of its camera, or,
             where its frames hold `{camera}`, there is a recording for each camera of the file.
         format: of the boxes, of `choices.BOX_FORMATS`.
+        detect: a folder: where a row names no boxes, people are found (`detecting.detect`, a demonstration), and their
+            boxes written there, once.
 
     Returns:
         The recordings, in the order of the table.
@@ -72,38 +78,44 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto") -> list[Re
         ReidError: a file is missing or is not what is expected, a time has no zone, or frames a second are not known.
     """
     table = read_csv(path, as_text=_COLUMNS)
-    check_columns(table, path, ("camera", "boxes", "frames"), ", and perhaps start, fps.")
+    needed = ("camera", "frames") if detect is not None else ("camera", "boxes", "frames")
+    check_columns(table, path, needed, ", and perhaps start, fps.")
     if not len(table):
         raise ReidError(f"{str(path)!r} names no recording: expected a line for each below the column names.")
     folder, found = Path(path).parent, []
     read = functools.lru_cache(maxsize=None)(functools.partial(read_box_file, format=format))
     for number, row in enumerate(table.to_dict("records"), 1):
         cells = {name: "" if pd.isna(row.get(name)) else str(row[name]).strip() for name in _COLUMNS}
-        for name in ("boxes", "frames"):
+        for name in needed[1:]:
             if not cells[name]:
                 raise ReidError(f"{str(path)!r} has no {name} in row {number}.")
         try:
-            boxes = read(folder / cells["boxes"])
-            found += _recordings(boxes, folder / cells["frames"], cells["camera"], cells["start"], cells["fps"])
+            frames = folder / cells["frames"]
+            file = folder / cells["boxes"] if cells["boxes"] else _detected(detect, frames, cells)
+            found += _recordings(read(file), frames, cells["camera"], cells["start"], cells["fps"])
         except ReidError as error:
             raise ReidError(f"{str(path)!r}, row {number}: {error}") from error
-    return found
+    return _counted_once(found)
 
 
 def recordings_of(
     *,
-    boxes: str | os.PathLike,
     frames: str | os.PathLike,
+    boxes: str | os.PathLike = "",
     camera: str = "",
     start: str | float = "",
     fps: str | float = "",
     format: str = "auto",
+    detect: str | os.PathLike | None = None,
 ) -> list[Recording]:
     """Returns the recordings of one file of boxes: one, or one a camera; arguments and errors as of `read_recordings`.
 
     Args:
         camera: "" is "1", and takes each camera of a file that names cameras itself, where frames hold `{camera}`.
     """
+    if not boxes and detect is None:
+        raise ReidError("boxes= is missing: expected a tracker's file of boxes. People are found only with detect=.")
+    boxes = boxes or _detected(detect, Path(frames), {"camera": camera, "fps": str(fps)})
     return _recordings(read_box_file(boxes, format=format), Path(frames), camera, str(start), str(fps))
 
 
@@ -146,6 +158,16 @@ def write_boxes(recording: Recording, global_ids: Mapping[str, int], path: str |
         box_files.write_boxes(path, recording.boxes, global_ids, recording.source)
 
 
+def _detected(folder: str | os.PathLike, frames: Path, cells: Mapping[str, str]) -> Path:
+    """Returns the file of the boxes of people who are found in frames; they are looked for once."""
+    place = frames_at(frames)
+    path = Path(folder, re.sub(r"[^\w-]+", "_", f"{cells['camera'] or '1'} {place.stem}") + ".txt")
+    if not path.exists():
+        boxes = detecting.detect(place, fps=rate_in(cells["fps"], "fps") if cells["fps"] else rate_of(place))
+        write_table(path, mot_rows(boxes, {track: int(track) for track in boxes.track}), Form(",", has_names=False))
+    return path
+
+
 def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) -> list[Recording]:
     if "camera" not in file.boxes:
         parts = [(camera or "1", file.boxes)]
@@ -156,10 +178,16 @@ def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) 
     found = []
     for name, boxes in parts:
         place = frames_at(Path(_filled(str(frames), name)))
-        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path)
-        left_out = {} if found else file.left_out  # of the file, which the first stands for
-        found.append(Recording(name, boxes, place, start_in(start), rate, left_out, file))
-    return found
+        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path.parent)
+        found.append(Recording(name, boxes, place, start_in(start), rate, file.left_out, file))
+    return _counted_once(found)
+
+
+def _counted_once(recordings: list[Recording]) -> list[Recording]:
+    """Returns recordings of which only the first of each file says what was left out of it."""
+    found: dict[Path | None, Recording] = {}
+    first = [found.setdefault(one.source and one.source.path, one) is one for one in recordings]
+    return [one if is_first else dataclasses.replace(one, left_out={}) for one, is_first in zip(recordings, first)]
 
 
 def _of_camera(file: BoxFile, camera: str) -> pd.DataFrame:

@@ -22,10 +22,9 @@ def frames_at(frames: Path) -> Path:
     return frames
 
 
-def rate_of(frames: Path, boxes: Path) -> float:
-    """Returns the frames a second that a seqinfo.ini near a recording's frames or boxes names, or the video itself."""
-    folders = dict.fromkeys((frames, frames.parent, boxes.parent, boxes.parent.parent))
-    for folder in folders:
+def rate_of(frames: Path, *near: Path) -> float:
+    """Returns the frames a second that a seqinfo.ini beside a recording's frames or in `near` names, or the video."""
+    for folder in (frames, frames.parent, *near, *(folder.parent for folder in near)):
         rate = _sequence(folder).get("framerate")
         if rate:
             return rate_in(rate, f"frameRate of {str(folder / 'seqinfo.ini')!r}")

@@ -1,5 +1,7 @@
 """Frames: numbered as their source numbers them, each decoded once and going forward, what is missing named."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -126,6 +128,23 @@ def test_a_frame_rate_that_the_video_does_not_keep_is_named(film):
         10,
         20,
     ]
+
+
+def test_frames_at_odd_times_have_the_times_of_the_video_itself(tmp_path):
+    """Ten a second for a second, then five a second: the last of 20 comes after 1 + 9 / 5 seconds, not after 1.9."""
+    av = pytest.importorskip("av")
+    pytest.importorskip("cv2")
+    with av.open(str(tmp_path / "odd.mp4"), "w") as file:
+        film = file.add_stream("mpeg4", rate=10)
+        film.width, film.height, film.codec_context.time_base = 64, 48, Fraction(1, 1000)
+        for number in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 2 * number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = 100 * number if number < 10 else 200 * number - 1000, Fraction(1, 1000)
+            file.mux(film.encode(frame))
+        file.mux(film.encode())
+    frames = frames_of(tmp_path / "odd.mp4", [0, 9, 11, 19], fps=10)
+    assert list(numbers(frames)) == [0, 9, 11, 19] and list(frames.problems.values()) == [[19]]
+    assert frames.seconds == pytest.approx({0: 0, 9: 0.9, 11: 1.2, 19: 2.8})
 
 
 def test_frames_behind_damage_keep_their_numbers(film, tmp_path):

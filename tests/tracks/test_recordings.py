@@ -87,7 +87,9 @@ def test_a_file_of_many_cameras_is_divided(place):
     (place / "c2").rename(place / "c002")
     assert len(recordings_of(boxes=place / "all.txt", frames=place / "c{camera:03d}", fps=10)) == 2
     rows = "camera,boxes,frames,fps\n2,all.txt,c002,10\n"
-    assert read_recordings(table(place, rows))[0].boxes.track.tolist() == ["7", "8"]
+    second, first = read_recordings(table(place, f"{rows}1,all.txt,c001,10\n"))
+    assert second.boxes.track.tolist() == ["7", "8"] and first.boxes.track.tolist() == ["7"]
+    assert (second.left_out, first.left_out) == (both[0].left_out, {})
     with pytest.raises(ReidError, match="cameras 1, 2, not of camera=3"):
         read_recordings(table(place, rows.replace("\n2,", "\n3,")))
     write_boxes(both[1], {"7": 40, "8": 41}, place / "global.txt")
