@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -196,7 +197,7 @@ def embed_on_runner(
         with tempfile.TemporaryDirectory() as temporary:
             archive, metadata = pack_network(artifact, temporary)
             with open(archive, "rb") as local, storage.create_file(f"{folder}/{_NETWORK}") as file:
-                file.write(local.read())
+                shutil.copyfileobj(local, file)
         rows = pyarrow.Table.from_pandas(plain_columns(frame), preserve_index=False)
         with storage.create_file(f"{folder}/{_LIST}") as file:
             pyarrow.parquet.write_table(rows, file, row_group_size=images_per_file)

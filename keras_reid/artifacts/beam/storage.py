@@ -88,8 +88,9 @@ def list_images(source: str) -> pd.DataFrame:
     check_reachable(source)
     if source.lower().endswith(".csv"):
         return _read_remote_csv(source)
+    place = source.rstrip("/")
     # In Beam's patterns ** stands for something; here for any number of folders, none too.
-    found = _matches(source, source.replace("**/", "")) or _matches(f"{source.rstrip('/')}/**")
+    found = _matches(place, place.replace("**/", "")) or _matches(f"{place}/**")
     return image_list.images_among(found, source)
 
 
