@@ -22,7 +22,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 
 from keras_reid.artifacts.beam import storage
 from keras_reid.artifacts.beam.network import SavedModelHandler, for_graph, pack_network
-from keras_reid.artifacts.beam.runners import bounded_waiting, in_one_line, runner_of
+from keras_reid.artifacts.beam.runners import in_one_line, runner_of, undisturbed
 from keras_reid.artifacts.embeddings_parquet import embeddings_table, part_name
 from keras_reid.data.formats import IN_WORDS
 from keras_reid.data.places import absolute, is_remote
@@ -231,7 +231,7 @@ def _check_free(folder: str) -> None:
 def _run(pipeline: beam.Pipeline, runner: str) -> None:
     result = None
     try:
-        with bounded_waiting():
+        with undisturbed():
             result = pipeline.run()
             state = result.wait_until_finish()
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 
 from keras_reid.errors import ReidError, first_line
@@ -97,14 +98,16 @@ def _check_answers(name: str, address: str) -> None:
 
 
 @contextlib.contextmanager
-def bounded_waiting() -> Iterator[None]:
-    """Lets no connection of Python wait for ever, as Beam's downloads and its submission of jobs do by themselves."""
-    before = socket.getdefaulttimeout()
+def undisturbed() -> Iterator[None]:
+    """Lets no connection of Python wait for ever, and no thread print what the pipeline raises as well."""
+    timeout, hook = socket.getdefaulttimeout(), threading.excepthook
     socket.setdefaulttimeout(_PATIENCE)
+    threading.excepthook = lambda _: None
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(timeout)
+    threading.excepthook = hook  # but not after Ctrl-C, which ends the workers, too: their threads raise that later
 
 
 def runner_of(name: str, options):
