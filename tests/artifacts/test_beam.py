@@ -207,15 +207,16 @@ def test_images_of_a_bucket_are_found_as_in_folders(bucket):
     assert found("photos/**/*.jpg") == ["a.jpg", "deep/c.jpg"]
     assert found("photos/*") == ["a.jpg", "b.png"]
     assert found("photos/b.png") == ["b.png"]
-    (bucket / "list.csv").write_text("image_path,person_id\nphotos/b.png,7\nbucket://photos/a.jpg,8\n/local/c.jpg,9\n")
-    frame = list_images("bucket://list.csv")
+    written = bucket / "photos" / "list.csv"
+    written.write_text("image_path,person_id\nb.png,7\nbucket://photos/a.jpg,8\n/local/c.jpg,9\n")
+    frame = list_images("bucket://photos/list.csv")
     assert frame.image_path.tolist() == ["bucket://photos/b.png", "bucket://photos/a.jpg", "/local/c.jpg"]
     assert frame.person_id.tolist() == [7, 8, 9]
     with pytest.raises(ReidError, match="none of the 1 files there .* ends in .jpg"):
         list_images("bucket://photos/*.txt")
-    (bucket / "list.csv").write_text("path\nphotos/b.png\n")
-    with pytest.raises(ReidError, match="^'bucket://list.csv' has no column image_path"):
-        list_images("bucket://list.csv")
+    written.write_text("path\nb.png\n")
+    with pytest.raises(ReidError, match="^'bucket://photos/list.csv' has no column image_path"):
+        list_images("bucket://photos/list.csv")
 
 
 def test_a_bucket_is_embedded_into_a_bucket(bucket, artifact, tmp_path):
