@@ -60,6 +60,7 @@ FORMATS = (
     "onnx",
 )
 ON_ERROR = ("stop", "skip")
+RUNNERS = ("DirectRunner", "FlinkRunner", "SparkRunner", "DataflowRunner")
 EMBEDDING_MAPS = ("pca", "umap", "tsne")
 VISUALS = ("ranked_lists", "attention", "embedding_map")
 PICTURE_FORMATS = ("png", "svg", "jpg")

@@ -4,16 +4,22 @@ IMAGES is a folder, a quoted pattern ('photos/**/*.jpg'), or a .csv with a colum
 (person_id, camera_id, ...) are kept. FILE ends in .parquet, .npz or .csv. The same command goes on where it was
 interrupted: finished parts are kept in FILE.parts until FILE is written. With --on_error=skip, FILE.skipped.txt lists
 the images that were left out.
+
+With --runner many workers embed, on a runner of Apache Beam whose options follow after --: FILE is a folder then, of
+.parquet files that are read as one, and skipped.csv in it lists the images that were left out, and why. IMAGES and FILE
+may be in a bucket (gs://, s3://). Nothing is kept of an interrupted run.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_reid import command, options
+from keras_reid.artifacts.beam import runners
 from keras_reid.artifacts.embeddings_file import check_writable_as, write_embeddings
 from keras_reid.artifacts.places import check_whole
 from keras_reid.data.image_list import list_images
@@ -25,6 +31,10 @@ _NAMES_ON_SCREEN = 20
 
 def embed(flags: command.Flags) -> None:
     command.required(flags, "artifact", "images", "output")
+    if flags.runner:
+        return _embed_on_runner(flags)
+    if flags.arguments:
+        raise ReidError(f"{flags.arguments[0]!r} is no flag: flags are written --name=value, --help lists them.")
     command.check_writable("output", flags.output)
     check_writable_as(flags.output, [])
     if os.path.exists(flags.output) and os.path.realpath(flags.output) == os.path.realpath(flags.images):
@@ -47,6 +57,26 @@ def embed(flags: command.Flags) -> None:
     remove_parts(parts)
     count, width = embeddings.shape
     print(f"{count} embeddings of width {width} written to {flags.output}, comparable by {artifact.metric} distance")
+
+
+def _embed_on_runner(flags: command.Flags) -> None:
+    if flags.test_time_augmentation != "none":
+        raise ReidError(f"--test_time_augmentation={flags.test_time_augmentation} does not go with --runner.")
+    logging.getLogger().setLevel(logging.CRITICAL)  # what fails is said in one line
+    runners.import_beam()
+    from keras_reid.artifacts.beam.job import SKIPPED, embed_on_runner
+    from keras_reid.artifacts.beam.storage import list_images as list_anywhere
+
+    runner_options = runners.options_of(flags.runner, flags.arguments)
+    check_whole(flags.artifact)
+    frame = list_anywhere(flags.images)
+    check_writable_as("embeddings.parquet", list(frame))
+    options_ = command.given(flags, "runner", "batch_size", "images_per_file", "on_error")
+    skipped, metadata = embed_on_runner(flags.artifact, frame, folder=flags.output, options=runner_options, **options_)
+    width, metric = metadata["embedding_size"], metadata.get("metric", "euclidean")
+    left_out = f"; {skipped} images cannot be read, {flags.output}/{SKIPPED} says why" if skipped else ""
+    written = f"{len(frame) - skipped} embeddings of width {width} written to {flags.output}"
+    print(f"{written}, comparable by {metric} distance{left_out}")
 
 
 def _report_skipped(paths: list[str], count: int, file: str) -> None:

@@ -128,14 +128,17 @@ def export_flags() -> Flags:
 
 
 def embed_flags() -> Flags:
-    """Returns the flags of `keras_reid.embed`."""
-    values = Flags(renamed={"views": "test_time_augmentation"})
+    """Returns the flags of `keras_reid.embed`, which takes those of a runner behind `--`."""
+    values = Flags(takes_arguments=True, renamed={"views": "test_time_augmentation"})
     _artifact(values)
     values.string("images", None, "A folder, a quoted pattern such as 'photos/**/*.jpg', or a .csv with image_path.")
-    values.string("output", None, "File to write: .parquet, .npz or .csv.")
+    values.string("output", None, "File to write: .parquet, .npz or .csv. With --runner a folder of .parquet files.")
     _test_time_augmentation(values)
     values.integer("batch_size", 64, "Images at once; no effect on the embeddings.", 1)
     values.choice("on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
+    text = "Embed by many workers, on this runner of Apache Beam (extra beam), whose options follow after --."
+    values.choice("runner", None, choices.RUNNERS, text)
+    values.integer("images_per_file", 10_000, "With --runner: images of each .parquet file.", 1)
     return values
 
 

@@ -159,6 +159,15 @@ def test_nothing_is_written_or_read_when_a_flag_is_wrong(artifact, photos, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos [1]"]
 
 
+def test_a_runner_without_beam_and_its_options_without_a_runner_are_refused(artifact, photos, refused, monkeypatch):
+    flags = {"artifact": artifact, "images": photos, "output": "out"}
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    assert "pip install 'keras_reid[beam]'" in refused(**flags, runner="DirectRunner")
+    assert "<DirectRunner|FlinkRunner|SparkRunner|DataflowRunner>" in refused(**flags, runner="Spark")
+    flags = {**flags, "runner": "DirectRunner", "test_time_augmentation": "flip"}
+    assert "--test_time_augmentation=flip does not go with --runner" in refused(**flags)
+
+
 def test_no_image_is_said_before_tensorflow_has_work(tmp_path, refused):
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()

@@ -111,17 +111,18 @@ def read_embeddings(path: str | os.PathLike) -> SavedEmbeddings:
 
     Embeddings alone, as float16, float32 or float64, are enough. Columns named `person_ids`, `camera_ids` and the like
     become `person_id`, `camera_id`; an id 1.0 is 1, as pandas writes it beside a gap. Arrays of an .npz that have no
-    row for each embedding are left out.
+    row for each embedding are left out. The .parquet files of a folder are read as one.
 
     Raises:
-        ReidError: no such file, another suffix, a damaged file, no embeddings, rows of several widths, or pyarrow is
-            missing.
+        ReidError: no such file, another suffix, a damaged file or an unfinished folder, no embeddings, rows of several
+            widths, or pyarrow is missing.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise ReidError(f"no file of embeddings at {str(path)!r}: expected one that ends in {', '.join(SUFFIXES)}.")
-    _check_suffix(path)
-    reader = {".npz": _read_npz, ".parquet": read_parquet, ".csv": _read_csv}[path.suffix.lower()]
+    if not path.is_dir():
+        _check_suffix(path)
+    reader = {".npz": _read_npz, ".csv": _read_csv}.get("" if path.is_dir() else path.suffix.lower(), read_parquet)
     try:
         columns, embeddings, about = reader(path)
         columns = _singular(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,27 +33,67 @@ def import_pyarrow(path: str | os.PathLike):
 def write_parquet(path: Path, frame: pd.DataFrame, embeddings: np.ndarray, about: Mapping[str, str]) -> None:
     """Writes embeddings, a column of lists, with the columns known of their images."""
     pyarrow = import_pyarrow(path)
+    rows = None  # without any column, Arrow forgets how many rows there are
+    if len(frame.columns):
+        rows = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    with open(path, "wb") as file:  # of a path it would take some for addresses, such as photos:1/out.parquet
+        pyarrow.parquet.write_table(embeddings_table(rows, embeddings, about), file)
+
+
+def embeddings_table(rows, embeddings: np.ndarray, about: Mapping[str, str]):
+    """Returns the Arrow table of a file: rows, a table or None, with their embeddings, and what is said of all."""
+    import pyarrow
+
     parts = [embeddings[start : start + _ROWS_AT_ONCE] for start in range(0, len(embeddings), _ROWS_AT_ONCE)]
     lists = [
         pyarrow.ListArray.from_arrays(np.arange(0, part.size + 1, part.shape[1], dtype=np.int32), part.ravel())
         for part in parts
     ]
-    table = pyarrow.table({"embedding": pyarrow.chunked_array(lists)})
-    if len(frame.columns):  # without any, Arrow forgets how many rows there are
-        table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("embedding", table["embedding"])
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
-    with open(path, "wb") as file:  # of a path it would take some for addresses, such as photos:1/out.parquet
-        pyarrow.parquet.write_table(table, file)
+    column = pyarrow.chunked_array(lists, pyarrow.list_(pyarrow.float32()))
+    table = pyarrow.table({"embedding": column}) if rows is None else rows.append_column("embedding", column)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
+
+
+def part_name(number: int, count: int) -> str:
+    """Returns the name of one of the files that embeddings are shared out to, numbered from 0."""
+    return f"embeddings-{number:05}-of-{count:05}.parquet"
 
 
 def read_parquet(path: Path) -> tuple[dict, np.ndarray, dict[str, str]]:
-    """Returns the columns, the embeddings and what a file says of all its rows; ValueError, OSError if damaged."""
+    """Returns the columns, the embeddings and what is said of all rows of a file, or of a folder's files together.
+
+    Raises:
+        ValueError: it is damaged, or a folder's files are not whole in number, or of several networks.
+        OSError: it cannot be read.
+    """
     pyarrow = import_pyarrow(path)
+    tables = []
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            return _content(pyarrow, file.read())
+        for part in _parts(path) if path.is_dir() else [path]:
+            with pyarrow.parquet.ParquetFile(part) as file:
+                tables.append(file.read())
+        _check_together(tables)
+        return _content(pyarrow, pyarrow.concat_tables(tables, promote_options="default"))
     except pyarrow.ArrowException as error:  # a flipped byte shows anywhere
         raise ValueError(error) from error
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Returns the Parquet files of a folder in order; names that begin with . or _ are of those who write them."""
+    parts = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith((".", "_")))
+    if not parts:
+        raise ValueError("it is a folder without .parquet files")
+    numbered = [re.fullmatch(r".+-(\d+)-of-(\d+)\.parquet", path.name) for path in parts]
+    if all(numbered) and len(parts) != int(numbered[0][2]):
+        raise ValueError(f"it has {len(parts)} of {int(numbered[0][2])} files, as an interrupted run leaves it")
+    return parts
+
+
+def _check_together(tables: list) -> None:
+    for name in ABOUT:
+        said = {(table.schema.metadata or {}).get(name.encode(), b"") for table in tables}
+        if len(said) > 1:
+            raise ValueError(f"its files name {len(said)} values of {name}")
 
 
 def _content(pyarrow, table) -> tuple[dict, np.ndarray, dict[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from keras_reid.data.formats import IMAGE_SUFFIXES, count_by_suffix, is_image, left_out
-from keras_reid.data.places import find_files, is_file, is_folder, list_files, list_folder
+from keras_reid.data.places import find_files, is_file, is_folder, is_remote, list_files, list_folder
 from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 
@@ -50,6 +50,11 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
         refuse_unreadable_names(frame.image_path)
         return frame
     found = list_files(source) if is_folder(source) else [path for path in find_files(source) if not is_folder(path)]
+    return images_among(found, source)
+
+
+def images_among(found: Sequence[str], source: str) -> pd.DataFrame:
+    """Returns the images among the files found at a place, as `list_images` does."""
     images = sorted(filter(is_image, found))
     if not images:
         there = f"none of the {len(found)} files there ({count_by_suffix(found)})" if found else "there is none that"
@@ -62,8 +67,12 @@ def list_images(source: str | os.PathLike) -> pd.DataFrame:
     return pd.DataFrame({"image_path": images})
 
 
-def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str] = ()) -> pd.DataFrame:
+def read_image_csv(
+    path: str, *, required: Sequence[str], as_text: Sequence[str] = (), folder: str | None = None
+) -> pd.DataFrame:
     """Reads a CSV with a line for each image, relative paths from its folder; `as_text` as in `read_csv`.
+
+    Paths with a scheme (gs://) stay. `folder` is that of the CSV where `path` is a copy of it.
 
     Raises:
         ReidError: it cannot be read, names no image, or lacks a required column, image_path among them, or its cell.
@@ -76,8 +85,9 @@ def read_image_csv(path: str, *, required: Sequence[str], as_text: Sequence[str]
         gaps = frame[name].isna()
         if gaps.any():
             raise ReidError(f"{path!r} has no {name} in {gaps.sum()} rows, the first is row {gaps.argmax() + 1}.")
-    folder = os.path.dirname(path)
-    return frame.assign(image_path=[os.path.join(folder, str(image)) for image in frame.image_path])
+    folder = os.path.dirname(path) if folder is None else folder
+    images = map(str, frame.image_path)
+    return frame.assign(image_path=[image if is_remote(image) else os.path.join(folder, image) for image in images])
 
 
 def refuse_unreadable_names(images: Iterable[str]) -> None:

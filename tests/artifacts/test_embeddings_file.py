@@ -331,3 +331,41 @@ def test_a_csv_of_another_language_is_read(tmp_path, separator, decimal):
     (tmp_path / "a.csv").write_text(f"{text}\nc{separator}1.5{separator}1,5\n")  # two kinds of numbers
     with pytest.raises(ReidError, match="a.csv' cannot be read as a CSV"):
         read_embeddings(tmp_path / "a.csv")
+
+
+# --- Folders of files that are read as one ---
+
+
+def write_parts(folder, parts: int = 3, **about):
+    """The rows of `known`, one in each file, as a cluster leaves them."""
+    folder.mkdir()
+    for number in range(parts):
+        name = folder / f"embeddings-{number:05}-of-{parts:05}.parquet"
+        write_embeddings(name, known()[number : number + 1], embeddings_of(3)[number : number + 1], **about)
+
+
+@needs_pyarrow
+def test_a_folder_is_read_as_one_file(tmp_path):
+    write_parts(tmp_path / "parts", metric="cosine", network_fingerprint="abc")
+    for name in ("_images.parquet", ".half.parquet", "skipped.csv"):  # of the job that writes them
+        (tmp_path / "parts" / name).write_text("no embeddings")
+    write_embeddings(tmp_path / "one.parquet", known(), embeddings_of(3), metric="cosine", network_fingerprint="abc")
+    read, one = read_embeddings(tmp_path / "parts"), read_embeddings(tmp_path / "one.parquet")
+    np.testing.assert_array_equal(read.embeddings, one.embeddings)
+    pd.testing.assert_frame_equal(read.frame, one.frame)
+    assert (read.metric, read.network_fingerprint) == ("cosine", "abc")
+
+
+@needs_pyarrow
+def test_a_folder_that_is_not_whole_or_of_two_networks_is_refused(tmp_path):
+    write_parts(tmp_path / "parts", network_fingerprint="abc")
+    last = tmp_path / "parts" / "embeddings-00002-of-00003.parquet"
+    last.unlink()
+    with pytest.raises(ReidError, match="it has 2 of 3 files"):
+        read_embeddings(tmp_path / "parts")
+    write_embeddings(last, known()[2:], embeddings_of(1), network_fingerprint="other")
+    with pytest.raises(ReidError, match="2 values of network_fingerprint"):
+        read_embeddings(tmp_path / "parts")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReidError, match="a folder without .parquet files"):
+        read_embeddings(tmp_path / "empty")
