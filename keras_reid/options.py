@@ -298,6 +298,8 @@ def tracks_flags() -> Flags:
     values.string("start", None, "Without --recordings: when frame 0 was taken, ISO 8601 with a zone, or unix seconds.")
     values.number("fps", None, "Without --recordings: frames a second; else of seqinfo.ini, or of the video.", 0, 1000)
     values.choice("format", "auto", choices.BOX_FORMATS, "Of the boxes; auto recognizes it.")
+    text = "Find people where there are no boxes, by an old detector and ByteTrack: a demonstration. Bring better ones."
+    values.boolean("detect", False, text)
     values.string("output", None, "Folder for tracks.parquet, notes.txt and the crops.")
     values.integer("crops_per_track", 8, "Most crops of a track that are embedded.", 1, 1000)
     text = "How a track's crops become one embedding: their mean, weighted by the quality of each, or not."

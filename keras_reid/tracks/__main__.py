@@ -21,7 +21,7 @@ from keras_reid import command, options
 from keras_reid.artifacts.places import check_whole
 from keras_reid.data.corrections import read_corrections
 from keras_reid.errors import ReidError
-from keras_reid.tracks.recordings import Recording, read_recordings, recordings_of
+from keras_reid.tracks.recordings import DETECTED, Recording, read_recordings, recordings_of
 from keras_reid.tracks.scores import import_motmetrics, read_scenes
 from keras_reid.tracks.tracks_file import Tracks
 from keras_reid.tracks.travel_times import known_threshold, learn_travel_times, read_travel_times
@@ -136,12 +136,13 @@ def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> N
 
 
 def _recordings(flags: command.Flags) -> list[Recording]:
+    detect = os.path.join(flags.output, DETECTED) if flags.detect else None
     given = {name: flags[name].value for name in _ONE if flags[name].value is not None}
     if flags.recordings and not given:
-        return read_recordings(flags.recordings, format=flags.format)
-    if flags.recordings or not {"boxes", "frames"} <= set(given):
+        return read_recordings(flags.recordings, format=flags.format, detect=detect)
+    if flags.recordings or not ({"frames"} if flags.detect else {"boxes", "frames"}) <= set(given):
         raise ReidError("expected --recordings, or --boxes with --frames and perhaps --camera, --start and --fps.")
-    return recordings_of(**given, format=flags.format)
+    return recordings_of(**given, format=flags.format, detect=detect)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

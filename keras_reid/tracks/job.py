@@ -79,17 +79,18 @@ def embed_tracks(
             f"{renamed} tracks have the number of an earlier one of their camera: they are called 7+2, 7+3, ..."
         )
     options = {"crops_per_track": crops_per_track, "pool": pool, "batch_size": batch_size}
+    progress = {"total": sum(map(_length, split)), "desc": "tracks", "unit": "frame", "leave": False}
     try:
-        with tqdm(total=sum(map(_length, split)), desc="tracks", unit="frame", disable=None, leave=False) as bar:
+        with folder.writing(), tqdm(**progress, disable=None) as bar:
             for number, recording in enumerate(split):
                 before = bar.n
                 if not folder.has_recording(number):
                     _embed_recording(artifact, recording, folder, number, bar, **options)
                 bar.update(before + _length(recording) - bar.n)
+            return folder.finish(artifact, len(split), notes)
     except KeyboardInterrupt:
         print(f"finished tracks are kept in {output}: the same command goes on there.", file=sys.stderr)
         raise
-    return folder.finish(artifact, len(split), notes)
 
 
 def _embed_recording(
@@ -103,7 +104,8 @@ def _embed_recording(
     **options: Any,
 ) -> None:
     """Writes the tracks of a recording that the folder does not hold yet, part by part, and then that it is done."""
-    notes, boxes = recording.lines()[1:], recording.boxes
+    notes = [f"left out {count:,} {words}" for words, count in recording.left_out.items()]
+    boxes = recording.boxes
     try:
         picture_size = frame_size(recording.frames)
     except ReidError as error:  # a video that cannot be opened: others can

@@ -11,23 +11,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from keras_reid.errors import ReidError
-from keras_reid.files import remove, remove_leftovers, write_text
-from keras_reid.tracks.recordings import Recording
+from keras_reid.files import is_leftover, remove, remove_leftovers, write_text
+from keras_reid.tracks.recordings import DETECTED, Recording
 from keras_reid.tracks.tracks_file import FILE_NAME, Tracks, read_tracks, write_tracks
 
 _FORMAT = 1
+_LOCK = ".lock"
 
 
 class JobFolder:
@@ -45,7 +48,8 @@ class JobFolder:
         self.path, self._parts, self._job = path, path / "parts", path / "job.json"
         if os.path.lexists(path) and not path.is_dir():
             raise ReidError(f"output={path} is a file: expected a folder, new or of the same tracks.")
-        found = next(path.iterdir(), None) if path.is_dir() else None
+        others = [one for one in path.iterdir() if one.name not in (DETECTED, _LOCK)] if path.is_dir() else []
+        found = next((one for one in others if not is_leftover(one)), None)
         if self._job.exists():
             _refuse_another(path, read_job(path), recipe)
             remove_leftovers(self._parts)
@@ -55,6 +59,21 @@ class JobFolder:
             )
         else:
             write_text(self._job, json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keeps other processes out; ReidError where one is writing."""
+        lock = FileLock(self.path / _LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ReidError(f"output={self.path}: another process is writing to it. Wait for its end.") from error
+        except NotImplementedError:  # a file system without locks
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def is_finished(self) -> bool:

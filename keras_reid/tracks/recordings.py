@@ -23,6 +23,7 @@ from keras_reid.tracks.sequences import frames_at, rate_in, rate_of
 from keras_reid.tracks.tables import Form, write_table
 
 _COLUMNS = ("camera", "boxes", "frames", "start", "fps")
+DETECTED = "detected"  # folder for boxes of people whom no tracker found, in the output of a job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Recording:
         return [read, *(f"camera {self.camera}: left out {count:,} {words}" for words, count in self.left_out.items())]
 
 
-def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bool = False) -> list[Recording]:
+def read_recordings(
+    path: str | os.PathLike, *, format: str = "auto", detect: str | os.PathLike | None = None
+) -> list[Recording]:
     """Reads a table of recordings, CSV, and the boxes that it names.
 
     Args:
@@ -65,7 +68,8 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bo
             to the table. A file of boxes that names cameras itself is divided: a row takes the boxes of its camera, or,
             where its frames hold `{camera}`, there is a recording for each camera of the file.
         format: of the boxes, of `choices.BOX_FORMATS`.
-        detect: find people where a row names no boxes, as a demonstration (`detecting.detect`).
+        detect: a folder: where a row names no boxes, people are found (`detecting.detect`, a demonstration), and their
+            boxes written there, once.
 
     Returns:
         The recordings, in the order of the table.
@@ -74,7 +78,7 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bo
         ReidError: a file is missing or is not what is expected, a time has no zone, or frames a second are not known.
     """
     table = read_csv(path, as_text=_COLUMNS)
-    needed = ("camera", "frames") if detect else ("camera", "boxes", "frames")
+    needed = ("camera", "frames") if detect is not None else ("camera", "boxes", "frames")
     check_columns(table, path, needed, ", and perhaps start, fps.")
     if not len(table):
         raise ReidError(f"{str(path)!r} names no recording: expected a line for each below the column names.")
@@ -86,8 +90,9 @@ def read_recordings(path: str | os.PathLike, *, format: str = "auto", detect: bo
             if not cells[name]:
                 raise ReidError(f"{str(path)!r} has no {name} in row {number}.")
         try:
-            boxes = read(folder / cells["boxes"]) if cells["boxes"] else None
-            found += _recordings(boxes, folder / cells["frames"], cells["camera"], cells["start"], cells["fps"])
+            frames = folder / cells["frames"]
+            file = folder / cells["boxes"] if cells["boxes"] else _detected(detect, frames, cells)
+            found += _recordings(read(file), frames, cells["camera"], cells["start"], cells["fps"])
         except ReidError as error:
             raise ReidError(f"{str(path)!r}, row {number}: {error}") from error
     return _counted_once(found)
@@ -101,19 +106,17 @@ def recordings_of(
     start: str | float = "",
     fps: str | float = "",
     format: str = "auto",
-    detect: bool = False,
+    detect: str | os.PathLike | None = None,
 ) -> list[Recording]:
     """Returns the recordings of one file of boxes: one, or one a camera; arguments and errors as of `read_recordings`.
 
     Args:
         camera: "" is "1", and takes each camera of a file that names cameras itself, where frames hold `{camera}`.
     """
-    if not boxes and not detect:
-        raise ReidError(
-            "boxes= is missing: expected a tracker's file of boxes. People are found only with detect=True."
-        )
-    file = read_box_file(boxes, format=format) if boxes else None
-    return _recordings(file, Path(frames), camera, str(start), str(fps))
+    if not boxes and detect is None:
+        raise ReidError("boxes= is missing: expected a tracker's file of boxes. People are found only with detect=.")
+    boxes = boxes or _detected(detect, Path(frames), {"camera": camera, "fps": str(fps)})
+    return _recordings(read_box_file(boxes, format=format), Path(frames), camera, str(start), str(fps))
 
 
 def clock_lines(recordings: Sequence[Recording]) -> list[str]:
@@ -155,11 +158,17 @@ def write_boxes(recording: Recording, global_ids: Mapping[str, int], path: str |
         box_files.write_boxes(path, recording.boxes, global_ids, recording.source)
 
 
-def _recordings(file: BoxFile | None, frames: Path, camera: str, start: str, fps: str) -> list[Recording]:
-    if file is None:
-        place = frames_at(frames)
-        rate = rate_in(fps, "fps") if fps else rate_of(place)
-        return [Recording(camera or "1", detecting.detect(place, fps=rate), place, start_in(start), rate)]
+def _detected(folder: str | os.PathLike, frames: Path, cells: Mapping[str, str]) -> Path:
+    """Returns the file of the boxes of people who are found in frames; they are looked for once."""
+    place = frames_at(frames)
+    path = Path(folder, re.sub(r"[^\w-]+", "_", f"{cells['camera'] or '1'} {place.stem}") + ".txt")
+    if not path.exists():
+        boxes = detecting.detect(place, fps=rate_in(cells["fps"], "fps") if cells["fps"] else rate_of(place))
+        write_table(path, mot_rows(boxes, {track: int(track) for track in boxes.track}), Form(",", has_names=False))
+    return path
+
+
+def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) -> list[Recording]:
     if "camera" not in file.boxes:
         parts = [(camera or "1", file.boxes)]
     elif "{camera" in str(frames):

@@ -28,12 +28,18 @@ def test_two_people_who_cross_the_picture_are_two_tracks(frames, monkeypatch):
 
     pytest.importorskip("cv2")
     monkeypatch.setattr(detecting, "_detections", found)
-    (one,) = recordings_of(frames=frames, camera="door", fps=10, detect=True)
-    assert one.source is None and one.camera == "door" and set(one.boxes.track) == {"1", "2"}
+    (one,) = recordings_of(frames=frames, camera="door", fps=10, detect=frames / "boxes")
+    assert one.camera == "door" and set(one.boxes.track) == {"1", "2"} and not one.left_out
     walker = one.boxes[one.boxes.x < 100]
     assert walker.track.nunique() == 1 and walker.x.tolist() == [20 + 5 * frame for frame in walker.frame]
     assert walker.frame.tolist()[-1] == 5 and len(walker) >= 4 and walker.width.eq(40).all()
-    assert one.lines() == [f"camera door: {len(one.boxes)} boxes of 2 tracks"]
+    monkeypatch.setattr(detecting, "detect", None)  # they are found once
+    (again,) = recordings_of(frames=frames, camera="door", fps=10, detect=frames / "boxes")
+    assert again.boxes.equals(one.boxes)
+
+
+def nobody():
+    return detecting.pd.DataFrame({name: [] for name in detecting.COLUMNS}).astype(detecting.COLUMNS)
 
 
 def test_a_picture_of_nobody_has_no_boxes(frames):
@@ -49,8 +55,9 @@ def test_a_table_without_boxes_is_refused_unless_people_are_to_be_found(frames, 
         read_recordings(frames / "recordings.csv")
     with pytest.raises(ReidError, match="boxes= is missing"):
         recordings_of(frames=frames, fps=10)
-    monkeypatch.setattr(detecting, "detect", lambda frames, *, fps: detecting.pd.DataFrame({"track": []}))
-    assert read_recordings(frames / "recordings.csv", detect=True)[0].fps == 10
+    monkeypatch.setattr(detecting, "detect", lambda frames, *, fps: nobody())
+    (one,) = read_recordings(frames / "recordings.csv", detect=frames / "boxes")
+    assert one.fps == 10 and len(one.boxes) == 0 and one.source.path.parent == frames / "boxes"
 
 
 def test_without_the_extra_the_way_to_get_it_is_said(frames, monkeypatch):

@@ -25,16 +25,24 @@ BOXES = pd.concat([walk("1", first=100, last=310, x=10), walk("2", first=100, la
 BOXES = BOXES.sort_values("frame", kind="stable")
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder with an artifact, a list of two recordings, and nobody's network read twice."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an artifact and the pictures of a recording; and the artifact."""
+    folder = tmp_path_factory.mktemp("made")
     embedder = tiny_embedder()
-    save_keras(embedder, Path("tiny.keras"), metadata=describe_embedder(embedder))
-    update_metadata("tiny.keras", {"threshold": 1.5, "false_positive_rate": 1e-3})
-    opened = open_artifact("tiny.keras")
-    monkeypatch.setattr(keras_reid.artifacts, "open_artifact", lambda _: opened, raising=False)
-    write_pictures(Path("lobby"), BOXES, range(100, 320))
+    save_keras(embedder, folder / "tiny.keras", metadata=describe_embedder(embedder))
+    update_metadata(folder / "tiny.keras", {"threshold": 1.5, "false_positive_rate": 1e-3})
+    write_pictures(folder / "lobby", BOXES, range(100, 320))
+    return folder, open_artifact(folder / "tiny.keras")
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A folder with a list of two recordings, whose network is not read again."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny.keras", "lobby"):
+        Path(name).symlink_to(made[0] / name)
+    monkeypatch.setattr(keras_reid.artifacts, "open_artifact", lambda _: made[1], raising=False)
     write_mot(Path("lobby.txt"), BOXES)
     rows = [f"3,lobby.txt,lobby,{START},10", "4,lobby.txt,lobby,,10"]
     Path("recordings.csv").write_text("\n".join(["camera,boxes,frames,start,fps", *rows]) + "\n")

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from keras_reid.errors import ReidError
@@ -62,6 +63,7 @@ def test_each_track_becomes_one_row(pictures, tmp_path):
     ]
     assert read_tracks(tmp_path / "out").frame.equals(tracks.frame)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
         "crops",
         "job.json",
         "notes.txt",
@@ -155,6 +157,9 @@ def test_a_folder_of_something_else_is_left_alone(pictures, tmp_path):
         embed_tracks(mean_color(), [recording(pictures)], output=tmp_path)
     with pytest.raises(ReidError, match="is a file"):
         embed_tracks(mean_color(), [recording(pictures)], output=tmp_path / "photo.jpg")
+    (tmp_path / "busy").mkdir()
+    with FileLock(tmp_path / "busy" / ".lock"), pytest.raises(ReidError, match="another process is writing"):
+        embed_tracks(mean_color(), [recording(pictures)], output=tmp_path / "busy")
     (tmp_path / "job.json").write_text("{")
     with pytest.raises(ReidError, match="job.json cannot be read"):
         embed_tracks(mean_color(), [recording(pictures)], output=tmp_path)
@@ -193,7 +198,7 @@ def test_what_is_wrong_is_counted_and_the_rest_is_right(tmp_path):
         assert words in text, text
     with pytest.raises(ReidError, match="no track has a crop: camera B: no tracks"):
         embed_tracks(mean_color(), recordings[1:2], output=tmp_path / "none")
-    assert not list((tmp_path / "none").iterdir())
+    assert [path.name for path in (tmp_path / "none").iterdir()] == [".lock"]
 
 
 def test_a_video_is_decoded_once_and_may_end_before_its_tracks(tmp_path):
