@@ -8,12 +8,22 @@ TESTS ?=
 # would want more memory than many machines have. In the order of tests/conftest.py, the longest files first.
 PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
 
-.PHONY: quickstart test quick drill lint docs clean
+.PHONY: quickstart follow test quick drill lint docs clean
 
 # Renders people, trains on the CPU, evaluates, exports, scores the exports.
 quickstart: $(VENV)/ready
 	@echo "about 4 minutes on 2 CPU cores with bfloat16 (AVX-512), about 8 on 2 without (AVX2); the first steps tell more"
 	$(BIN)/python -m keras_reid.train --flagfile=quickstart.flags
+
+# Films rendered people with three cameras, links their tracks by the quickstart's network, scores it, draws the page.
+follow: $(VENV)/ready
+	@test -f runs/quickstart/evaluation.json || $(MAKE) quickstart
+	$(BIN)/python -m keras_reid.evaluate --artifact=runs/quickstart --dataset=synthetic --data_dir=data/synthetic \
+	  --calibrate_fpr=1e-3
+	@test -f data/scene/recordings.csv || \
+	  $(BIN)/python -c "from keras_reid.data import write_synthetic_video; write_synthetic_video('data/scene')"
+	$(BIN)/python -m keras_reid.tracks --artifact=runs/quickstart --recordings=data/scene/recordings.csv \
+	  --output=runs/follow --link --truth=gt.txt
 
 # The quick tests first, so that a mistake shows early; then the slow ones. The drill is a target of its own.
 test: quick

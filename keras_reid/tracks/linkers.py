@@ -24,6 +24,7 @@ def ablation(
     tracks: Tracks,
     scenes: Sequence[Scene],
     *,
+    identities: np.ndarray | None = None,
     threshold: float | None = None,
     travel_times: TravelTimes | None = None,
     overlapping: Pairs | None = None,
@@ -34,6 +35,7 @@ def ablation(
     Args:
         tracks: T tracks.
         scenes: boxes and truth of each recording.
+        identities: int64 `[T]`, as the tracks were linked; None for what `link` finds with the arguments below.
         threshold: as of `link`.
         travel_times: as of `link`.
         overlapping: as of `link`.
@@ -56,7 +58,7 @@ def ablation(
 
     linkers: dict[str, Callable[[], np.ndarray]] = {
         BEFORE: lambda: np.arange(len(tracks)),
-        AFTER: linked,
+        AFTER: linked if identities is None else lambda: identities,
         "without cannot-link": lambda: linked(cannot_link=False),
         "threshold x 0.8": lambda: linked(0.8),
         "threshold x 1.2": lambda: linked(1.2),
@@ -67,9 +69,9 @@ def ablation(
         linkers["without travel times"] = lambda: linked(windows=None)
     rows = {}
     for name, linker in linkers.items():
-        identities = linker()
-        ids, pairs = identity_scores(scenes, tracks, identities), pair_scores(persons, identities, draws=draws)
-        higher_order = hota(scenes, tracks, identities)
+        given = linker()
+        ids, pairs = identity_scores(scenes, tracks, given), pair_scores(persons, given, draws=draws)
+        higher_order = hota(scenes, tracks, given)
         rows[name] = {
             "idf1": ids.idf1,
             "id_precision": ids.precision,
@@ -81,7 +83,7 @@ def ablation(
             "pair_recall": pairs.recall,
             "pair_recall_low": pairs.recall_interval[0],
             "pair_recall_high": pairs.recall_interval[1],
-            "identities": len(set(identities.tolist())),
+            "identities": len(set(given.tolist())),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -164,6 +164,9 @@ def test_the_ablation_names_what_linking_gains(scenes, tracks):
     assert before.identities == len(tracks) and np.isnan(before.pair_precision)
     text = ablation_table(scores)
     assert "IDF1 %" in text and f"{100 * after.idf1:.1f}" in text and "nan" not in text.lower()
+    alone = ablation(tracks, scenes, identities=np.arange(len(tracks)), threshold=0.5, draws=50)
+    pd.testing.assert_series_equal(alone.loc["linked"], before, check_names=False)
+    pd.testing.assert_frame_equal(alone.drop("linked"), scores.drop("linked"))
 
 
 def test_linkers_to_compare_with():
