@@ -7,9 +7,11 @@ mean something in Milvus' expressions written as %22 and the like: no name can e
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import re
+import tempfile
 import urllib.parse
 import warnings
 from collections.abc import Iterator
@@ -103,7 +105,9 @@ class MilvusEngine:
     # --- Entries ---
 
     def create_entries(self, width: int, metric: str) -> None:
-        if self._has("entries"):  # what a killed process left
+        if self._has("entries"):  # without a header: what a killed process left, or another one is making
+            if self._describes("entries") == (width, _METRICS[metric]):
+                return
             self._connect().drop_collection(self._named("entries"), timeout=self._timeout)
         kinds = self._milvus.DataType
         text, number = (kinds.VARCHAR, {"max_length": _LONGEST_TEXT}), (kinds.INT64, {})
@@ -182,6 +186,8 @@ class MilvusEngine:
             return []
         return [self.folder] if self.folder.is_file() else sorted(p for p in self.folder.rglob("*") if p.is_file())
 
+    entry_files = files
+
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
@@ -192,7 +198,8 @@ class MilvusEngine:
     def _connect(self) -> Any:
         if self._client is None:
             address = self._uri if self.folder is None else str(self.folder.absolute())
-            with _quiet():
+            elsewhere = contextlib.nullcontext() if self.folder is None else _logs_in(_folder_of_this_process())
+            with _quiet(), elsewhere:
                 self._client = self._milvus.MilvusClient(address, token=self._token, timeout=self._timeout)
         return self._client
 
@@ -201,6 +208,13 @@ class MilvusEngine:
 
     def _has(self, table: str) -> bool:
         return self._connect().has_collection(self._named(table), timeout=self._timeout)
+
+    def _describes(self, table: str) -> tuple[int, str]:
+        """Returns width and metric of a collection's embeddings."""
+        client, name = self._connect(), self._named(table)
+        fields = client.describe_collection(name, timeout=self._timeout)["fields"]
+        width = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
+        return int(width), client.describe_index(name, client.list_indexes(name)[0])["metric_type"]
 
     def _loaded_name(self, table: str) -> str:
         """Returns the name of a collection, in memory on the server by now."""
@@ -288,6 +302,26 @@ def _grpc_error() -> type[Exception]:
     import grpc
 
     return grpc.RpcError
+
+
+@functools.lru_cache(maxsize=None)
+def _folder_of_this_process() -> tempfile.TemporaryDirectory:
+    """Returns a folder that is removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="milvus-lite-")
+
+
+@contextlib.contextmanager
+def _logs_in(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
+    """Keeps what a server of Milvus Lite 2.5 logs, whether or not anything happens, from filling up /tmp."""
+    name = "GOOGLE_LOG_DIR"
+    if name in os.environ:  # somebody wants to see it
+        yield
+        return
+    os.environ[name] = folder.name
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
