@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 import re
 import tempfile
@@ -32,7 +33,7 @@ _LONGEST_TEXT = 65_535
 _MOST_NEIGHBORS = 16_384  # that a search of Milvus gives
 _ROWS_AT_ONCE = 1_000  # of 2048 numbers each, 8 MB of a message's 64
 _KEYS_AT_ONCE = 1_000
-_SECONDS = 30.0  # for an answer
+_SECONDS = 30  # for an answer
 
 
 class MilvusEngine:
@@ -64,7 +65,8 @@ class MilvusEngine:
         if not re.fullmatch(r"[A-Za-z_]\w{0,200}", self._collection, re.ASCII):
             raise ReidError(f"gallery={uri}: {name!r} is no name of a collection: expected letters, digits and _.")
         self._token = token or os.environ.get("MILVUS_TOKEN", "")
-        self._timeout, self._client, self._loaded = timeout, None, set()
+        # Whole seconds: pymilvus takes no others for a limit, and tries 75 times, each as long as that.
+        self._timeout, self._client, self._loaded = max(1, math.ceil(timeout)), None, set()
         if self.folder is not None:
             self.name = "Milvus Lite"
 
@@ -74,7 +76,10 @@ class MilvusEngine:
             return (
                 f"no answer from Milvus within {self._timeout:g} seconds, or an error there; look at address and server"
             )
-        return "Milvus Lite cannot open it: another process has it open, or it is damaged; bring back a copy"
+        return (
+            "Milvus Lite cannot open it, or not write to it: another process has it open, the disk is full, or it is "
+            "damaged; then bring back a copy"
+        )
 
     @property
     def lock_file(self) -> Path | None:
@@ -304,7 +309,7 @@ def _grpc_error() -> type[Exception]:
     return grpc.RpcError
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _folder_of_this_process() -> tempfile.TemporaryDirectory:
     """Returns a folder that is removed when this process ends."""
     return tempfile.TemporaryDirectory(prefix="milvus-lite-")
@@ -327,8 +332,13 @@ def _logs_in(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the warnings of an import, and the tracebacks that pymilvus logs for each error, off the screen."""
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("pymilvus", "pymilvus.decorators", "milvus_lite"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield
+        logging.disable(logging.CRITICAL)  # Milvus Lite logs by the root
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
