@@ -15,8 +15,8 @@ from pathlib import Path
 
 from keras_reid import command, options
 from keras_reid.artifacts.embeddings_file import check_writable_as, write_embeddings
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.image_list import list_images
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 
@@ -33,7 +33,7 @@ def embed(flags: command.Flags) -> None:
     check_writable_as(flags.output, list(frame))
     skipped_file, parts = f"{flags.output}.skipped.txt", f"{flags.output}.parts"
     command.check_writable("output", skipped_file)
-    check_whole(flags.artifact)
+    check_artifact(flags)
 
     # TensorFlow takes seconds: after the checks.
     from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts

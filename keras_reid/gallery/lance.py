@@ -102,7 +102,7 @@ class LanceEngine:
         schema = pa.schema([self._key_field(), *kinds, ("embedding", pa.list_(pa.float32(), width))])
         table = self._open("entries")
         if table is None or not table.schema.equals(schema):
-            self._create("entries", schema)
+            self._create("entries", schema, anew=table is not None)
 
     def upsert(self, frame: pd.DataFrame, embeddings: np.ndarray) -> None:
         """Adds entries, or replaces those with the same keys: all of them or none."""
@@ -199,10 +199,9 @@ class LanceEngine:
     def _key_field(self) -> Any:
         return self._pyarrow.field("key", self._pyarrow.string(), nullable=False, metadata=_PRIMARY_KEY)
 
-    def _create(self, name: str, schema: Any) -> Any:
-        self._tables.pop(name, None)
+    def _create(self, name: str, schema: Any, *, anew: bool = False) -> Any:
         # Another one may make the same at this moment: then it is there, and as good.
-        how = {"mode": "create", "exist_ok": True} if self._open(name) is None else {"mode": "overwrite"}
+        how = {"mode": "overwrite"} if anew else {"mode": "create", "exist_ok": True}
         self._tables[name] = self._connect().create_table(name, schema=schema, **how)
         return self._tables[name]
 

@@ -97,6 +97,8 @@ def test_what_is_added_again_is_there_once(uri, people):
         assert people.into(gallery) == Added(40, 0, 80)
         people.known.loc[5, "identity"] = "somebody else"
         assert people.into(gallery) == Added(0, 1, 119)
+        unnamed = {name: values.tolist() for name, values in people.known.items() if name != "identity"}
+        assert gallery.add(people.embeddings, **unnamed) == Added(0, 0, 120)  # nobody loses a name
         assert gallery.add(people.embeddings[[1, 1]], source="twice.jpg") == Added(1, 0, 0)
         assert gallery.add(people.embeddings[:2]) == Added(2, 0, 0)  # told apart by the embeddings alone
         assert gallery.add(people.embeddings[:2]) == Added(0, 0, 2)
