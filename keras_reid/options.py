@@ -32,25 +32,34 @@ def _artifact(values: Flags) -> None:
     text += " .tflite or SavedModel is described by its first use, with normalize, metric and the like."
     values.string("artifact", None, text)
     if "metric" not in values:
-        text = "Of somebody else's network: how its embeddings are compared."
+        text = "Somebody else's network: how its embeddings are compared."
         values.choice("metric", None, choices.METRICS, text)
-    _network(values)
+    _network(values, "Somebody else's network: ")
 
 
-def _network(values: Flags) -> None:
-    """Defines what a network's file does not say of it."""
-    text = "What it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
+def _network(values: Flags, of: str = "") -> None:
+    """Defines what a network's file does not say of it; `of` begins each text."""
+    text = "what it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
     text += " zero_one, 0..1; raw, 0..255. Or mean and std."
-    values.choice("normalize", None, choices.NORMALIZATIONS, text)
-    text = "Subtracted from red, green and blue, 0 to 255, by commas; with std in place of normalize."
-    values.by_commas("mean", None, text, numbers_of)
-    values.by_commas("std", None, "What the rest is divided by, of red, green and blue.", numbers_of)
-    values.string("input_size", None, "Height x width of its pictures, such as 256x128; the file's own by default.")
-    values.choice("layout", None, choices.LAYOUTS, "Where the channels stand; what the file says by default.")
-    values.choice("channels", "rgb", choices.CHANNELS, "Their order: bgr where it was trained on pictures of OpenCV.")
-    values.string("input_name", None, "Of the picture, where the file has several inputs.")
-    values.string("output_name", None, "Of the embedding, where the file has several outputs.")
-    values.boolean("normalize_embedding", False, "Scale embeddings to length 1.")
+    values.choice("normalize", None, choices.NORMALIZATIONS, _sentence(of, text))
+    text = "subtracted from red, green and blue, 0 to 255, by commas; with std in place of normalize."
+    values.by_commas("mean", None, _sentence(of, text), numbers_of)
+    text = "what the rest is divided by, of red, green and blue."
+    values.by_commas("std", None, _sentence(of, text), numbers_of)
+    text = "height x width of its pictures, such as 256x128; the file's own by default."
+    values.string("input_size", None, _sentence(of, text))
+    text = "where the channels stand; what the file says by default."
+    values.choice("layout", None, choices.LAYOUTS, _sentence(of, text))
+    text = "their order: bgr where it was trained on pictures of OpenCV."
+    values.choice("channels", "rgb", choices.CHANNELS, _sentence(of, text))
+    values.string("input_name", None, _sentence(of, "the name of the picture, where the file has several inputs."))
+    text = "the name of the embedding, where the file has several outputs."
+    values.string("output_name", None, _sentence(of, text))
+    values.boolean("normalize_embedding", False, _sentence(of, "scale embeddings to length 1."))
+
+
+def _sentence(of: str, text: str) -> str:
+    return f"{of}{text}" if of else text[0].upper() + text[1:]
 
 
 def _gallery(values: Flags) -> None:
