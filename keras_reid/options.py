@@ -50,7 +50,7 @@ def _network(values: Flags, of: str = "") -> None:
     values.string("input_size", None, _sentence(of, text))
     text = "where the channels stand; what the file says by default."
     values.choice("layout", None, choices.LAYOUTS, _sentence(of, text))
-    text = "their order: bgr where it was trained on pictures of OpenCV."
+    text = "the order of the colors: bgr where it was trained on pictures of OpenCV."
     values.choice("channels", "rgb", choices.CHANNELS, _sentence(of, text))
     values.string("input_name", None, _sentence(of, "the name of the picture, where the file has several inputs."))
     text = "the name of the embedding, where the file has several outputs."
