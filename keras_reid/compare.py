@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 
 from keras_reid import command, options
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.photos import refuse_unreadable
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 
 
@@ -21,7 +21,7 @@ def compare(flags: command.Flags) -> None:
     if len(images) != 2:
         raise ReidError(f"expected two images, as in compare --artifact=PATH A.jpg B.jpg; got {len(images)}: {images}.")
     refuse_unreadable(images)
-    check_whole(flags.artifact)
+    check_artifact(flags)
 
     from keras_reid.artifacts import embed_files, open_artifact  # TensorFlow takes seconds: after the cheap checks
 

@@ -1,53 +1,39 @@
-"""python -m keras_reid.describe --artifact=FILE --output=FOLDER --normalize=... --metric=...: somebody else's network.
+"""python -m keras_reid.describe --artifact=FILE --normalize=... --metric=...: somebody else's network.
 
 FILE is an .onnx or .tflite file, or the folder of a SavedModel, that this package did not write, such as an export of
-torchreid or boxmot. FOLDER gets a copy of it and a reid.json that says what the file does not: what the network takes
-for a picture. From then on --artifact=FOLDER works wherever an artifact does. FILE stays as it is.
+torchreid or boxmot. FILE.reid.json beside it gets to say what the file does not: what the network takes for a picture.
+From then on --artifact=FILE works wherever an artifact does. FILE stays as it is. With --output=FOLDER a copy of it and
+the reid.json are written there, and --artifact=FOLDER is the artifact.
 
 Whether the description is right shows in the scores: with another normalization or order of channels they are lower.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_reid import command, options
-from keras_reid.artifacts.places import locate
+from keras_reid.artifacts.places import locate_network
+from keras_reid.describing_flags import describe_by_flags
 from keras_reid.errors import ReidError
-
-_OPTIONS = ("metric", "normalize", "mean", "std", "layout", "channels", "input_name", "output_name")
 
 
 def describe(flags: command.Flags) -> None:
-    command.required(flags, "artifact", "output", "metric")
+    command.required(flags, "artifact", "metric")
     if not Path(flags.artifact).is_file():
-        locate(flags.artifact)
-    if Path(flags.output).exists():
+        locate_network(flags.artifact)
+    if flags.output and Path(flags.output).exists():
         raise ReidError(f"--output={flags.output} exists already: give another name, or remove it.")
     command.check_folder("output", flags.output)
-    size = size_of(flags.input_size) if flags.input_size else None
-
-    from keras_reid.artifacts import describe_network  # TensorFlow takes seconds: after the cheap checks
-
-    given = command.given(flags, *_OPTIONS, "normalize_embedding")
-    artifact = describe_network(flags.artifact, flags.output, image_size=size, **given)
+    artifact = describe_by_flags(flags, flags.output or None)
     for line in lines_of(artifact.metadata):
         print(line)
     print(
-        f"written to {flags.output}: python -m keras_reid.evaluate --artifact={flags.output} --dataset=... "
-        "--data_dir=... scores it"
+        f"written to {artifact.name}: python -m keras_reid.evaluate --artifact={flags.output or flags.artifact} "
+        "--dataset=... --data_dir=... scores it"
     )
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """Returns (256, 128) from "256x128"."""
-    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text.strip())
-    if not found:
-        raise ReidError(f"--input_size={text}, expected height x width in pixels, such as 256x128.")
-    return int(found[1]), int(found[2])
 
 
 def lines_of(metadata: dict) -> list[str]:

@@ -21,8 +21,8 @@ from pathlib import Path
 from keras_reid import command, options
 from keras_reid.artifacts.beam import runners
 from keras_reid.artifacts.embeddings_file import check_writable_as, write_embeddings
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.image_list import list_images
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 
@@ -43,7 +43,7 @@ def embed(flags: command.Flags) -> None:
     check_writable_as(flags.output, list(frame))
     skipped_file, parts = f"{flags.output}.skipped.txt", f"{flags.output}.parts"
     command.check_writable("output", skipped_file)
-    check_whole(flags.artifact)
+    check_artifact(flags)
 
     # TensorFlow takes seconds: after the checks.
     from keras_reid.artifacts import embed_in_parts, open_artifact, remove_parts
@@ -68,7 +68,7 @@ def _embed_on_runner(flags: command.Flags) -> None:
     from keras_reid.artifacts.beam.storage import list_images as list_anywhere
 
     runner_options = runners.options_of(flags.runner, flags.arguments)
-    check_whole(flags.artifact)
+    check_artifact(flags)
     frame = list_anywhere(flags.images)
     check_writable_as("embeddings.parquet", list(frame))
     options_ = command.given(flags, "runner", "batch_size", "images_per_file", "on_error")

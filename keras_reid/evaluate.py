@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from keras_reid import command, options
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data import describe, read_dataset
 from keras_reid.data.checks.catalog_checks import names_that_look_alike
+from keras_reid.describing_flags import NETWORK, check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.reassociation import check_times
 from keras_reid.files import write_text
@@ -37,7 +37,7 @@ def evaluate(flags: command.Flags) -> None:
         if flags.protocol == "reassociation":
             check_times(catalog, f"the images of {name}")
     if flags.artifact:
-        check_whole(flags.artifact)
+        check_artifact(flags, metric_describes=False)
 
     # --- Embeddings.
     from keras_reid.artifacts import open_artifact, read_embeddings
@@ -102,7 +102,7 @@ def check(flags: command.Flags) -> None:
     saved = [name for name in ("query_embeddings", "gallery_embeddings") if flags[name].value]
     if saved:
         command.required(flags, "query_embeddings", "gallery_embeddings")
-        for name in ("artifact", "data_dir", "calibrate_fpr", "test_time_augmentation"):
+        for name in ("artifact", "data_dir", "calibrate_fpr", "test_time_augmentation", "input_size", *NETWORK):
             if flags[name].value != flags[name].default:
                 raise ReidError(f"--{name} and --query_embeddings exclude each other: leave one of them out.")
     else:

@@ -28,7 +28,38 @@ def _ignore(values: Flags) -> None:
 
 
 def _artifact(values: Flags) -> None:
-    values.string("artifact", None, "Run folder, .keras, SavedModel folder, .tflite or .onnx; or what describe wrote.")
+    text = "Run folder, .keras, SavedModel folder, .tflite or .onnx; or what describe wrote. Somebody else's .onnx,"
+    text += " .tflite or SavedModel is described by its first use, with normalize, metric and the like."
+    values.string("artifact", None, text)
+    if "metric" not in values:
+        text = "Somebody else's network: how its embeddings are compared."
+        values.choice("metric", None, choices.METRICS, text)
+    _network(values, "Somebody else's network: ")
+
+
+def _network(values: Flags, of: str = "") -> None:
+    """Defines what a network's file does not say of it; `of` begins each text."""
+    text = "what it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
+    text += " zero_one, 0..1; raw, 0..255. Or mean and std."
+    values.choice("normalize", None, choices.NORMALIZATIONS, _sentence(of, text))
+    text = "subtracted from red, green and blue, 0 to 255, by commas; with std in place of normalize."
+    values.by_commas("mean", None, _sentence(of, text), numbers_of)
+    text = "what the rest is divided by, of red, green and blue."
+    values.by_commas("std", None, _sentence(of, text), numbers_of)
+    text = "height x width of its pictures, such as 256x128; the file's own by default."
+    values.string("input_size", None, _sentence(of, text))
+    text = "where the channels stand; what the file says by default."
+    values.choice("layout", None, choices.LAYOUTS, _sentence(of, text))
+    text = "the order of the colors: bgr where it was trained on pictures of OpenCV."
+    values.choice("channels", "rgb", choices.CHANNELS, _sentence(of, text))
+    values.string("input_name", None, _sentence(of, "the name of the picture, where the file has several inputs."))
+    text = "the name of the embedding, where the file has several outputs."
+    values.string("output_name", None, _sentence(of, text))
+    values.boolean("normalize_embedding", False, _sentence(of, "scale embeddings to length 1."))
+
+
+def _sentence(of: str, text: str) -> str:
+    return f"{of}{text}" if of else text[0].upper() + text[1:]
 
 
 def _gallery(values: Flags) -> None:
@@ -36,9 +67,10 @@ def _gallery(values: Flags) -> None:
     values.string("gallery", None, text)
 
 
-def _test_time_augmentation(values: Flags) -> None:
+def _test_time_augmentation(values: Flags, default: str | None = "none") -> None:
     text = "Variants of each image whose embeddings are averaged: better, and slower."
-    values.choice("test_time_augmentation", "none", choices.TEST_TIME_AUGMENTATIONS, text)
+    text += "" if default else " By default the gallery's own; none for a new one."
+    values.choice("test_time_augmentation", default, choices.TEST_TIME_AUGMENTATIONS, text)
 
 
 def train_flags() -> Flags:
@@ -54,13 +86,13 @@ def train_flags() -> Flags:
 def evaluate_flags() -> Flags:
     """Returns the flags of `keras_reid.evaluate`."""
     values = Flags(renamed={"views": "test_time_augmentation"})
+    values.choice("metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
     _artifact(values)
     _setting(values, "dataset")
     values.repeated("data_dir", [], "Folder of the dataset (of csv the file); again for a cross-domain table.")
     _setting(values, "camera_pattern")
     values.string("query_embeddings", None, "Saved embeddings in place of an artifact: .npz, .parquet or .csv.")
     values.string("gallery_embeddings", None, "The same of the gallery.")
-    values.choice("metric", None, choices.METRICS, "How to compare, in place of what artifact or files say.")
     _ignore(values)
     _setting(values, "missing_cameras", default="refuse")
     text = "all_images: the whole gallery. single_gallery_shot: also one random image of each person (CUHK03), --draws."
@@ -179,20 +211,9 @@ def describe_flags() -> Flags:
     """Returns the flags of `keras_reid.describe`."""
     values = Flags()
     values.string("artifact", None, "Somebody else's .onnx or .tflite file, or SavedModel folder.")
-    values.string("output", None, "Folder to write: a copy of the network, and reid.json. It must not exist.")
+    values.string("output", None, "Folder for a copy of the network, and reid.json; by default beside it.")
     values.choice("metric", None, choices.METRICS, "How its embeddings are compared.")
-    text = "What it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
-    text += " zero_one, 0..1; raw, 0..255. Or mean and std."
-    values.choice("normalize", None, choices.NORMALIZATIONS, text)
-    text = "Subtracted from red, green and blue, 0 to 255, by commas; with std in place of normalize."
-    values.by_commas("mean", None, text, numbers_of)
-    values.by_commas("std", None, "What the rest is divided by, of red, green and blue.", numbers_of)
-    values.string("input_size", None, "Height x width of its pictures, such as 256x128; the file's own by default.")
-    values.choice("layout", None, choices.LAYOUTS, "Where the channels stand; what the file says by default.")
-    values.choice("channels", "rgb", choices.CHANNELS, "Their order: bgr where it was trained on pictures of OpenCV.")
-    values.string("input_name", None, "Of the picture, where the file has several inputs.")
-    values.string("output_name", None, "Of the embedding, where the file has several outputs.")
-    values.boolean("normalize_embedding", False, "Scale embeddings to length 1.")
+    _network(values)
     return values
 
 
@@ -264,6 +285,7 @@ def gallery_flags() -> Flags:
     values.number("keep_days", None, "Entries are forgotten after that many days, by add and compact.", 0, 1e6)
     values.string("output", None, "File to export to: .parquet, .npz or .csv. Of reembed: the new gallery.")
     values.boolean("named", False, "Export only entries with an identity.")
+    _test_time_augmentation(values, None)
     values.integer("batch_size", 64, "Images at once; no effect on the embeddings.", 1)
     values.choice("on_error", "stop", choices.ON_ERROR, "At an image that cannot be read: stop, or skip and list it.")
     return values
@@ -275,6 +297,7 @@ def search_flags() -> Flags:
     _artifact(values)
     _gallery(values)
     values.integer("top", 10, "How many to find.", 1, 10**6)
+    _test_time_augmentation(values, None)
     values.repeated("identity", [], "Only these people; again for several.")
     values.repeated("camera", [], "Only of this camera; again for several.")
     values.repeated("not_camera", [], "Not of this camera; again for several.")

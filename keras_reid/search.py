@@ -16,9 +16,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from keras_reid import command, options
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.photos import refuse_unreadable
 from keras_reid.data.video import import_cv2
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 from keras_reid.gallery.gallery import Gallery
@@ -59,14 +59,14 @@ def find(flags: command.Flags) -> tuple[SearchResult, Identification | None]:
         command.check_folder("clip", flags.clip)
         import_cv2()
     refuse_unreadable(flags.arguments)
-    check_whole(flags.artifact)
+    check_artifact(flags)
 
     from keras_reid.artifacts import embed_files, open_artifact  # TensorFlow takes seconds: after the cheap checks
 
     artifact = open_artifact(flags.artifact)
-    with Gallery(flags.gallery, artifact=artifact) as people:
+    with Gallery(flags.gallery, artifact=artifact, **command.given(flags, "test_time_augmentation")) as people:
         people.header  # noqa: B018  there must be one before anything is embedded
-        photos = embed_files(artifact, flags.arguments)
+        photos = embed_files(artifact, flags.arguments, test_time_augmentation=people.test_time_augmentation)
         where = {"cameras": flags.camera, "not_cameras": flags.not_camera, "identities": flags.identity}
         where = {name: values for name, values in where.items() if values} | command.given(flags, "since", "until")
         result = people.search(photos, flags.top, **where, **command.given(flags, "approximate", "rerank"))

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from keras_reid import choices, command, options
-from keras_reid.artifacts.places import check_whole, locate
+from keras_reid.artifacts.places import locate
 from keras_reid.data import describe, read_dataset
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 
 _CHOSEN = ("worst", "best", "random")
@@ -74,7 +75,7 @@ def check(flags: command.Flags) -> None:
     if not flags.queries:
         raise ReidError(f"--queries is empty: expected {', '.join(_CHOSEN)}, or file names of queries by commas.")
     command.check_folder("output", flags.output)
-    check_whole(flags.artifact)
+    check_artifact(flags)
     kind, place = locate(flags.artifact)
     if "attention" in flags.what and kind != "keras":
         raise ReidError(

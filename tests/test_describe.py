@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_reid import compare, describe, embed, evaluate
-from keras_reid.artifacts import artifact_of, describe_embedder, describe_network, open_artifact
+from keras_reid import compare, describe, embed, evaluate, search
+from keras_reid.__main__ import entry_point
+from keras_reid.artifacts import artifact_of, describe_embedder, describe_network, open_artifact, update_metadata
 from keras_reid.artifacts.formats import tflite
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError
@@ -105,6 +106,72 @@ def test_the_copy_holds_the_weights_beside_it_and_its_fingerprint_no_names(onnx_
     files = [onnx_file(name=name) for name in ("a.onnx", "b.onnx")]
     one, other = (describe_network(path, tmp_path / path.stem, **OPTIONS) for path in files)
     assert one.network_fingerprint == other.network_fingerprint != first.network_fingerprint
+
+
+# --- Where it lies, by flags of any command ---
+
+
+def test_flags_of_any_command_describe_a_network_at_its_first_use(onnx_file, tmp_path, capsys, refused):
+    path = onnx_file(shape=("N", 3, "height", "width"))
+    photos = [tmp_path / "0.png", tmp_path / "1.png"]
+    for photo, pixels in zip(photos, PIXELS):
+        Image.fromarray(pixels).save(photo)
+    arguments = ["compare", f"--artifact={path}", *map(str, photos)]
+    line = refused(compare.main, arguments)
+    assert "such as --normalize=imagenet --metric=cosine --input_size=256x128, or describe it: python -m" in line
+    assert "--metric is not set" in refused(compare.main, [*arguments, "--normalize=imagenet"])
+    assert "expected --normalize=imagenet" in refused(compare.main, [*arguments, "--metric=cosine"])
+    assert "set --input_size" in refused(compare.main, [*arguments, "--metric=cosine", "--normalize=imagenet"])
+    given = ["--input_size=8x6", "--normalize=imagenet", "--metric=cosine"]
+    assert not (tmp_path / "net.onnx.reid.json").exists() and compare.main([*arguments, *given]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"described once, in {path}.reid.json: from now on --artifact={path} is enough")
+    first, second = features(((PIXELS[:2] / 255 - MEAN) / STD).transpose(0, 3, 1, 2))
+    cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+    assert float(said[1].split()[-1]) == pytest.approx(1 - cosine, rel=1e-3)
+    for again in (arguments, [*arguments, *given[1:]]):
+        assert compare.main(again) == 0
+        assert capsys.readouterr().out.splitlines()[0] == said[1]
+    for flag, held in (("normalize=half", "123.675"), ("metric=euclidean", "cosine"), ("input_size=9x6", "[8, 6]")):
+        line = refused(compare.main, [*arguments, f"--{flag}"])
+        assert f"is described otherwise: --{flag}, but {path}.reid.json says" in line and held in line
+
+    assert describe.main(["describe", f"--artifact={path}", f"--output={tmp_path / 'copy'}", *given]) == 0
+    one, other = open_artifact(path), open_artifact(tmp_path / "copy")
+    assert one.network_fingerprint == other.network_fingerprint
+    np.testing.assert_array_equal(one.embed(PIXELS), other.embed(PIXELS))
+    update_metadata(path, {"threshold": 0.25})
+    assert open_artifact(path).threshold == 0.25
+    assert "exists already" in refused(describe.main, ["describe", f"--artifact={path}", *given])
+    onnx_file(shape=(1, 3, *SIZE))
+    assert "is not what it was. Remove it, and describe" in refused(compare.main, arguments)
+
+
+def test_a_described_file_is_evaluated_and_enrolled(theirs, tmp_path, synthetic_dir, capsys, refused):
+    pytest.importorskip("lancedb", reason="the extra gallery is not installed")
+    saved = shutil.copytree(theirs / "saved", tmp_path / "saved")
+    given = ["--output_name=features", "--mean=128,128,128", "--std=128,128,128", "--metric=euclidean"]
+    data = ["--dataset=synthetic", f"--data_dir={synthetic_dir}", "--bootstrap=0", "--noverification"]
+    scores = []
+    for more in (given, ["--metric=cosine"]):  # for evaluate alone, it is how to compare this time
+        assert evaluate.main(["evaluate", f"--artifact={saved}", *data, *more, f"--json={tmp_path / 'a.json'}"]) == 0
+        scores.append(json.loads((tmp_path / "a.json").read_text())["mean_average_precision"])
+    assert open_artifact(saved).metric == "euclidean" and (tmp_path / "saved.reid.json").is_file()
+    assert (
+        evaluate.main(["evaluate", f"--artifact={theirs / 'ours.keras'}", *data, f"--json={tmp_path / 'b.json'}"]) == 0
+    )
+    assert scores[0] == pytest.approx(json.loads((tmp_path / "b.json").read_text())["mean_average_precision"])
+
+    tflite_file = shutil.copy(theirs / "network.tflite", tmp_path)
+    people = [f"--gallery={tmp_path / 'people'}", f"--artifact={tflite_file}"]
+    images = f"--images={synthetic_dir / 'query'}"
+    assert entry_point("gallery").main(["gallery", "add", *people, images, *given[1:]]) == 0
+    photo = str(next((synthetic_dir / "query").glob("*.jpg")))
+    capsys.readouterr()
+    assert search.main(["search", *people, photo, "--top=1"]) == 0
+    assert " 0.0000 " in capsys.readouterr().out
+    line = refused(embed.main, ["embed", f"--artifact={theirs / 'ours.keras'}", images, "--output=a.npz", given[-1]])
+    assert "is a Keras file, which needs no description" in line
 
 
 # --- Refused ---
@@ -264,7 +331,7 @@ def test_the_command_says_what_it_read_and_refuses_in_one_line(theirs, tmp_path,
     wrong = {
         "--normalize=half": "exists already",
         "--input_size=256": "--input_size=256, expected height x width in pixels, such as 256x128",
-        "--output=": "--output is not set",
+        "--metric=": "--metric",
         "--mean=1,2,three": "--mean",
         "--normalize=torch": "--normalize",
     }

@@ -14,8 +14,12 @@ import keras_reid.artifacts
 from keras_reid import search
 from keras_reid.__main__ import entry_point
 from keras_reid.artifacts import describe_embedder, open_artifact, read_embeddings, update_metadata, write_embeddings
+from keras_reid.artifacts.formats.search import read_gallery
+from keras_reid.errors import ReidError
 from keras_reid.gallery import Gallery
+from keras_reid.keras2 import tf
 from keras_reid.models import save_keras
+from tests.artifacts.formats.versions import write_version
 from tests.conftest import tiny_embedder
 
 pytest.importorskip("lancedb", reason="the extra gallery is not installed")
@@ -134,6 +138,89 @@ def test_another_network_reembeds_the_pictures(artifact, photos, run, refused):
         assert (new.header.metric, new.header.embedding_size) == ("cosine", 6)
         assert set(old.entries()[0].key) == set(new.entries()[0].key)
         assert new.count(identities="Ann") == 2
+
+
+def test_people_are_cut_out_of_the_photo_of_a_box(artifact, run, refused):
+    """Two people of one frame, one of them partly beyond its edge: as if each had been cut out by NumPy."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).save("frame.png")
+    frame = pd.DataFrame({"image_path": "frame.png", "box": ["10,5,20.4,30", "70,-3,20,40", ""]})
+    frame.to_csv("frame.csv", index=False)
+    expected = open_artifact(artifact).embed([pixels[5:35, 10:30], pixels[:37, 70:], pixels])
+    for arguments in (("add", "--images=frame.csv"), ("reembed", "--output=again")):
+        run(gallery.main, *arguments, f"--artifact={artifact}")
+    for name in ("people", "again"):
+        with Gallery(name) as people:
+            entries, embeddings = people.entries(embeddings=True)
+        rows = [entries.box.tolist().index(box) for box in ("10,5,20.4,30", "70,-3,20,40", "")]
+        np.testing.assert_allclose(embeddings[rows], expected, rtol=1e-4, atol=1e-5)
+    frame.assign(box=["80,0,5,5", "0,0,9,9", ""]).to_csv("frame.csv", index=False)
+    add = ["add", f"--artifact={artifact}", "--images=frame.csv"]
+    line = refused(gallery.main, ["gallery", *add, "--gallery=other"])
+    assert "box=80,0,5,5 lies outside of " in line and "which is 80 x 60" in line and "--on_error=skip" in line
+    assert "2 entries added" in run(gallery.main, *add, "--on_error=skip", uri="other")
+
+
+def test_test_time_augmentation_stays_with_the_gallery(artifact, photos, run, refused):
+    add, flip = ("add", f"--artifact={artifact}", f"--images={photos}"), "--test_time_augmentation=flip"
+    run(gallery.main, *add, flip)
+    photo = photos / "Ann" / "0.png"
+    expected = open_artifact(artifact).embed(np.asarray(Image.open(photo))[None], "flip")[0]
+    with Gallery("people") as people:
+        assert people.search(expected, 1).hits.distance[0] < 1e-6
+    assert "6 images are in the gallery already" in run(gallery.main, *add)
+    run(search.main, f"--artifact={artifact}", photo, "--top=1", "--json=found.json")
+    assert json.loads(Path("found.json").read_text())["hits"][0]["distance"] < 1e-6
+    for main, command in ((gallery.main, add), (search.main, (f"--artifact={artifact}", photo))):
+        line = refused(main, ["command", *command, "--gallery=people", "--test_time_augmentation=none"])
+        assert "was embedded with --test_time_augmentation=flip, not none" in line and "gallery reembed" in line
+    assert "flip (test-time augmentation)" in run(gallery.main, "info")
+    assert "a SavedModel's search embeds its images without" in run(gallery.main, "export", "--output=all.npz")
+    run(gallery.main, "add", "--embeddings=all.npz", flip, uri="copy")
+    run(gallery.main, "reembed", f"--artifact={artifact}", "--output=plain", "--test_time_augmentation=none")
+    run(gallery.main, "reembed", f"--artifact={artifact}", "--output=flipped")
+    with Gallery("copy") as copy, Gallery("plain") as plain, Gallery("flipped") as flipped:
+        held = [one.header.test_time_augmentation for one in (copy, plain, flipped)]
+        assert held == ["flip", "none", "flip"]
+        with pytest.raises(ReidError, match="no threshold yet for test_time_augmentation=flip, but one for none"):
+            copy.calibrate({"threshold": 1.0, "threshold_views": "none"})
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_the_savedmodel_answers_a_search_of_its_export_as_the_gallery_does(photos, run, tmp_path, metric):
+    embedder = tiny_embedder()
+    metadata = describe_embedder(embedder, metric=metric)
+    save_keras(embedder, "tiny.keras", metadata=metadata)
+    add = ("add", "--artifact=tiny.keras", f"--images={photos}")
+    run(gallery.main, *add, "--identity_from_folder")
+    (photos / "stranger.png").write_bytes((photos / "Ann" / "0.png").read_bytes())
+    run(gallery.main, *add)
+    about = {"metric": metric, "embedding_size": 8, "network_fingerprint": metadata["network_fingerprint"]}
+    run(gallery.main, "export", "--output=all.parquet")
+    with pytest.raises(ReidError, match="names no person_id in some rows.*gallery export and named"):
+        read_gallery("all.parquet", **about)
+    run(gallery.main, "export", "--named", "--output=named.parquet")
+    write_version(embedder, tmp_path / "saved", metadata, gallery=read_gallery("named.parquet", **about), neighbors=4)
+    loaded = tf.saved_model.load(str(tmp_path / "saved" / "1"))
+    paths = read_embeddings("named.parquet").frame.image_path
+    with Gallery("people", artifact=open_artifact("tiny.keras")) as people:
+        for photo in sorted(photos.rglob("*.png")):
+            pixels = np.asarray(Image.open(photo))[None]
+            answer = {name: value[0] for name, value in loaded.signatures["search"](tf.constant(pixels)).items()}
+            hits = people.search(pixels, 4, identities=["Ann", "O'Brien", "Zoë 😀"]).hits
+            assert [one.decode() for one in answer["ids"].numpy()] == hits.identity.tolist()
+            assert paths[answer["rows"].numpy()].tolist() == hits.source.tolist()
+            np.testing.assert_allclose(answer["distances"], hits.distance, rtol=1e-3, atol=2e-3)
+
+
+def test_who_writes_where_no_lock_is_is_told_what_holds(run, monkeypatch):
+    from keras_reid.gallery.lance import LanceEngine
+
+    write_embeddings("a.npz", pd.DataFrame({"image_path": ["a", "b"]}), np.eye(2))
+    assert "no lock" not in run(gallery.main, "add", "--embeddings=a.npz")
+    monkeypatch.setattr(LanceEngine, "lock_file", None)
+    for action in (("add", "--embeddings=a.npz"), ("forget", "--source=a"), ("compact",)):
+        assert "no lock keeps other writers out: what two add at once is all kept" in run(gallery.main, *action)
 
 
 def test_images_that_cannot_be_read(artifact, photos, run, refused):

@@ -16,19 +16,18 @@ from keras_reid.artifacts.foreign import ForeignNetwork, Port, port_named
 from keras_reid.artifacts.formats.described import embedding_function_of, load
 from keras_reid.artifacts.formats.table import module_of
 from keras_reid.artifacts.metadata import FILE_NAME, as_text, metadata_of
-from keras_reid.artifacts.places import described_already, locate
+from keras_reid.artifacts.places import FOREIGN_KINDS, described_already, description_beside, locate_network
 from keras_reid.choices import CHANNELS, LAYOUTS, METRICS, NORMALIZATIONS
 from keras_reid.errors import ReidError
-from keras_reid.files import whole_or_not_at_all
+from keras_reid.files import whole_or_not_at_all, write_text
 
-_KINDS = ("onnx", "tflite", "savedmodel")
 _LARGEST_SIDE = 4096  # of a picture of one person; noise of more would fill the memory
 _SAME = 1e-3  # relative difference of one image's embeddings, alone and in a batch, that rounding explains
 
 
 def describe_network(
     path: str | os.PathLike,
-    output: str | os.PathLike,
+    output: str | os.PathLike | None = None,
     *,
     metric: str,
     normalize: str | None = None,
@@ -41,11 +40,12 @@ def describe_network(
     output_name: str | None = None,
     normalize_embedding: bool = False,
 ) -> Artifact:
-    """Makes an artifact of somebody else's ONNX, TFLite or SavedModel network: a folder with a copy and `reid.json`.
+    """Makes an artifact of somebody else's ONNX, TFLite or SavedModel network: says beside it how it is used.
 
     Args:
         path: the file, or the folder of a SavedModel. It is not changed.
-        output: the folder to write, which must not exist.
+        output: the folder to write, with a copy of the network, which must not exist. By default a file is written
+            beside the network, model.onnx.reid.json, and `open_artifact` finds it by the network's own path.
         metric: "euclidean" or "cosine": how its embeddings are compared.
         normalize: what it takes for a picture: "imagenet", 0..1 less ImageNet's mean and divided by its deviation;
             "half", -1..1; "zero_one", 0..1; "raw", 0..255. Or `mean` and `std` are given.
@@ -67,8 +67,10 @@ def describe_network(
             what it gives for two pictures of noise is no embedding.
     """
     kind, place = _foreign_place(Path(path))
-    if Path(output).exists():
-        raise ReidError(f"output={output} exists already: give another name, or remove it.")
+    target = description_beside(place) if output is None else Path(output)
+    if target.exists():
+        name = str(target) if output is None else f"output={output}"
+        raise ReidError(f"{name} exists already: give another name as output, or remove it.")
     check_choices(metric=(metric, METRICS), layout=(layout, (None, *LAYOUTS)), channels=(channels, CHANNELS))
     mean, std = _normalization(normalize, mean, std)
     network = module_of(kind).read_foreign(place)
@@ -79,7 +81,7 @@ def describe_network(
     size, said = _image_size(source, found_layout, image_size)
     _check_dtype(source, mean, std)
     description = Description(
-        file="saved_model" if kind == "savedmodel" else place.name,
+        file="saved_model" if kind == "savedmodel" and output is not None else place.name,
         kind=kind,
         image_size=list(size),
         layout=found_layout,
@@ -93,15 +95,19 @@ def describe_network(
     )
     description, width = _tried(description, network, metric)
     read += [*(["layout"] if layout is None else []), *(["image_size"] if said else []), "batch_size"]
-    with whole_or_not_at_all(output) as folder:
+    about = {"image_size": list(size), "model": place.name, "embedding_size": width, "feature": given.name}
+    about |= {"metric": metric, "description": dataclasses.asdict(description), "read_from_file": read}
+    if output is None:
+        fingerprint = description.fingerprint(place.parent)
+        write_text(target, as_text(metadata_of(network_fingerprint=fingerprint, **about)))
+        return load(target)
+    with whole_or_not_at_all(target) as folder:
         folder.mkdir()
         _copy(place, folder / description.file)
-        about = {"network_fingerprint": description.fingerprint(folder), "image_size": list(size)}
-        about |= {"model": place.name, "embedding_size": width, "feature": given.name, "metric": metric}
-        content = metadata_of(**about, description=dataclasses.asdict(description), read_from_file=read)
+        content = metadata_of(network_fingerprint=description.fingerprint(folder), **about)
         (folder / FILE_NAME).write_text(as_text(content), encoding="utf-8")
         load(folder)  # the copy opens as well
-    return load(Path(output))
+    return load(target)
 
 
 def check_choices(**values: tuple) -> None:
@@ -117,12 +123,12 @@ def _foreign_place(path: Path) -> tuple[str, Path]:
             f"{str(path)!r} ends in {path.suffix or 'nothing'}: expected an .onnx or .tflite file, or the folder of a "
             "SavedModel. Export the network to ONNX."
         )
-    kind, place = locate(path)
-    if kind == "described":
-        raise described_already(place)
-    if kind not in _KINDS:
+    if (path / FILE_NAME).is_file() or path.name.endswith(f".{FILE_NAME}"):
+        raise described_already(path)
+    kind, place = locate_network(path)
+    if kind not in FOREIGN_KINDS:
         raise ReidError(f"{str(place)!r} is a Keras file, which needs no description: give it to evaluate or compare.")
-    return kind, place
+    return kind, place if place.name else place.resolve()
 
 
 def _normalization(

@@ -12,11 +12,14 @@ from keras_reid.artifacts.description import Description
 from keras_reid.artifacts.metadata import FILE_NAME, parse
 from keras_reid.errors import ReidError
 
+FOREIGN_KINDS = ("onnx", "tflite", "savedmodel")  # that others write too
 _KERAS_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 
 
 def locate(path: str | os.PathLike) -> tuple[str, Path]:
     """Returns the kind of artifact that a path stands for, and its file or, for a SavedModel, its folder.
+
+    A network that is described is found by its file: what describes it is the place.
 
     Raises:
         ReidError: there is none.
@@ -24,6 +27,16 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
     path = Path(path)
     if (path / FILE_NAME).is_file():  # a folder, whatever its name ends in
         return "described", path
+    if path.name.endswith(f".{FILE_NAME}") and path.is_file():
+        return "described", path
+    kind, place = locate_network(path)
+    beside = description_beside(place)
+    return (kind, place) if kind not in FOREIGN_KINDS or not beside.is_file() else ("described", beside)
+
+
+def locate_network(path: str | os.PathLike) -> tuple[str, Path]:
+    """The same of a network's own file or folder, whether or not it is described."""
+    path = Path(path)
     if path.exists() and path.suffix in (".keras", ".tflite", ".onnx"):
         return path.suffix[1:], path
     if (path / "last.keras").exists():
@@ -36,6 +49,12 @@ def locate(path: str | os.PathLike) -> tuple[str, Path]:
         f"no artifact at {str(path)!r}: expected a run folder that has trained an epoch (last.keras), a .keras file, "
         "a SavedModel folder (saved_model.pb), a .tflite or an .onnx file, or what describe wrote of somebody else's."
     )
+
+
+def description_beside(network: Path) -> Path:
+    """Returns where a network is described that stays where it is: model.onnx.reid.json beside model.onnx."""
+    network = network if network.name else network.resolve()
+    return network.with_name(f"{network.name}.{FILE_NAME}")
 
 
 def check_whole(path: str | os.PathLike) -> None:
@@ -80,21 +99,30 @@ def read_savedmodel_metadata(folder: Path) -> dict:
     return parse(metadata_file.read_bytes(), folder)
 
 
-def read_described_metadata(folder: Path) -> dict:
-    """Returns the `reid.json` that `describe` wrote; ReidError where it, or the network beside it, is not as it was."""
-    metadata = parse((folder / FILE_NAME).read_bytes(), folder)
+def description_file(place: Path) -> Path:
+    """Returns the file that describes a network, of its folder or of itself."""
+    return place / FILE_NAME if place.is_dir() else place
+
+
+def read_described_metadata(place: Path) -> dict:
+    """Returns what `describe` wrote; ReidError where it, or the network beside it, is not as it was.
+
+    Args:
+        place: as `locate` returns it: a folder with a copy of the network, or the file beside the network.
+    """
+    file = description_file(place)
+    metadata = parse(file.read_bytes(), place)
+    again = "Describe it again." if place.is_dir() else "Remove it, and describe the network again."
     try:
         description = Description.of(metadata)
-        found = description.fingerprint(folder)
+        found = description.fingerprint(file.parent)
     except (KeyError, TypeError) as error:
-        what = f"the {FILE_NAME} of {str(folder)!r} describes no network"
-        raise ReidError(f"{what} ({error}). Describe it again.") from error
+        what = f"the {FILE_NAME} of {str(place)!r} describes no network"
+        raise ReidError(f"{what} ({error}). {again}") from error
     except FileNotFoundError as error:
-        raise ReidError(f"{str(folder)!r} is damaged: it has no {description.file}. Describe it again.") from error
+        raise ReidError(f"{str(place)!r} is damaged: it has no {description.file}. {again}") from error
     if found != metadata.get("network_fingerprint"):
-        raise ReidError(
-            f"{str(folder)!r} is damaged: its network or its description is not what it was. Describe it again."
-        )
+        raise ReidError(f"{str(place)!r} is damaged: its network or its description is not what it was. {again}")
     return metadata
 
 
@@ -102,7 +130,8 @@ def not_described(path: Path) -> ReidError:
     """Returns the error for somebody else's file."""
     return ReidError(
         f"{str(path)!r} holds no {FILE_NAME}: it was not exported by keras_reid, or is cut. If it is somebody else's "
-        f"network, describe it: python -m keras_reid.describe --artifact={path} --output=FOLDER ..., and give FOLDER."
+        "network, say once what it takes for a picture, such as normalize=imagenet metric=cosine input_size=256x128, "
+        f"or describe it: python -m keras_reid.describe --artifact={path} ..."
     )
 
 

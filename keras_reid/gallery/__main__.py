@@ -21,8 +21,8 @@ from typing import Any
 
 from keras_reid import command, options
 from keras_reid.artifacts.embeddings_file import check_writable_as, read_embeddings
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.image_list import list_images
+from keras_reid.describing_flags import DESCRIBING, check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.gallery.entries import TEXTS
 from keras_reid.gallery.gallery import Gallery
@@ -31,15 +31,15 @@ from keras_reid.gallery.results import Added, Forgotten
 # What each action reads besides --gallery.
 ACTIONS = {
     "add": (
-        *("artifact", "images", "embeddings", "tracks", "identity", "identity_from_folder", "camera", "time", "source"),
-        *("keep_days", "batch_size", "on_error"),
+        *("artifact", *DESCRIBING, "images", "embeddings", "tracks", "identity", "identity_from_folder"),
+        *("camera", "time", "source", "keep_days", "test_time_augmentation", "batch_size", "on_error"),
     ),
     "forget": ("identity", "camera", "before", "source"),
     "info": (),
     "export": ("output", "named"),
     "compact": ("keep_days",),
-    "calibrate": ("artifact",),
-    "reembed": ("artifact", "output", "batch_size", "on_error"),
+    "calibrate": ("artifact", *DESCRIBING),
+    "reembed": ("artifact", *DESCRIBING, "output", "test_time_augmentation", "batch_size", "on_error"),
 }
 _SHOWN = 20
 
@@ -81,7 +81,7 @@ def _add_images(flags: command.Flags, given: dict[str, Any]) -> None:
 
     command.required(flags, "artifact")
     frame = list_images(flags.images)
-    check_whole(flags.artifact)
+    check_artifact(flags)
     if flags.identity_from_folder:
         if given["identity"] is not None:
             raise ReidError("--identity and --identity_from_folder both say who it is: expected one of them.")
@@ -91,7 +91,8 @@ def _add_images(flags: command.Flags, given: dict[str, Any]) -> None:
     from keras_reid.artifacts import open_artifact  # TensorFlow takes seconds: after the checks
 
     artifact = open_artifact(flags.artifact)
-    with Gallery(flags.gallery, artifact=artifact, keep_days=flags.keep_days) as people:
+    about = command.given(flags, "keep_days", "test_time_augmentation")
+    with Gallery(flags.gallery, artifact=artifact, **about) as people:
         options_ = command.given(flags, "batch_size", "on_error")
         added, skipped = enroll(people, artifact, frame.image_path, known, **options_)
         _say_added(people, added, skipped)
@@ -100,12 +101,13 @@ def _add_images(flags: command.Flags, given: dict[str, Any]) -> None:
 def _add_embeddings(flags: command.Flags, given: dict[str, Any]) -> None:
     from keras_reid.gallery.enrolling import known_of
 
-    for name in ("artifact", "identity_from_folder"):
-        if flags[name].value:
+    for name in ("artifact", "identity_from_folder", *DESCRIBING):
+        if flags[name].present:
             raise ReidError(f"--{name} is of --images: saved embeddings say themselves which network made them.")
     saved = read_embeddings(flags.embeddings)
     about = {"metric": saved.metric, "network_fingerprint": saved.network_fingerprint}
-    with Gallery(flags.gallery, keep_days=flags.keep_days, **about) as people:
+    about |= command.given(flags, "keep_days", "test_time_augmentation")
+    with Gallery(flags.gallery, **about) as people:
         if saved.network_fingerprint is None:
             print(f"not checked whether one network made them: no network fingerprint in {flags.embeddings}")
         _say_added(people, people.add(saved.embeddings, **known_of(saved.frame, given)), [])
@@ -130,6 +132,7 @@ def _forget(flags: command.Flags) -> None:
         forgotten = people.forget(**rules)
         _say_forgotten(forgotten)
         print(f"{people.count()} entries are left")
+        _say_shared(people)
 
 
 def _info(flags: command.Flags) -> None:
@@ -143,6 +146,7 @@ def _info(flags: command.Flags) -> None:
             "times": f"{frame.time.min()} to {frame.time.max()}" if frame.time.notna().any() else "not known",
             "embeddings": f"{header.embedding_size} wide, compared by {header.metric} distance",
             "network": header.network_fingerprint or "not known",
+            "augmented": f"{header.test_time_augmentation} (test-time augmentation)",
             "threshold": "not calibrated" if header.threshold is None else _threshold(header.calibration),
             "kept": "without limit" if header.keep_days is None else f"{header.keep_days:g} days",
             "on disk": "on the server" if size is None else f"{size / 1e6:.1f} MB",
@@ -166,22 +170,29 @@ def _export(flags: command.Flags) -> None:
     check_writable_as(flags.output, [])
     with Gallery(flags.gallery) as people:
         count = people.export(flags.output, named=flags.named)
+        augmentation = people.test_time_augmentation
     print(f"{count} entries written to {flags.output}")
+    if augmentation != "none":
+        print(
+            f"they were embedded with --test_time_augmentation={augmentation}, which the file does not say: give it to "
+            "gallery add --embeddings; a SavedModel's search embeds its images without"
+        )
 
 
 def _compact(flags: command.Flags) -> None:
     with Gallery(flags.gallery, keep_days=flags.keep_days) as people:
         before = people.size()
         forgotten = people.compact()
-        if forgotten.entries:
+        if forgotten.entries or forgotten.proven:
             _say_forgotten(forgotten)
         after = people.size()
+        _say_shared(people)
     print("compacted" if after is None else f"compacted from {before / 1e6:.1f} to {after / 1e6:.1f} MB")
 
 
 def _calibrate(flags: command.Flags) -> None:
     command.required(flags, "artifact")
-    check_whole(flags.artifact)
+    check_artifact(flags)
 
     from keras_reid.artifacts import open_artifact
 
@@ -196,10 +207,10 @@ def _reembed(flags: command.Flags) -> None:
     from keras_reid.gallery.enrolling import enroll
 
     command.required(flags, "artifact", "output")
-    check_whole(flags.artifact)
+    check_artifact(flags)
     with Gallery(flags.gallery) as old:
         frame, _ = old.entries()
-        keep_days = old.header.keep_days
+        keep_days, augmentation = old.header.keep_days, old.test_time_augmentation
     pictures = frame.crop.where(frame.crop != "", frame.source)
     if (pictures == "").any():
         raise ReidError(f"{(pictures == '').sum()} of {len(frame)} entries name no picture, neither crop nor source.")
@@ -207,16 +218,26 @@ def _reembed(flags: command.Flags) -> None:
     from keras_reid.artifacts import open_artifact
 
     artifact = open_artifact(flags.artifact)
-    with Gallery(flags.output, artifact=artifact, keep_days=keep_days) as new:
+    about = {"keep_days": keep_days, "test_time_augmentation": flags.test_time_augmentation or augmentation}
+    with Gallery(flags.output, artifact=artifact, **about) as new:
         known = {name: frame[name].tolist() for name in (*TEXTS, "time", "until")}
         added, skipped = enroll(new, artifact, pictures, known, **command.given(flags, "batch_size", "on_error"))
         _say_added(new, added, skipped)
     print(f"{flags.gallery} is as it was: delete it when you no longer need it")
 
 
+def _say_shared(people: Gallery) -> None:
+    if people.is_shared:
+        print(
+            "no lock keeps other writers out: what two add at once is all kept, each entry once; let nobody add while "
+            "one forgets or compacts"
+        )
+
+
 def _say_added(people: Gallery, added: Added, skipped: list[str]) -> None:
     renamed = f", {added.renamed} have another identity now" if added.renamed else ""
     print(f"{added.new} entries added{renamed}, {added.known} were there; {people.count()} in all")
+    _say_shared(people)
     if skipped:
         print(f"{len(skipped)} images cannot be read and are left out:")
         print("\n".join(f"  {path}" for path in skipped[:_SHOWN]))
@@ -241,7 +262,8 @@ def _one(flags: command.Flags, name: str) -> str | None:
 
 
 def _flags_of(action: str) -> str:
-    return ", ".join(f"--{name}" for name in ("gallery", *ACTIONS[action]))
+    names = [name for name in ("gallery", *ACTIONS[action]) if name not in DESCRIBING]
+    return ", ".join(f"--{name}" for name in names)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,16 +23,17 @@ def make_or_update(
     *,
     metric: str | None,
     network_fingerprint: str | None,
+    test_time_augmentation: str | None,
     keep_days: float | None,
     metadata: Mapping[str, Any],
 ) -> Header:
     """Makes the gallery where there is none, takes over threshold and days, and ends an interrupted forget."""
     if not store.is_there():
-        store.make(Header(metric or "euclidean", width))
+        store.make(Header(metric or "euclidean", width, test_time_augmentation=test_time_augmentation or "none"))
     header = store.header
     wanted = {
         "network_fingerprint": header.network_fingerprint or network_fingerprint,
-        "calibration": calibration_of(metadata) or header.calibration,
+        "calibration": calibration_of(metadata, header.test_time_augmentation) or header.calibration,
         "keep_days": header.keep_days if keep_days is None else keep_days,
     }
     if any(getattr(header, name) != value for name, value in wanted.items()):
@@ -43,7 +44,7 @@ def make_or_update(
 
 
 def add_entries(store: Store, entries: pd.DataFrame, embeddings: np.ndarray) -> Added:
-    """Adds entries whose keys are not there, and gives those that are there under another identity the new one."""
+    """Adds entries whose keys are not there; those there under another identity get the new one, if there is one."""
     counts = Added()
     for start in range(0, len(entries), _ROWS_AT_ONCE):
         part = slice(start, start + _ROWS_AT_ONCE)
@@ -61,10 +62,16 @@ def identities_of(engine: Any, wanted: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def is_renamed(held: pd.Series, identity: pd.Series) -> np.ndarray:
+    """Returns which entries have another identity now than is held; one that is not known changes nothing."""
+    wanted = identity.astype("string")
+    return ((wanted != "") & (held.astype("string").fillna("") != wanted)).to_numpy(bool)
+
+
 def _add_part(engine: Any, entries: pd.DataFrame, embeddings: np.ndarray) -> Added:
     held = entries.key.map(identities_of(engine, entries.key.tolist())).astype("string")
     is_new = held.isna().to_numpy(bool)
-    renamed = ~is_new & (held.fillna("") != entries.identity.astype("string")).to_numpy(bool)
+    renamed = ~is_new & is_renamed(held, entries.identity)
     wanted = is_new | renamed
     if wanted.any():
         audit.record(engine, "add", int(wanted.sum()))  # first: nobody comes in without a line in the log

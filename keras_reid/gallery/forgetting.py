@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from keras_reid.gallery import audit, proof
@@ -22,9 +24,7 @@ def forget(store: Store, selected: Selection, event: str = "forget") -> Forgotte
     engine = store.engine
     count = engine.count(selected)
     if not count:
-        if store.header.unfinished_forget:
-            store.purge()
-        return Forgotten(0, "no entry matches", False)
+        return end_interrupted(store) or Forgotten(0, "no entry matches", False)
     sample = next(engine.rows(selected))[1][: proof.SAMPLE]
     before = proof.found_in(engine.files(), sample)
     audit.record(engine, event, count, by=audit.rules_of(selected))
@@ -37,6 +37,23 @@ def forget(store: Store, selected: Selection, event: str = "forget") -> Forgotte
     return Forgotten(count, *proof.verdict(before, after, len(files), **about))
 
 
+def end_interrupted(store: Store) -> Forgotten | None:
+    """Ends a forget that was interrupted after its delete; None where there is none to end.
+
+    Its embeddings can no longer be read to be looked for: that no file is left that was there before proves as much,
+    because what remains is written anew.
+    """
+    if not store.header.unfinished_forget:
+        return None
+    engine = store.engine
+    before = _as_written(engine)
+    store.purge()
+    left = before & _as_written(engine)
+    about = {"local": engine.folder is not None, "promised": engine.forgets_physically, "engine": engine.name}
+    said, proven = proof.verdict_of_interrupted(len(before), len(left), **about)
+    return Forgotten(0, f"an interrupted forget is ended; {said}", proven)
+
+
 def expire(store: Store) -> Forgotten:
     """Forgets what is older than `keep_days` allows, by whole days: at most one such forget comes a day."""
     keep_days = store.header.keep_days
@@ -44,6 +61,12 @@ def expire(store: Store) -> Forgotten:
     if selected is None or not store.engine.count(selected):
         return Forgotten(0, "no entry is too old", False)
     return forget(store, selected, "expire")
+
+
+def _as_written(engine: Any) -> set[tuple]:
+    """Returns the files of entries, each as it was written last."""
+    found = [(path, path.stat()) for path in engine.entry_files()]
+    return {(path, about.st_ino, about.st_mtime_ns) for path, about in found}
 
 
 def _is_held(store: Store, embedding: np.ndarray) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from keras_reid.artifacts.augmentation import check_augmentation
 from keras_reid.artifacts.embeddings_file import write_embeddings
 from keras_reid.errors import ReidError
 from keras_reid.evaluation.pooling import pool_embeddings
@@ -17,7 +18,7 @@ from keras_reid.gallery import audit
 from keras_reid.gallery.adding import add_entries, identities_of, make_or_update
 from keras_reid.gallery.approximate import indexed
 from keras_reid.gallery.entries import TIMES, entries_of, times_of, without_repeats
-from keras_reid.gallery.forgetting import expire, forget
+from keras_reid.gallery.forgetting import end_interrupted, expire, forget
 from keras_reid.gallery.header import Header, calibration_of, check_header, check_keep_days, check_metric
 from keras_reid.gallery.inputs import embeddings_of, paths_in
 from keras_reid.gallery.nearest import nearest
@@ -39,6 +40,8 @@ class Gallery:
         artifact: embeds the images that are added or searched for, and says metric, network and threshold.
         metric: "euclidean" or "cosine", without an artifact; euclidean for a new gallery.
         network_fingerprint: of the network that made the embeddings, without an artifact.
+        test_time_augmentation: of which images are embedded, as in `Artifact.embed`. None takes the gallery's own; that
+            of a new one is "none".
         keep_days: entries are forgotten that many days after their time or, where that is not known, after they were
             added: by `add` and `compact`, a day's together. None leaves it as it is; a new gallery keeps them.
         options: of the engine: `storage_options` of a bucket; `token` and `timeout` of a server.
@@ -55,22 +58,37 @@ class Gallery:
         artifact: Any = None,
         metric: str | None = None,
         network_fingerprint: str | None = None,
+        test_time_augmentation: str | None = None,
         keep_days: float | None = None,
         **options: Any,
     ):
         check_metric(metric)
         check_keep_days(keep_days)
+        if test_time_augmentation is not None:
+            check_augmentation(test_time_augmentation)
         self._artifact, self._keep_days = artifact, keep_days
         expected = {"metric": metric, "network_fingerprint": network_fingerprint, "embedding_size": None}
         if artifact is not None:
             expected = {"metric": artifact.metric, "network_fingerprint": artifact.network_fingerprint}
             expected["embedding_size"] = artifact.metadata.get("embedding_size")
+        expected["test_time_augmentation"] = test_time_augmentation
         self._store = Store(os.fspath(uri), expected, **options)
 
     @property
     def header(self) -> Header:
         """Network, metric, width, threshold; ReidError before anything was added."""
         return self._store.header
+
+    @property
+    def test_time_augmentation(self) -> str:
+        """With which images are embedded that are added or searched for."""
+        header = self._store.header_there
+        return (self._store.expected if header is None else vars(header))["test_time_augmentation"] or "none"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether no lock keeps two writers apart: in a bucket, and on a server."""
+        return self._store.engine.lock_file is None
 
     # --- Who is in it ---
 
@@ -88,8 +106,8 @@ class Gallery:
     ) -> Added:
         """Adds entries; one that is there already, by its source, box, time and camera, is not added twice.
 
-        An entry that is there under another identity gets the new one. What is known is given for each entry, or one
-        value for all, or not at all.
+        An entry that is there under another identity gets the new one; without one it keeps its own. What is known is
+        given for each entry, or one value for all, or not at all.
 
         Args:
             images: float embeddings `[N, D]` or `[D]`; or, with an artifact, uint8 images `[N, H, W, 3]`, a list of
@@ -104,10 +122,11 @@ class Gallery:
 
         Raises:
             ReidError: another width, numbers that are not finite, a wrong value, another process writes to the gallery,
-                or the disk is full. Of each fifty thousand entries, all are added or none.
+                or the disk is full. What was added before that stays, and the same call adds the rest: LanceDB takes
+                fifty thousand entries at a time, all of them or none; Milvus a thousand, without that promise.
         """
         source = paths_in(images) or None if source is None else source
-        embeddings = embeddings_of(images, self._artifact, self._metric)
+        embeddings = self._embeddings_of(images)
         known = {"identity": identity, "camera": camera, "time": time, "until": until}
         known |= {"source": source, "box": box, "crop": crop}
         entries, embeddings = without_repeats(entries_of(embeddings, **known), embeddings)
@@ -124,9 +143,13 @@ class Gallery:
 
     def calibrate(self, metadata: Mapping[str, Any]) -> None:
         """Takes over the threshold of an artifact's metadata, with all that is said of how it was calibrated."""
-        calibration = calibration_of(metadata)
+        augmentation = self.header.test_time_augmentation
+        calibration = calibration_of(metadata, augmentation)
         if not calibration:
-            raise ReidError("the artifact has no threshold yet: calibrate it with evaluate and calibrate_fpr.")
+            calibrated = metadata.get("threshold_views") or "none"
+            other = "" if metadata.get("threshold") is None else f" for test_time_augmentation={augmentation}"
+            other += f", but one for {calibrated}" if other else ""
+            raise ReidError(f"the artifact has no threshold yet{other}: calibrate it with evaluate and calibrate_fpr.")
         with self._store.writing():
             self._store.write_header(calibration=calibration)
 
@@ -153,18 +176,19 @@ class Gallery:
         """Forgets what `keep_days` no longer allows, ends an interrupted forget, and leaves the fewest files."""
         width = self._store.header.embedding_size
         with self._store.writing():
+            ended = end_interrupted(self._store)
             self._make_or_update(width)
             forgotten = expire(self._store)
             audit.record(self._store.engine, "compact", 0)
-            if not forgotten.entries:
+            if not (forgotten.entries or ended):
                 self._store.purge()
-        return forgotten
+        return forgotten if forgotten.entries or not ended else ended
 
     def _make_or_update(self, width: int) -> None:
         header = self._store.header_there
         if header is not None:
-            check_header(header, self._store.name, metric=None, embedding_size=width, network_fingerprint=None)
-        known = {name: self._store.expected[name] for name in ("metric", "network_fingerprint")}
+            check_header(header, self._store.name, embedding_size=width)
+        known = {name: value for name, value in self._store.expected.items() if name != "embedding_size"}
         metadata = {} if self._artifact is None else self._artifact.metadata
         make_or_update(self._store, width, keep_days=self._keep_days, metadata=metadata, **known)
 
@@ -250,18 +274,18 @@ class Gallery:
         """Returns one embedding, float32 `[D]`."""
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ReidError(f"k={k!r}: expected a whole number from 1 on.")
-        header, found = self.header, embeddings_of(images, self._artifact, self._metric)
+        header, found = self.header, self._embeddings_of(images)
         if not len(found):
             raise ReidError("images are empty: expected one or more of the person to search for.")
-        check_header(header, self._store.name, metric=None, embedding_size=found.shape[1], network_fingerprint=None)
+        check_header(header, self._store.name, embedding_size=found.shape[1])
         if len(found) > 1:
             found, _ = pool_embeddings(found, np.zeros(len(found), int), metric=header.metric)
         return found[0]
 
-    @property
-    def _metric(self) -> str | None:
+    def _embeddings_of(self, images: Any) -> np.ndarray:
         header = self._store.header_there
-        return self._store.expected["metric"] if header is None else header.metric
+        metric = self._store.expected["metric"] if header is None else header.metric
+        return embeddings_of(images, self._artifact, metric, self.test_time_augmentation)
 
     # --- All of it ---
 

@@ -22,6 +22,7 @@ class Header:
         metric: "euclidean" or "cosine".
         embedding_size: D.
         network_fingerprint: of the network; None where it is not known.
+        test_time_augmentation: of which images were embedded, as in `Artifact.embed`.
         calibration: the threshold and how it was calibrated, as in `reid.json`; empty before that.
         keep_days: after that many days an entry is forgotten; None keeps it.
         unfinished_forget: whether a forget was interrupted, so that removed entries may still be on the disk.
@@ -31,6 +32,7 @@ class Header:
     metric: str
     embedding_size: int
     network_fingerprint: str | None = None
+    test_time_augmentation: str = "none"
     calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     keep_days: float | None = None
     unfinished_forget: bool = False
@@ -58,15 +60,21 @@ def read_header(text: str, name: str) -> Header:
         raise ReidError(f"{name} is damaged: its header cannot be read ({error}). Bring back a copy.") from error
 
 
-def calibration_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what an artifact's metadata say of its threshold; nothing before it is calibrated."""
-    if metadata.get("threshold") is None:
+def calibration_of(metadata: Mapping[str, Any], test_time_augmentation: str) -> dict[str, Any]:
+    """Returns what an artifact's metadata say of its threshold; nothing where there is none, or for other distances."""
+    if metadata.get("threshold") is None or (metadata.get("threshold_views") or "none") != test_time_augmentation:
         return {}
     return {name: metadata[name] for name in CALIBRATED if name in metadata}
 
 
 def check_header(
-    header: Header, name: str, *, metric: str | None, embedding_size: int | None, network_fingerprint: str | None
+    header: Header,
+    name: str,
+    *,
+    metric: str | None = None,
+    embedding_size: int | None = None,
+    network_fingerprint: str | None = None,
+    test_time_augmentation: str | None = None,
 ) -> None:
     """Raises ReidError where embeddings or a network do not belong in the gallery; None is not known, and passes."""
     known = header.network_fingerprint, network_fingerprint
@@ -84,6 +92,12 @@ def check_header(
     if metric is not None and metric != header.metric:
         raise ReidError(
             f"{name} is compared by {header.metric}, these embeddings by {metric}: expected the same metric."
+        )
+    held = header.test_time_augmentation
+    if test_time_augmentation not in (None, held):
+        raise ReidError(
+            f"{name} was embedded with test_time_augmentation={held}, not {test_time_augmentation}: leave that out, or "
+            "fill a new one from the same pictures: python -m keras_reid.gallery reembed."
         )
 
 

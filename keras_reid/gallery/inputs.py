@@ -11,15 +11,17 @@ import numpy as np
 from keras_reid.errors import ReidError
 
 
-def embeddings_of(images: Any, artifact: Any, metric: str | None) -> np.ndarray:
+def embeddings_of(images: Any, artifact: Any, metric: str | None, test_time_augmentation: str) -> np.ndarray:
     """Returns embeddings, float32 `[N, D]`, finite and, under "cosine", not of length zero.
 
     Args:
         images: embeddings `[N, D]` or `[D]`; images uint8 `[N, H, W, 3]` or `[H, W, 3]`, or a list of them; or paths.
         artifact: embeds images and paths; None where there is none.
         metric: by which they are compared; None where it is not known.
+        test_time_augmentation: of which images are embedded.
     """
-    found = _embedded(images, artifact) if _are_images(images) or paths_in(images) else np.asarray(images)
+    to_embed = _are_images(images) or paths_in(images)
+    found = _embedded(images, artifact, test_time_augmentation) if to_embed else np.asarray(images)
     found = found[None] if found.ndim == 1 else found
     if found.ndim != 2 or found.dtype.kind not in "fi" or not found.shape[1]:
         raise ReidError(f"embeddings are {found.dtype} {list(found.shape)}: expected float [N, D], or [D] for one.")
@@ -45,13 +47,13 @@ def _are_images(images: Any) -> bool:
     return len(several) > 0 and all(isinstance(one, np.ndarray) and one.dtype == np.uint8 for one in several)
 
 
-def _embedded(images: Any, artifact: Any) -> np.ndarray:
+def _embedded(images: Any, artifact: Any, test_time_augmentation: str) -> np.ndarray:
     if artifact is None:
         raise ReidError("images need an artifact that embeds them: Gallery(uri, artifact=open_artifact(...)).")
     paths = paths_in(images)
     if paths:
         from keras_reid.artifacts.artifact import embed_files  # TensorFlow
 
-        return embed_files(artifact, paths)
+        return embed_files(artifact, paths, test_time_augmentation=test_time_augmentation)
     is_one = isinstance(images, np.ndarray) and images.ndim == 3
-    return artifact.embed(images[None] if is_one else images)
+    return artifact.embed(images[None] if is_one else images, test_time_augmentation)

@@ -1,7 +1,8 @@
 """LanceDB: a gallery as tables in a folder, or in a bucket (s3://, gs://, az://); no server.
 
 Two tables: `entries`, and `records` of key and JSON text (the header, the audit log). A write is there whole or not at
-all. Readers see the newest state at once; writers take turns by the gallery's lock.
+all. Readers see the newest state at once; writers take turns by the gallery's lock. A bucket has no lock: LanceDB
+commits one writer after the other, and as `key` is its primary key, what two add at once comes in once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,6 +27,7 @@ from keras_reid.gallery.selection import Selection, condition
 _TABLES = ("entries", "records")
 _METRICS = {"euclidean": "l2", "cosine": "cosine"}  # our name -> LanceDB's
 _ROWS_AT_ONCE = 50_000
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}  # merge_insert looks at what others add meanwhile
 _FRAGMENTS = 64  # files of few rows that many adds leave; with more, they become one
 _PARTITIONS_SEARCHED = 32  # of an approximate search
 
@@ -49,6 +52,8 @@ class LanceEngine:
 
     def explain(self, error: BaseException) -> str:
         """Returns what an error of the engine most likely means, and what to do."""
+        if re.search("commit conflict|ncompatible transaction|preempted", str(error)):
+            return "another process wrote to it at the same time; give the same command again"
         if self.folder is None:
             return "the bucket cannot be reached, or what is there is damaged; look at address and credentials"
         if isinstance(error, PermissionError) or "ermission denied" in str(error):
@@ -83,16 +88,20 @@ class LanceEngine:
         return dict(zip(found["key"].to_pylist(), found["text"].to_pylist()))
 
     def put_record(self, key: str, text: str) -> None:
-        rows = self._pyarrow.table({"key": [key], "text": [text]})
+        schema = self._pyarrow.schema([self._key_field(), ("text", self._pyarrow.string())])
+        rows = self._pyarrow.table({"key": [key], "text": [text]}, schema=schema)
         _upsert(self._open("records") or self._create("records", rows.schema), rows)
 
     # --- Entries ---
 
     def create_entries(self, width: int, metric: str) -> None:
-        """Makes the table of entries anew: what is there without a header is what a killed process left."""
+        """Makes the table of entries; one of another width, without a header, is what a killed process left."""
         pa = self._pyarrow
-        kinds = [(name, pa.int64() if name in TIMES else pa.string()) for name in COLUMNS]
-        self._create("entries", pa.schema([*kinds, ("embedding", pa.list_(pa.float32(), width))]))
+        kinds = [(name, pa.int64() if name in TIMES else pa.string()) for name in COLUMNS[1:]]
+        schema = pa.schema([self._key_field(), *kinds, ("embedding", pa.list_(pa.float32(), width))])
+        table = self._open("entries")
+        if table is None or not table.schema.equals(schema):
+            self._create("entries", schema, anew=table is not None)
 
     def upsert(self, frame: pd.DataFrame, embeddings: np.ndarray) -> None:
         """Adds entries, or replaces those with the same keys: all of them or none."""
@@ -143,7 +152,8 @@ class LanceEngine:
             self._entries().drop_index(index.name)  # its centers may be single embeddings
         self._entries().update(where="true", values_sql={"added": "added"})
         for name in _TABLES:
-            self._optimize(name, keep=datetime.timedelta(0), unfinished=True)
+            # In a bucket, where no lock keeps writers out, unfinished files may be what another one is writing.
+            self._optimize(name, keep=datetime.timedelta(0), unfinished=self.folder is not None)
 
     def tidy(self) -> None:
         """Makes few files of many small ones, once there are too many; readers keep what they are reading."""
@@ -162,6 +172,10 @@ class LanceEngine:
     def files(self) -> list[Path]:
         """Returns the gallery's files; none of a bucket."""
         return [] if self.folder is None else sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def entry_files(self) -> list[Path]:
+        """Returns those of `files` that hold entries."""
+        return [path for path in self.files() if path.relative_to(self.folder).parts[0] == "entries.lance"]
 
     def close(self) -> None:
         self._tables.clear()
@@ -195,10 +209,13 @@ class LanceEngine:
             self._tables[name] = self._connect().open_table(name)
         return self._tables[name]
 
-    def _create(self, name: str, schema: Any) -> Any:
-        self._tables.pop(name, None)
-        mode = "create" if self._open(name) is None else "overwrite"
-        self._tables[name] = self._connect().create_table(name, schema=schema, mode=mode)
+    def _key_field(self) -> Any:
+        return self._pyarrow.field("key", self._pyarrow.string(), nullable=False, metadata=_PRIMARY_KEY)
+
+    def _create(self, name: str, schema: Any, *, anew: bool = False) -> Any:
+        # Another one may make the same at this moment: then it is there, and as good.
+        how = {"mode": "overwrite"} if anew else {"mode": "create", "exist_ok": True}
+        self._tables[name] = self._connect().create_table(name, schema=schema, **how)
         return self._tables[name]
 
     def _connect(self) -> Any:

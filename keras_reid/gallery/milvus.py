@@ -7,9 +7,12 @@ mean something in Milvus' expressions written as %22 and the like: no name can e
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import math
 import os
 import re
+import tempfile
 import urllib.parse
 import warnings
 from collections.abc import Iterator
@@ -29,7 +32,7 @@ _LONGEST_TEXT = 65_535
 _MOST_NEIGHBORS = 16_384  # that a search of Milvus gives
 _ROWS_AT_ONCE = 1_000  # of 2048 numbers each, 8 MB of a message's 64
 _KEYS_AT_ONCE = 1_000
-_SECONDS = 30.0  # for an answer
+_SECONDS = 30  # for an answer
 
 
 class MilvusEngine:
@@ -61,7 +64,9 @@ class MilvusEngine:
         if not re.fullmatch(r"[A-Za-z_]\w{0,200}", self._collection, re.ASCII):
             raise ReidError(f"gallery={uri}: {name!r} is no name of a collection: expected letters, digits and _.")
         self._token = token or os.environ.get("MILVUS_TOKEN", "")
-        self._timeout, self._client, self._loaded, self._ends = timeout, None, set(), None
+        # Whole seconds: pymilvus takes no others for a limit, and tries 75 times, each as long as that.
+        self._timeout, self._client = max(1, math.ceil(timeout)), None
+        self._loaded, self._ends = set(), None
         if self.folder is not None:
             self.name = "Milvus Lite"
 
@@ -71,7 +76,10 @@ class MilvusEngine:
             return (
                 f"no answer from Milvus within {self._timeout:g} seconds, or an error there; look at address and server"
             )
-        return "Milvus Lite cannot open it: another process has it open, or it is damaged; bring back a copy"
+        return (
+            "Milvus Lite cannot open it, or not write to it: another process has it open, the disk is full, or it is "
+            "damaged; then bring back a copy"
+        )
 
     @property
     def lock_file(self) -> Path | None:
@@ -102,7 +110,9 @@ class MilvusEngine:
     # --- Entries ---
 
     def create_entries(self, width: int, metric: str) -> None:
-        if self._has("entries"):  # what a killed process left
+        if self._has("entries"):  # without a header: what a killed process left, or another one is making
+            if self._describes("entries") == (width, _METRICS[metric]):
+                return
             self._connect().drop_collection(self._named("entries"), timeout=self._timeout)
         kinds = self._milvus.DataType
         text, number = (kinds.VARCHAR, {"max_length": _LONGEST_TEXT}), (kinds.INT64, {})
@@ -187,6 +197,8 @@ class MilvusEngine:
             return []
         return [self.folder] if self.folder.is_file() else sorted(p for p in self.folder.rglob("*") if p.is_file())
 
+    entry_files = files
+
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
@@ -197,7 +209,8 @@ class MilvusEngine:
     def _connect(self) -> Any:
         if self._client is None:
             address = self._uri if self.folder is None else str(self.folder.absolute())
-            with _quiet():
+            elsewhere = contextlib.nullcontext() if self.folder is None else _logs_in(_folder_of_this_process())
+            with _quiet(), elsewhere:
                 self._client = self._milvus.MilvusClient(address, token=self._token, timeout=self._timeout)
         return self._client
 
@@ -206,6 +219,13 @@ class MilvusEngine:
 
     def _has(self, table: str) -> bool:
         return self._connect().has_collection(self._named(table), timeout=self._timeout)
+
+    def _describes(self, table: str) -> tuple[int, str]:
+        """Returns width and metric of a collection's embeddings."""
+        client, name = self._connect(), self._named(table)
+        fields = client.describe_collection(name, timeout=self._timeout)["fields"]
+        width = next(field["params"]["dim"] for field in fields if field["name"] == "embedding")
+        return int(width), client.describe_index(name, client.list_indexes(name)[0])["metric_type"]
 
     def _loaded_name(self, table: str) -> str:
         """Returns the name of a collection, in memory on the server by now."""
@@ -305,11 +325,36 @@ def _grpc_error() -> type[Exception]:
     return grpc.RpcError
 
 
+@functools.cache
+def _folder_of_this_process() -> tempfile.TemporaryDirectory:
+    """Returns a folder that is removed when this process ends."""
+    return tempfile.TemporaryDirectory(prefix="milvus-lite-")
+
+
+@contextlib.contextmanager
+def _logs_in(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
+    """Keeps what a server of Milvus Lite 2.5 logs, whether or not anything happens, from filling up /tmp."""
+    name = "GOOGLE_LOG_DIR"
+    if name in os.environ:  # somebody wants to see it
+        yield
+        return
+    os.environ[name] = folder.name
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the warnings of an import, and the tracebacks that pymilvus logs for each error, off the screen."""
+    disabled = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("pymilvus", "pymilvus.decorators", "milvus_lite"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        yield
+        logging.disable(logging.CRITICAL)  # Milvus Lite logs by the root
+        try:
+            yield
+        finally:
+            logging.disable(disabled)

@@ -27,7 +27,7 @@ def verdict(
 ) -> tuple[str, bool]:
     """Returns one sentence on what was found before and after, and whether it proves that all are gone."""
     if not local:
-        return f"not proven: when {engine} takes deleted embeddings off its disks is for the server to say", False
+        return _of_elsewhere(engine), False
     if after:
         return (
             f"not physically removed: {engine} keeps deleted embeddings in its files ({len(after)} of {len(before)} "
@@ -43,3 +43,18 @@ def verdict(
     if not before:
         return f"not proven: {engine} stores embeddings in a form in which they could not be looked for", False
     return f"proven: none of {len(before)} embeddings looked for stands in any of {files} files", True
+
+
+def verdict_of_interrupted(before: int, left: int, *, local: bool, promised: bool, engine: str) -> tuple[str, bool]:
+    """The same where nothing can be looked for: by how many files there were before, and are left of them."""
+    if not local:
+        return _of_elsewhere(engine), False
+    if not promised:
+        return f"not promised: {engine} may keep deleted embeddings in its files", False
+    if left:
+        return f"not proven: {left} of {before} files from before are still there; gallery compact tries again", False
+    return f"proven: none of {before} files from before is left, and what remains is written anew", True
+
+
+def _of_elsewhere(engine: str) -> str:
+    return f"not proven: when {engine} takes deleted embeddings off its disks is for the server to say"

@@ -22,7 +22,8 @@ class Store:
 
     Args:
         uri: as in `Gallery`.
-        expected: metric, embedding_size and network_fingerprint that the gallery must have; None passes.
+        expected: what of metric, embedding_size, network_fingerprint and test_time_augmentation the gallery must have;
+            None passes.
         options: of the engine.
     """
 

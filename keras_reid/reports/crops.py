@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_reid.data.boxes import cut_to_box
 from keras_reid.data.decoding import decode_by_pillow
 from keras_reid.evaluation.blocks import threads
 from keras_reid.keras2 import tf
@@ -51,9 +52,7 @@ def crop_of(
     """Returns one of `crops`; of the photo only a box, left, top, width and height in pixels, where that is given."""
     found = photo(path)
     if box and not isinstance(found, str):
-        left, top = (max(0, round(start)) for start in box[:2])
-        right, bottom = (max(0, round(start + length)) for start, length in zip(box[:2], box[2:]))
-        found = found[top:bottom, left:right]
+        found = cut_to_box(found, box)
         found = found if found.size else "box is outside the photo"
     return Crop(b"", size, found) if isinstance(found, str) else jpeg_of(found, size)
 

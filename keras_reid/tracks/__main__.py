@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from keras_reid import command, options
-from keras_reid.artifacts.places import check_whole
 from keras_reid.data.corrections import read_corrections
+from keras_reid.describing_flags import check_artifact
 from keras_reid.errors import ReidError
 from keras_reid.files import write_text
 from keras_reid.tracks.recordings import DETECTED, Recording, read_recordings, recordings_of
@@ -35,7 +35,7 @@ def tracks(flags: command.Flags) -> None:
     command.required(flags, "artifact", "output")
     command.check_folder("output", flags.output)
     _check_linking(flags)
-    check_whole(flags.artifact)
+    check_artifact(flags)
     recordings = _recordings(flags)
     if flags.truth:
         read_scenes(recordings, flags.truth)

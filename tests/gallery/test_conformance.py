@@ -10,6 +10,7 @@ from keras_reid.artifacts import read_embeddings
 from keras_reid.errors import ReidError
 from keras_reid.evaluation import evaluate_retrieval, rerank
 from keras_reid.gallery import Added, Gallery
+from keras_reid.gallery.engines import open_engine
 from tests.gallery.engines import NAMES, address, crowd, nearest_by_loop
 
 
@@ -97,6 +98,8 @@ def test_what_is_added_again_is_there_once(uri, people):
         assert people.into(gallery) == Added(40, 0, 80)
         people.known.loc[5, "identity"] = "somebody else"
         assert people.into(gallery) == Added(0, 1, 119)
+        unnamed = {name: values.tolist() for name, values in people.known.items() if name != "identity"}
+        assert gallery.add(people.embeddings, **unnamed) == Added(0, 0, 120)  # nobody loses a name
         assert gallery.add(people.embeddings[[1, 1]], source="twice.jpg") == Added(1, 0, 0)
         assert gallery.add(people.embeddings[:2]) == Added(2, 0, 0)  # told apart by the embeddings alone
         assert gallery.add(people.embeddings[:2]) == Added(0, 0, 2)
@@ -106,6 +109,17 @@ def test_what_is_added_again_is_there_once(uri, people):
         with pytest.raises(ReidError, match="entries 0 and 1 have one source"):
             gallery.add(people.embeddings[:2], source="frame.jpg")
         assert gallery.add(people.embeddings[:2], source="frame.jpg", box=[(0, 0, 5, 9), "7,0,5,9"]).new == 2
+
+
+@pytest.mark.parametrize("left", [(16, "cosine"), (4, "cosine"), (4, "euclidean")])
+def test_a_gallery_whose_making_was_killed_is_made(uri, left):
+    """Entries without a header: of another width or metric they are made anew, and nothing is in them."""
+    engine = open_engine(uri)
+    engine.create_entries(*left)
+    engine.close()
+    with Gallery(uri, metric="euclidean") as gallery:
+        assert gallery.add(2 * np.eye(3, 4), source=["a", "b", "c"]).new == 3
+        np.testing.assert_allclose(gallery.search(2 * np.eye(4)[0]).hits.distance, [0, 8**0.5, 8**0.5])
 
 
 def test_no_name_means_more_than_itself(uri, people):

@@ -1,7 +1,11 @@
 """Milvus: a server that does not answer costs a bounded time and one line; Milvus Lite promises little."""
 
+import os
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from keras_reid.gallery import Gallery
 from tests.gallery.engines import address, crowd
 
 pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(params=["nobody listens", "nobody answers"])
@@ -66,3 +71,14 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(ReidError, match="there is no folder"):
         Gallery(tmp_path / "away" / "people.db")
+
+
+def test_milvus_lite_leaves_no_logs_in_the_temporary_folder(tmp_path):
+    """Version 2.5 writes two files a process there; 3 has no server of its own."""
+    code = "import sys; from keras_reid.gallery import Gallery; import numpy as np; "
+    code += "Gallery(sys.argv[1]).add(np.ones(4), source='a')"
+    uri, folder = address("milvus", tmp_path), tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    subprocess.run([sys.executable, "-c", code, uri], env=environment, check=True)
+    assert not list(folder.iterdir())

@@ -1,7 +1,9 @@
 """A gallery in a folder: it survives kills, full disks and other processes, and what it forgets is gone."""
 
+import itertools
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,6 +88,73 @@ def test_a_forget_that_is_interrupted_is_ended_by_the_next_writer(uri, monkeypat
                 assert bytes_left(uri, people, rows) == len(rows)
             write(gallery)
             assert not gallery.header.unfinished_forget and bytes_left(uri, people, rows) == 0
+
+
+STEPS = ("log", "header", "delete", "purge", "rewritten", "entries cleaned", "records cleaned, header")
+
+
+@pytest.mark.parametrize("everybody", [False, True], ids=["some", "all"])
+def test_a_forget_killed_before_any_step_is_ended_and_proven_by_the_same_command(tmp_path, monkeypatch, everybody):
+    people = crowd(40)
+    people.embeddings[:] = np.random.default_rng(0).normal(size=people.embeddings.shape)
+    people.known["identity"] = ["gone person" if everybody or row < 3 else "Bo" for row in range(40)]
+    gone, left = range(40 if everybody else 3), range(40 if everybody else 3, 40)
+    made = address("lance", tmp_path)
+    with Gallery(made) as gallery:
+        people.into(gallery, slice(0, 20))
+        people.into(gallery, slice(20, 40))
+    for number, step in enumerate(STEPS):
+        uri, calls = shutil.copytree(made, tmp_path / step), itertools.count()
+        with monkeypatch.context() as patch:
+            for name in ("put_record", "delete", "purge", "_optimize"):
+                function = getattr(LanceEngine, name)
+                patch.setattr(LanceEngine, name, killed_at_call(number, calls, function))
+            with pytest.raises(SystemExit):
+                Gallery(uri).forget(identity="gone person")
+        with Gallery(uri) as gallery:
+            result = gallery.forget(identity="gone person")
+            assert result.proven and not gallery.header.unfinished_forget and gallery.count() == len(left)
+        # Once it is deleted there is nothing to look for: then no file may be left that was there before.
+        assert result.proof.startswith("an interrupted forget is ended" if number > 2 else "proven: none of"), step
+        assert bytes_left(uri, people, gone) == 0 and not files_with(uri, b"gone person"), step
+        assert bytes_left(uri, people, left) == len(left), step
+
+
+def killed_at_call(number: int, calls, function):
+    def call(*arguments, **options):
+        if next(calls) == number:
+            raise SystemExit("killed")
+        return function(*arguments, **options)
+
+    return call
+
+
+FORGET = """
+import sys
+from keras_reid.gallery import Gallery
+from keras_reid.gallery.lance import LanceEngine
+delete = LanceEngine.delete
+LanceEngine.delete = lambda *arguments: (delete(*arguments), print("deleted", flush=True))
+Gallery(sys.argv[1]).forget(identity="Alice")
+"""
+
+
+def test_a_forget_that_is_really_killed_loses_nobody_else(uri):
+    people = crowd(3000, 64)
+    people.embeddings[:] = np.random.default_rng(0).normal(size=people.embeddings.shape)
+    rows = np.flatnonzero(people.known.identity == "Alice")
+    with Gallery(uri) as gallery:
+        people.into(gallery)
+    process = in_a_process(FORGET, uri)
+    assert process.stdout.readline() == "deleted\n"
+    process.kill()
+    process.communicate()
+    with Gallery(uri) as gallery:
+        assert gallery.forget(identity="Alice").proven and gallery.count() == 3000 - len(rows)
+        _, embeddings = gallery.entries(embeddings=True)
+    kept = np.delete(people.embeddings, rows, axis=0)
+    assert {row.tobytes() for row in embeddings} == {row.tobytes() for row in kept}
+    assert bytes_left(uri, people, rows[:20]) == 0
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_forget(uri):
@@ -184,6 +253,32 @@ def test_writers_and_readers_at_once_lose_nothing_and_see_whole_states(uri):
     )
 
 
+def test_two_writers_without_a_lock_add_each_entry_once(uri, monkeypatch):
+    """As in a bucket, which has none: LanceDB commits one after the other, and the key is its primary key."""
+    monkeypatch.setattr(LanceEngine, "lock_file", None)
+    people, failed = crowd(240), []
+    with Gallery(uri) as gallery:
+        people.into(gallery, slice(0, 1))
+
+    def write() -> None:
+        try:
+            with Gallery(uri) as gallery:
+                for first in range(0, 240, 30):
+                    people.into(gallery, slice(first, first + 30))
+        except ReidError as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    assert not failed
+    with Gallery(uri) as gallery:
+        sources = gallery.entries()[0].source
+        assert len(sources) == sources.nunique() == 240 and len(gallery._store.engine.records()) >= 9
+
+
 ADD = """
 import sys
 import numpy as np
@@ -198,17 +293,17 @@ with Gallery(sys.argv[1]) as gallery:
 """
 
 
-def add_in_a_process(uri, **options) -> subprocess.Popen:
+def in_a_process(code: str, uri: str, **options) -> subprocess.Popen:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", ADD, uri], env=environment, **pipes, **options)
+    return subprocess.Popen([sys.executable, "-c", code, uri], env=environment, **pipes, **options)
 
 
 @pytest.mark.slow
 def test_twenty_kills_during_add_lose_nothing_and_add_nothing_twice(uri):
     random, counts = np.random.default_rng(0), [0]
     for _ in range(20):
-        process = add_in_a_process(uri)
+        process = in_a_process(ADD, uri)
         for _ in range(random.integers(1, 4)):
             process.stdout.readline()
         time.sleep(random.uniform(0, 0.03))  # a part takes about that long
@@ -239,7 +334,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(uri):
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
-    process = add_in_a_process(uri, preexec_fn=no_file_grows)
+    process = in_a_process(ADD, uri, preexec_fn=no_file_grows)
     error = process.communicate()[1].strip().splitlines()[-1]
     assert process.returncode == 1 and "No space left on the disk" in error and "is kept" in error
     with Gallery(uri) as gallery:

@@ -1,4 +1,4 @@
-"""Described format: a folder with somebody else's network as it was, and the `reid.json` that says how to use it."""
+"""Described format: somebody else's network as it was, and beside it the `reid.json` that says how to use it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from keras_reid.artifacts.artifact import Artifact
 from keras_reid.artifacts.description import Description
 from keras_reid.artifacts.foreign import ForeignNetwork
 from keras_reid.artifacts.formats.table import module_of
-from keras_reid.artifacts.metadata import FILE_NAME, as_text
-from keras_reid.artifacts.places import read_described_metadata
+from keras_reid.artifacts.metadata import as_text
+from keras_reid.artifacts.places import description_file, read_described_metadata
 from keras_reid.data.images import resize_images
 from keras_reid.errors import ReidError, first_line
 from keras_reid.files import write_text
 
 
-def load(folder: Path) -> Artifact:
+def load(place: Path) -> Artifact:
     """Opens what `describe_network` wrote; ReidError where it is damaged, or a package that runs it is missing."""
-    metadata = read_described_metadata(folder)
+    metadata = read_described_metadata(place)
     description = Description.of(metadata)
-    network = module_of(description.kind).read_foreign(folder / description.file)
-    return Artifact(str(folder), "described", metadata, embedding_function_of(description, network))
+    network = module_of(description.kind).read_foreign(description_file(place).parent / description.file)
+    return Artifact(str(place), "described", metadata, embedding_function_of(description, network))
 
 
-def replace_metadata(folder: Path, metadata: Mapping) -> None:
+def replace_metadata(place: Path, metadata: Mapping) -> None:
     """Replaces `reid.json`, whole or not at all."""
-    write_text(folder / FILE_NAME, as_text(metadata))
+    write_text(description_file(place), as_text(metadata))
 
 
 def embedding_function_of(description: Description, network: ForeignNetwork) -> Callable[[np.ndarray], np.ndarray]:

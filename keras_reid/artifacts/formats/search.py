@@ -68,7 +68,7 @@ def read_gallery(
     if column is None or saved.frame[column].isna().any():
         raise ReidError(
             f"gallery={path} names no {column or 'person_id and no image_path'}{' in some rows' if column else ''}: "
-            "expected one for each embedding, as the answer of a search."
+            "expected one for each embedding, as the answer of a search. gallery export and named leave those out."
         )
     kept = np.flatnonzero((as_names(saved.frame[column]) != str(JUNK_ID)).to_numpy(bool))  # text too
     if not len(kept):
