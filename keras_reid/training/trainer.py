@@ -252,7 +252,7 @@ class TripletTrainer(keras.Model):
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
     def renew_graph(self) -> None:
-        """Gives back the memory of the compiled step, and compiles it anew in the next `fit`: for another image size."""
+        """Has the next `fit` compile the step anew, for images of another size; the memory of the old one is free."""
         self.make_train_function(force=True)  # None in its place would leave the old one among what Keras tracks
         gc.collect()
 

@@ -10,7 +10,7 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import Checkpoints
-from keras_reid.training.optimizers import build_optimizer
+from keras_reid.training.optimizers import build_optimizer, decay_kernels_only
 from keras_reid.training.precision import resolve_precision
 from keras_reid.training.schedules import CosineSchedule
 from tests.conftest import tiny_embedder
@@ -51,6 +51,10 @@ def test_optimizers_by_name(name, kind):
         (lambda: build_optimizer("lion", 0.1), "optimizer=lion, expected one of adam"),
         (lambda: build_optimizer("adamw", 0.1, weight_decay=-1), "weight_decay=-1"),
         (lambda: build_optimizer("adam", 0.1, clip_norm=-1), "clip_norm=-1"),
+        (
+            lambda: build_optimizer("adam", 0.1, decayed_weights="kernels"),
+            "kernels goes with optimizer=adamw or sgd",
+        ),
         (lambda: resolve_precision("float16", gpus=0, cpu_has_bfloat16=True), "mixed_precision=float16, expected"),
     ],
 )
@@ -87,6 +91,25 @@ def test_the_gradient_is_clipped_as_a_whole_and_unscaled(policy, scale):
     np.testing.assert_allclose(clipped, free * 0.01 / length, rtol=2e-3, atol=1e-7)
     assert build_optimizer("sgd", 1.0, clip_norm=0.01).global_clipnorm == 0.01
     assert build_optimizer("adam", 1.0).global_clipnorm is None
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_kernels_alone_decay(name, policy):
+    """One step with and without decay from the same start: kernels differ by rate * decay * w, all else by nothing."""
+    rate, decay, ends = 0.5, 0.1, []
+    for weight_decay in (0.0, decay):
+        optimizer = build_optimizer(name, rate, weight_decay=weight_decay, decayed_weights="kernels")
+        begin = trained(keras.optimizers.SGD(0.0), steps=0, policy=policy)
+        trainer = trained(optimizer, steps=0, policy=policy)
+        decay_kernels_only(optimizer, trainer.trainable_variables)
+        trainer.fit(one_batch(), steps_per_epoch=1, verbose=0)
+        ends.append(trainer.trainable_variables)
+    ranks = [variable.shape.rank for variable in begin.trainable_variables]
+    assert ranks == [4, 1, 1, 1, 2, 1]  # convolution, BatchNormalization, dense layer
+    for rank, start, plain, decayed in zip(ranks, begin.trainable_variables, *ends):
+        expected = rate * decay * start.numpy() if rank > 1 else np.zeros(start.shape)
+        np.testing.assert_allclose(plain.numpy() - decayed.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
