@@ -123,10 +123,11 @@ class Steps:
             size = phase.image_size
             if len(settings.phases) > 1:
                 tqdm.write(str(phase))
-            batches = training_batches(settings, self._data, phase, start_step=progress.step, team=self.team)
-            # A run that stopped inside an epoch first makes the rest of it.
+            # A run that stopped inside an epoch first makes the rest of it. No name holds the batches, and their cache.
             self._trainer.fit(
-                self.team.distribute(batches),
+                self.team.distribute(
+                    training_batches(settings, self._data, phase, start_step=progress.step, team=self.team)
+                ),
                 initial_epoch=epoch,
                 epochs=epoch + 1 if made else phase.end,
                 steps_per_epoch=steps - made,

@@ -9,8 +9,6 @@ import pytest
 
 from keras_reid import TripletTrainer, build_embedder
 from keras_reid.data.augmentation import ERASED_COLOR
-from keras_reid.keras2 import keras, tf
-from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models.structure import accept_other_sizes
 from keras_reid.training import Settings, run_network
 from keras_reid.training.cluster import Cluster
@@ -27,6 +25,7 @@ def images_of(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (12, height, width, 3), np.uint8)
 
 
+@pytest.mark.slow
 def test_a_network_made_for_one_size_is_that_of_another():
     """A ResNet-50 of 32x16 on images of 48x32, in the trainer's two-headed form, is the one made for 48x32."""
     embedder = build_embedder(head="bnneck", image_size=(32, 16), embedding_size=8)
@@ -44,36 +43,11 @@ def test_a_network_made_for_one_size_is_that_of_another():
         type(embedder).from_config(embedder.get_config())(images)  # what ships has its one size
 
 
-def test_each_size_is_traced_once_and_the_graph_before_goes():
-    traced = []
-
-    def loss(person_ids, embeddings):
-        traced.append(embeddings.shape)
-        return BatchHardTripletLoss("soft")(person_ids, embeddings)
-
-    embedder = run_network.build_embedder(
-        embedding_size=8, image_size=(32, 16), normalize_embedding=False, sync_batch_norm=False
-    )
-    accept_other_sizes(embedder)
-    trainer = TripletTrainer(embedder)
-    trainer.compile(keras.optimizers.SGD(0.1), loss=loss)
-    graphs = []
-    for height in (16, 32):
-        if graphs:
-            trainer.renew_graph()
-        assert [graph() for graph in graphs] == [None] * len(graphs)
-        batches = tf.data.Dataset.from_tensors((images_of(height, 16), PERSON_IDS)).repeat()
-        trainer.fit(batches, steps_per_epoch=2, epochs=2, verbose=0)
-        graphs.append(weakref.ref(trainer.train_function))
-        gc.collect()
-    assert len(traced) == 2
-
-
 class Killed(Exception):
     """Ends a run where SIGKILL would."""
 
 
-def steps_of(run_dir, data_dir) -> tuple[Steps, Settings, RunFolder]:
+def steps_of(run_dir, data_dir) -> Steps:
     """A run with all that begins later than the first step: sizes, erasing, average, metric loss."""
     settings = Settings(
         dataset="synthetic",
@@ -106,15 +80,31 @@ def steps_of(run_dir, data_dir) -> tuple[Steps, Settings, RunFolder]:
         score_baselines=False,
         mixed_precision="float32",
     )
-    folder = RunFolder(run_dir)
-    return Steps(folder, settings, read_run_data(settings), Cluster()), settings, folder
+    return Steps(RunFolder(run_dir), settings, read_run_data(settings), Cluster())
+
+
+TRACED = []  # (image size, the compiled function) of each training step that the run without a stop has traced
 
 
 @pytest.fixture(scope="module")
 def undisturbed(synthetic_dir, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sizes") / "whole"
-    steps, settings, _ = steps_of(folder, synthetic_dir)
-    return folder, steps.train(steps.restore()), steps
+    folder, step = tmp_path_factory.mktemp("sizes") / "whole", TripletTrainer.train_step
+
+    def traced(trainer, data):
+        TRACED.append((data[0].shape[1:3], weakref.ref(trainer.train_function)))
+        return step(trainer, data)
+
+    steps = steps_of(folder, synthetic_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TripletTrainer, "train_step", traced)
+        return folder, steps.train(steps.restore()), steps
+
+
+def test_each_size_is_traced_once_and_the_graph_before_goes(undisturbed):
+    sizes, graphs = zip(*TRACED)
+    assert sizes == ((16, 16), (32, 16))
+    gc.collect()
+    assert graphs[0]() is None and graphs[1]() is not None
 
 
 def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_not(
@@ -123,7 +113,7 @@ def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_n
     whole, (epoch, score), _ = undisturbed
     run = tmp_path / "run"
     for last in (STEPS, STEPS + 2):  # between the sizes, then inside the second
-        steps, *_ = steps_of(run, synthetic_dir)
+        steps = steps_of(run, synthetic_dir)
         save = steps._checkpoints.save
 
         def save_and_die(step, save=save, last=last):
@@ -134,7 +124,7 @@ def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_n
         steps._checkpoints.save = save_and_die
         with pytest.raises(Killed):
             steps.train(steps.restore())
-    steps, *_ = steps_of(run, synthetic_dir)
+    steps = steps_of(run, synthetic_dir)
     epoch_again, score_again = steps.train(steps.restore())
     assert epoch_again == epoch == 3
     np.testing.assert_array_equal(score_again.embedded.query_embeddings, score.embedded.query_embeddings)
