@@ -278,7 +278,7 @@ class TripletTrainer(keras.Model):
             if self.statistics_batches is None:
                 raise ReidError("SWA's averaged weights need statistics of their own: set trainer.statistics_batches.")
             renewed = True
-        elif keeps_average(optimizer) or not int(self.optimizer.iterations):
+        elif keeps_average(optimizer) or not int(self.optimizer.iterations.numpy()):
             renewed = False
         if renewed:
             outside_scope(fit_statistics, self._shipped, self.statistics_batches)

@@ -163,6 +163,8 @@ class Reports:
                 self._sums[name] += value(n) if callable(value) else value
             place = self._step % 30
             means = {name: np.float32(total / (place + 1)) for name, total in self._sums.items()}
+            for name in report.keys() & {"learning_rate", "metric_loss_weight"}:  # Keras reports those of the step
+                means[name] = np.float32(report[name](n) if callable(report[name]) else report[name])
             self._doctor.on_train_batch_end(place, means)
             self._step += 1
         return self._doctor.finding
