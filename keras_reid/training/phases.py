@@ -79,7 +79,7 @@ def check_starts(*, epochs: int, **starts: tuple[int, str, float]) -> None:
         if start > epochs:
             raise ReidError(f"{name}={start:g}, expected at most epochs={epochs}.")
         if start and not value:
-            raise ReidError(f"{name}={start:g} needs {needed} above 0: give it, or leave out {name}.")
+            raise ReidError(f"{name}={start:g} needs {needed}=NUMBER above 0: give it, or leave out {name}.")
 
 
 def _read_schedule(text: str, epochs: int, image_size: tuple[int, int]) -> tuple[list[tuple[int, int]], list[int]]:

@@ -136,6 +136,14 @@ def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_n
         np.testing.assert_array_equal(two[tensor], one[tensor], err_msg=tensor)
 
 
+def test_the_run_decays_its_kernels_alone(undisturbed):
+    *_, steps = undisturbed
+    variables, optimizer = steps._trainer.trainable_variables, steps._trainer.optimizer
+    assert optimizer.weight_decay == 5e-4
+    ranks = [(variable.shape.rank > 1, optimizer._use_weight_decay(variable)) for variable in variables]
+    assert set(ranks) == {(True, True), (False, False)}
+
+
 def test_the_log_tells_when_the_metric_loss_counts_and_people_held_out_are_scored(undisturbed):
     folder, (_, score), steps = undisturbed
     rows = pd.read_csv(folder / "metrics.csv")
