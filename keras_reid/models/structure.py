@@ -55,6 +55,14 @@ def _passes_through(node, layer) -> bool:
     return True
 
 
+def accept_other_sizes(model) -> None:
+    """Lets a Keras 2 model be called with images of other sizes than its input's; its weights fit them all.
+
+    What is built anew from its configuration, as what ships is, takes the one size again.
+    """
+    model.input_spec = [type(spec)(shape=(None, None, None, 3)) for spec in model.input_spec]
+
+
 def check_embedder(model, name: str = "embedder", *, of_images: bool = True) -> None:
     """Raises ReidError, naming the model, unless it is a graph of layers from images of one size to embeddings.
 

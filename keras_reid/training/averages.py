@@ -16,15 +16,20 @@ class WeightAverage(tf.Module):
     It starts at the weights that the model has when this is made. Keras's own (`use_ema`) overwrites the weights at the
     end of `fit`, and legacy optimizers, such as those of tensorflow-addons, have none.
 
+    Args:
+        model: its weights and moving statistics are averaged.
+        decay: of the average.
+        start_step: steps of the run after each of which the average is the weights themselves.
+
     Raises:
         ReidError: `decay` is not from 0 to below 1.
     """
 
-    def __init__(self, model: keras.Model, decay: float):
+    def __init__(self, model: keras.Model, decay: float, *, start_step: int = 0):
         super().__init__(name="weight_average")
         if not 0 <= decay < 1:
             raise ReidError(f"ema={decay}, expected a number from 0 to below 1, such as 0.999.")
-        self.decay = decay
+        self.decay, self._start_step = decay, start_step
         # All replicas make the same change: any copy is the right one.
         self.values = [
             tf.Variable(
@@ -36,15 +41,17 @@ class WeightAverage(tf.Module):
             for weight in weights_of(model)
         ]
 
-    def update(self, model: keras.Model) -> None:
-        """Takes the weights after a step into the average."""
-        context = replica_context()
+    def update(self, model: keras.Model, step: tf.Tensor) -> None:
+        """Takes the weights after a step into the average; `step` is the number of steps made."""
+        context, kept, taken = replica_context(), self.decay, 1 - self.decay
+        if self._start_step:
+            kept, taken = tf.unstack(tf.where(step > self._start_step, [kept, taken], [0.0, 1.0]))
         for value, weight in zip(self.values, weights_of(model)):
             newest = tf.cast(weight, tf.float32)
             if context is not None and not weight.trainable:  # moving statistics are of each replica's part
                 # Several workers can add up what was computed on a device, but not a variable as it was read.
                 newest = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.identity(newest))
-            value.assign(self.decay * value + (1 - self.decay) * newest)
+            value.assign(kept * value + taken * newest)
 
     def copy_to(self, model: keras.Model) -> None:
         """Sets the weights of a model with the same layers to the average."""

@@ -23,6 +23,7 @@ _NO_CLOSER = 0.985  # mean positive distance / mean negative distance; 1 for lab
 _ONE_POINT = 1e-3  # distance / norm, and distance / distance at the start
 _SHRUNK = 0.1  # distance / distance at the start; healthy runs from scratch went down to a fifth
 _STOPPED = "training stopped"
+_OF_THE_STEP = ("learning_rate", "metric_loss_weight")  # Keras reports all else as means over the epoch so far
 _CAUSES_OF_COLLAPSE = (
     "pre-trained weights not loaded (backbone_weights), learning_rate too high for hard mining or too low to move, "
     "{margin}identities_per_batch or images_per_identity too small (from scratch: or too large), or labels that do "
@@ -43,7 +44,8 @@ class CollapseDoctor(keras.callbacks.Callback):
     - the loss stands still, and is no better than that of one point;
     - no triplet is active: nothing is learned any more.
 
-    It says nothing while the learning rate rises or positives still come closer in proportion to negatives. A loss or
+    It says nothing while the learning rate rises or positives still come closer in proportion to negatives, nor before
+    the loss on distances has begun (`metric_loss_steps`), and judges that loss once it has its full weight. A loss or
     weights that are not finite stop the run; weights are checked after each step, because ReLU and pooling can hide a
     NaN from the loss.
 
@@ -104,6 +106,8 @@ class CollapseDoctor(keras.callbacks.Callback):
         if not self._weights_are_finite():
             self._stop("weights are not finite", self.step - steps)
         self._history.extend([self._since_last(logs, steps)] * steps)
+        if not logs.get("metric_loss_weight", 1.0):
+            self._history.clear()
         history = list(self._history)
         if len(history) >= SHORT_WINDOW and self.finding is None:
             self._examine_distances(_mean_of(history[-SHORT_WINDOW:]))
@@ -117,11 +121,14 @@ class CollapseDoctor(keras.callbacks.Callback):
         return tf.reduce_all([tf.reduce_all(tf.math.is_finite(copy)) for copy in copies])
 
     def _since_last(self, logs: Mapping[str, float], steps: int) -> dict[str, float]:
-        """Returns the mean over the newest steps: Keras reports means over the epoch so far."""
+        """Returns the mean over the newest steps."""
         before, now = self._steps_in_epoch, self._steps_in_epoch + steps
         means_before, self._means = self._means, {name: float(value) for name, value in logs.items()}
         self._steps_in_epoch = now
-        return {name: (mean * now - means_before.get(name, 0.0) * before) / steps for name, mean in self._means.items()}
+        return {
+            name: mean if name in _OF_THE_STEP else (mean * now - means_before.get(name, 0.0) * before) / steps
+            for name, mean in self._means.items()
+        }
 
     def _examine_distances(self, recent: dict[str, float]) -> None:
         distance = max(recent["positive_distance"], recent["negative_distance"])
@@ -141,6 +148,8 @@ class CollapseDoctor(keras.callbacks.Callback):
     def _examine_loss(self, first: dict[str, float], second: dict[str, float], whole: dict[str, float]) -> None:
         if second["learning_rate"] > first["learning_rate"] * (1 + 1e-6):
             return  # warming up
+        if whole.get("metric_loss_weight", 1.0) < 1 - 1e-6:
+            return
         positive, negative = whole["positive_distance"], whole["negative_distance"]
         stands_still = _loss_in(second) >= _STANDSTILL * _loss_in(first) and not _separate(first, second)
         if positive >= _NO_CLOSER * negative > 0:

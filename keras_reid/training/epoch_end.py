@@ -73,7 +73,8 @@ class EpochEnd(keras.callbacks.Callback):
         epoch, step, settings = epoch + 1, self._progress.step, self._settings
         numbers = {name: float(value) for name, value in logs.items()}
         numbers = {"epoch": epoch, "step": step, **numbers, **self._progress.epoch_times()}
-        embedder = self.model.shipped_embedder()  # by all workers at once
+        is_due = epoch % settings.evaluate_every == 0
+        embedder = self.model.shipped_embedder(renewed=is_due)  # by all workers at once
         # Log and events come before the checkpoint: a run that goes on from it lacks none of them.
         self._log.record(numbers)
         if self._run.writes:
@@ -83,7 +84,7 @@ class EpochEnd(keras.callbacks.Callback):
             outside_scope(save_keras, embedder, self._run.last_model)
         tqdm.write(_REPORT.format(**numbers))
         self._progress.let_go()  # scoring may take minutes: a run that stops here does it when it goes on
-        if epoch % settings.evaluate_every == 0:
+        if is_due:
             self.score(epoch, embedder)
         self._draw_curves()
         self._progress.let_go()
@@ -109,7 +110,8 @@ class EpochEnd(keras.callbacks.Callback):
         write_events(self._run.tensorboard, int(row["step"]), "scores", tags, pictures=pictures)
         # Last: a run that goes on scores its newest epoch where the row has no scores.
         self._log.record({name: float(value) for name, value in {**row, **scores}.items()})
-        tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}")
+        whom = " of validation identities" if self._settings.validation_identities else ""
+        tqdm.write(f"epoch {epoch}: mAP {scores[BEST_BY]:.2%}, top-1 {scores['val_top1']:.2%}{whom}")
 
     def _write_events(self, embedder: keras.Model, numbers: dict[str, float]) -> None:
         metric = getattr(self.model.loss, "metric", "euclidean")

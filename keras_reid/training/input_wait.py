@@ -17,16 +17,15 @@ class TimedIterator:
         self._iterator, self._tell = iterator, tell
 
     def __next__(self):
+        tell = self._tell
         # Python's clock: tf.timestamp refuses to run under op determinism.
         began = tf.numpy_function(_now, [], tf.float64)
         with tf.control_dependencies([began]):
             batch = next(self._iterator)
         with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            tf.numpy_function(self._end, [began], [])
+            # No method: TensorFlow would hold it, with this iterator and the whole graph, at its class.
+            tf.numpy_function(lambda began: tell(float(_now() - began)), [began], [])
         return batch
-
-    def _end(self, began) -> None:
-        self._tell(float(_now() - began))
 
 
 def _now() -> np.float64:

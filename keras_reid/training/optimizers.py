@@ -14,6 +14,7 @@ def build_optimizer(
     learning_rate,
     *,
     weight_decay: float = 0.0,
+    decayed_weights: str = "all",
     clip_norm: float = 0.0,
     epochs: int = 1,
     steps_per_epoch: int = 1,
@@ -24,7 +25,9 @@ def build_optimizer(
         name: one of `choices.OPTIMIZERS`. sgd has Nesterov momentum 0.9; for those of tensorflow-addons (tfa_...) see
             `keras_reid.addons`.
         learning_rate: a number or a schedule.
-        weight_decay: decoupled, for adamw, tfa_radam and tfa_lamb.
+        weight_decay: decoupled, for adamw, tfa_radam and tfa_lamb: w -= learning_rate * weight_decay * w in each step.
+        decayed_weights: "all", or "kernels": weight_decay is for sgd as well, and `decay_kernels_only` is still to be
+            called.
         clip_norm: largest norm of the gradient of all weights together, without float16's loss scale; 0 is off.
         epochs: of the run, for tfa_swa.
         steps_per_epoch: of the run, for tfa_swa.
@@ -38,14 +41,22 @@ def build_optimizer(
     if name not in choices.OPTIMIZERS:
         raise ReidError(f"optimizer={name}, expected one of {', '.join(choices.OPTIMIZERS)}.")
     clip = {"global_clipnorm": clip_norm or None}
+    if decayed_weights == "kernels" and name not in ("adamw", "sgd"):
+        raise ReidError(f"decayed_weights=kernels goes with optimizer=adamw or sgd, not with {name}.")
     if name == "adam":
         return keras.optimizers.Adam(learning_rate, **clip)
     if name == "adamw":
         return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, **clip)
     if name == "sgd":
-        return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, **clip)
+        decay = weight_decay if decayed_weights == "kernels" else None
+        return keras.optimizers.SGD(learning_rate, momentum=0.9, nesterov=True, weight_decay=decay, **clip)
     run = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
     return addons.build_optimizer(name, learning_rate, weight_decay=weight_decay, clip_norm=clip_norm or None, **run)
+
+
+def decay_kernels_only(optimizer, variables: Sequence[tf.Variable]) -> None:
+    """Keeps weight decay from biases and BatchNormalization: of weights in one dimension. Call it before training."""
+    optimizer.exclude_from_weight_decay([variable for variable in variables if variable.shape.rank < 2])
 
 
 def create_state(optimizer, variables: Sequence[tf.Variable]) -> None:

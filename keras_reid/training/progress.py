@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+import weakref
+from collections.abc import Callable
 from statistics import median
 
 from tqdm import tqdm
@@ -42,6 +44,8 @@ class Progress(keras.callbacks.Callback):
         total_steps: of the run.
         steps_per_epoch: of the run.
         batch_size: images in a step.
+        steps_left: of a step, how many steps like the one to come the rest of the run is worth; by default as many as
+            are left.
         seconds_besides: that scoring and export are expected to take; None where nothing tells yet.
         team: the replicas that train; a signal to one worker stops all after the same step.
     """
@@ -53,14 +57,17 @@ class Progress(keras.callbacks.Callback):
         total_steps: int,
         steps_per_epoch: int,
         batch_size: int,
+        steps_left: Callable[[int], float] | None = None,
         seconds_besides: float | None = None,
         team: Team | None = None,
     ):
         super().__init__()
         self.step = first_step
         self._total_steps, self._steps_per_epoch, self._batch_size = total_steps, steps_per_epoch, batch_size
+        self._steps_left = steps_left or (lambda step: total_steps - step)
         self._seconds_besides, self._paced_from = seconds_besides, None
-        self._bar = self._ended = self._traced = None
+        self._bar = self._ended = None
+        self._traced = lambda: None
         self._team = team or Team()
 
     def on_train_begin(self, logs=None):
@@ -78,9 +85,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._seconds, self._waiting = [], []
-        # A backbone that is frozen or freed makes another graph.
-        if self.model.train_function is not self._traced:
-            self._first_epoch, self._traced = True, self.model.train_function
+        # A backbone that is frozen or freed, or images of another size, make another graph; the old one must go.
+        if self.model.train_function is not self._traced():
+            self._first_epoch, self._traced = True, weakref.ref(self.model.train_function)
         self._bar.set_description(f"epoch {epoch + 1}/{self._total_steps // self._steps_per_epoch}", refresh=False)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -121,7 +128,7 @@ class Progress(keras.callbacks.Callback):
     def _time_left(self) -> str:
         """Returns a line with the time left to the end of the run: training, then scoring and export."""
         step, began = self._paced_from
-        training = (self._total_steps - self.step) * (time.perf_counter() - began) / (self.step - step)
+        training = self._steps_left(self.step) * (time.perf_counter() - began) / (self.step - step)
         if self._seconds_besides is None:
             return f"about {_duration(training)} of training are left, besides scoring and export"
         besides = self._seconds_besides

@@ -100,14 +100,14 @@ class Run:
             if cluster.is_chief:
                 with contextlib.suppress(OSError):
                     folder.report.unlink()  # of the run when it had fewer epochs
-            steps.ship(*newest)
+            scored = steps.ship(*newest)
         except (Interrupted, ReidError):
             with contextlib.suppress(OSError, ReidError):  # a full disk, for example, stops this as well
                 _keep_record(folder)
             raise
         _keep_record(folder)
         if cluster.is_chief:
-            _draw_page(folder, settings, data, newest[1])
+            _draw_page(folder, settings, data, scored)
             _report(folder, settings)
         steps.team.wait()
 

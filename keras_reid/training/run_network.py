@@ -8,10 +8,13 @@ from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras, tf
 from keras_reid.losses import build_loss
 from keras_reid.models import build_embedder
+from keras_reid.models.embedder import MINIMUM_SIDE
+from keras_reid.models.structure import accept_other_sizes
 from keras_reid.training.augmentation import build_augmentation
 from keras_reid.training.cluster import Cluster
 from keras_reid.training.color_changes import CHANGES
-from keras_reid.training.optimizers import build_optimizer
+from keras_reid.training.optimizers import build_optimizer, decay_kernels_only
+from keras_reid.training.phases import Phase
 from keras_reid.training.precision import resolve_precision
 from keras_reid.training.processor import cpu_computes_in, say_what_is_slow
 from keras_reid.training.run_data import RunData
@@ -64,43 +67,77 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
         raise ReidError(
             f"freeze_backbone_epochs={settings.freeze_backbone_epochs}, expected at most epochs={settings.epochs}."
         )
-    length = {"epochs": settings.epochs, "steps_per_epoch": data.batches.steps_per_epoch}
+    sizes, steps = {phase.image_size for phase in settings.phases}, data.batches.steps_per_epoch
+    if len(sizes) > 1 and min(map(min, sizes)) < MINIMUM_SIDE:
+        raise ReidError(f"image_size_schedule={settings.image_size_schedule}, expected at least {MINIMUM_SIDE} pixels.")
+    length = {"epochs": settings.epochs, "steps_per_epoch": steps}
     decay = settings.some("warmup_epochs", "decay_epochs")
     schedule = build_schedule(settings.schedule, settings.learning_rate, **length, **decay)
-    optimizer = build_optimizer(settings.optimizer, schedule, **length, **settings.some("weight_decay", "clip_norm"))
+    how = settings.some("weight_decay", "decayed_weights", "clip_norm")
+    optimizer = build_optimizer(settings.optimizer, schedule, **length, **how)
     embedder = build_embedder(
         **settings.some("embedding_size", "image_size", "head", "last_stride", "backbone_weights"),
         **settings.some("normalize_embedding", "sync_batch_norm"),
     )
+    if len(sizes) > 1:
+        accept_other_sizes(embedder)
     trainer = TripletTrainer(
         embedder,
         person_ids=data.batches.person_ids,
+        metric_loss_steps=(settings.metric_loss_start * steps, round(settings.metric_loss_ramp * steps)),
         augmentation=build_augmentation(**settings.some(*CHANGES, "seed")),
+        ema_start_step=settings.ema_start * steps,
         **settings.some("identity_loss_weight", "label_smoothing", "center_loss_weight", "ema", "layer_learning_rates"),
     )
+    if settings.decayed_weights == "kernels":
+        decay_kernels_only(optimizer, trainer.trainable_variables)
     loss = build_loss(settings.loss, **settings.some("margin", "mining_scope"))
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     if settings.freeze_backbone_epochs:
-        trainer.freeze_backbone(settings.freeze_backbone_epochs * data.batches.steps_per_epoch)
-    if settings.optimizer == "tfa_swa":
-        batches = training_batches(settings, data, cache="none").take(_STATISTICS_BATCHES)
-        trainer.statistics_batches = batches.map(lambda images, person_ids: images)
+        trainer.freeze_backbone(settings.freeze_backbone_epochs * steps)
+    trainer.statistics_batches = _statistics_batches(settings, data)
     return trainer
 
 
-def check_augmentation(settings: Settings) -> Augmentation:
-    """Returns the augmentation of the input pipeline; ReidError for a strength out of range."""
-    return Augmentation(settings.random_flip, settings.random_crop_padding, settings.random_erasing)
+def _statistics_batches(settings: Settings, data: RunData) -> tf.data.Dataset | None:
+    """Returns the training images from which what ships takes its BatchNormalization statistics; None without."""
+    if settings.renew_batch_norm:
+        plain = {"augmentation": Augmentation(0.0, 0, 0.0), **settings.some("image_size", "epochs")}
+        batches = training_dataset(data.batches, **plain).take(settings.renew_batch_norm)
+    elif settings.optimizer == "tfa_swa":
+        batches = training_batches(settings, data, cache="none").take(_STATISTICS_BATCHES)
+    else:
+        return None
+    return batches.map(lambda images, person_ids: images)
+
+
+def check_augmentation(settings: Settings) -> None:
+    """Raises ReidError for a strength of the input pipeline's augmentation that is out of range."""
+    Augmentation(settings.random_flip, settings.random_crop_padding, settings.random_erasing)
 
 
 def training_batches(
-    settings: Settings, data: RunData, *, start_step: int = 0, cache: str | None = None, team: Team | None = None
+    settings: Settings,
+    data: RunData,
+    phase: Phase | None = None,
+    *,
+    start_step: int = 0,
+    cache: str | None = None,
+    team: Team | None = None,
 ) -> tf.data.Dataset:
-    """Returns the batches (images, person ids) of the run from a step on: whole, or this worker's part of a team's."""
+    """Returns the batches (images, person ids) of the run from a step on: whole, or this worker's part of a team's.
+
+    They end with the phase of the run, whose border for random crops shrinks with the images; None is the whole run as
+    its last phase is.
+    """
+    phase = phase or settings.phases[-1]
+    padding = settings.random_crop_padding * phase.image_size[0] / settings.image_height
+    erasing = settings.random_erasing if phase.erases else 0.0
     return training_dataset(
         data.batches,
-        **settings.some("image_size", "epochs"),
-        augmentation=check_augmentation(settings),
+        image_size=phase.image_size,
+        epochs=phase.end,
+        augmentation=Augmentation(settings.random_flip, round(padding), erasing),
         start_step=start_step,
         cache=cache or settings.cache,
         parts=team and team.parts(settings.identities_per_batch),

@@ -12,6 +12,7 @@ from typing import Any
 from keras_reid import choices
 from keras_reid.data.places import absolute
 from keras_reid.errors import ReidError
+from keras_reid.training.phases import Phase, check_starts, phases_of
 
 # Settings that change where a run looks or how often it is scored, not what it learns.
 FREE = {"data_dir", "run_dir", "evaluate_every", "save_every_steps", "epochs", "early_stop", "batch_size"}
@@ -50,6 +51,12 @@ class Settings:
     )
     train_images: int = _setting(0, "Train on that many images, drawn by seed; 0 is all. The patent: 7000.", least=0)
     train_identities: int = _setting(0, "Train on that many identities, drawn by seed; 0 is all.", least=0)
+    validation_identities: int = _setting(
+        0,
+        "Hold out that many training identities, drawn by seed: each evaluate_every is scored on them, not on query "
+        "and gallery; 0 is off.",
+        least=0,
+    )
     synthetic_identities: int = _setting(
         300, "Identities of a synthetic dataset that is rendered: half train.", least=4
     )
@@ -71,9 +78,15 @@ class Settings:
     )
     image_height: int = _setting(256, "Pixels.", least=1)
     image_width: int = _setting(128, "Pixels.", least=1)
+    image_size_schedule: str | None = _setting(
+        None,
+        "Smaller images at first, such as 64x32:24,96x48:40,128x64: height x width up to that epoch, then the next. "
+        "The last size is image_height x image_width.",
+    )
     random_flip: float = _setting(0.5, "Probability of a left-right flip.")
     random_crop_padding: int = _setting(10, "Pixels of border from which a random crop is cut; 0 is off.")
     random_erasing: float = _setting(0.0, "Probability that a random rectangle is erased; 0 is off.")
+    erasing_start: int = _setting(0, "First epochs without random erasing.", least=0)
     color_jitter: float = _setting(
         0.0, "Strength of random brightness, contrast, saturation, hue; 0 is off.", least=0, most=1
     )
@@ -111,6 +124,12 @@ class Settings:
     sync_batch_norm: bool = _setting(False, "BatchNormalization over all replicas; what ships is the same.")
     identity_loss_weight: float = _setting(0.0, "Weight of identity cross-entropy on the BNNeck; 0 is off.", least=0)
     label_smoothing: float = _setting(0.1, "Of identity cross-entropy, from 0 to below 1.", least=0, most=1)
+    metric_loss_start: int = _setting(
+        0, "First epochs in which identity cross-entropy alone is learned, without the loss on distances.", least=0
+    )
+    metric_loss_ramp: float = _setting(
+        0.0, "Epochs after metric_loss_start in which the weight of the loss on distances rises to 1.", least=0
+    )
     center_loss_weight: float = _setting(0.0, "Weight of center loss; 0 is off. The BNNeck paper takes 5e-4.", least=0)
     optimizer: str = _setting(
         "adam",
@@ -120,6 +139,11 @@ class Settings:
     )
     learning_rate: float = _setting(3e-4, "Learning rate after any warm-up and before any decay.")
     weight_decay: float = _setting(5e-4, "Decoupled, of adamw, tfa_radam and tfa_lamb; other optimizers have none.")
+    decayed_weights: str = _setting(
+        "all",
+        "What weight_decay applies to; kernels: not to biases and BatchNormalization, and by sgd as well; adamw, sgd.",
+        of=choices.DECAYED_WEIGHTS,
+    )
     clip_norm: float = _setting(0.0, "Largest norm of the gradient of all weights together; 0 is off.", least=0)
     schedule: str = _setting(
         "trinet",
@@ -142,6 +166,13 @@ class Settings:
         "auto", "auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else float32.", of=choices.PRECISIONS
     )
     ema: float = _setting(0.0, "Decay of a moving average of the weights, which then ships, such as 0.999; 0 is off.")
+    ema_start: int = _setting(0, "First epochs in which that average is the weights themselves.", least=0)
+    renew_batch_norm: int = _setting(
+        0,
+        "Training batches, not augmented, from which what is scored and ships takes its BatchNormalization statistics; "
+        "0: the moving ones.",
+        least=0,
+    )
     save_every_steps: int = _setting(0, "Steps between checkpoints inside an epoch; 0: at its end only.", least=0)
     profile_steps: int = _setting(0, "Steps to profile for TensorBoard, after the first three; 0 is off.", least=0)
     evaluate_every: int = _setting(10, "Epochs from one evaluation to the next; the last is always scored.", least=1)
@@ -159,6 +190,14 @@ class Settings:
             object.__setattr__(self, name, form(getattr(self, name)))
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        check_starts(
+            epochs=self.epochs,
+            erasing_start=(self.erasing_start, "random_erasing", self.random_erasing),
+            ema_start=(self.ema_start, "ema", self.ema),
+            metric_loss_start=(self.metric_loss_start, "identity_loss_weight", self.identity_loss_weight),
+            metric_loss_ramp=(self.metric_loss_ramp, "identity_loss_weight", self.identity_loss_weight),
+        )
+        _ = self.phases  # raises
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
             raise ReidError(
                 f"{len(self.dataset)} datasets are named for {len(self.data_dir)} data_dir: expected one dataset=NAME, "
@@ -186,6 +225,11 @@ class Settings:
     def image_size(self) -> tuple[int, int]:
         """(height, width), in pixels."""
         return self.image_height, self.image_width
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases of the run; ReidError where the schedule of image sizes does not fit."""
+        return phases_of(**self.some("epochs", "image_size", "image_size_schedule", "random_erasing", "erasing_start"))
 
     def some(self, *names: str) -> dict:
         """Returns some of the settings by name, as keyword arguments."""

@@ -6,6 +6,9 @@ import contextlib
 import os
 import time
 
+import pandas as pd
+from tqdm import tqdm
+
 from keras_reid.artifacts import describe_embedder
 from keras_reid.data.images import FILE_ERRORS, raise_for_undecodable
 from keras_reid.evaluation import confidence_intervals, mean_color_artifact
@@ -21,6 +24,7 @@ from keras_reid.training.diagnosis import CollapseDoctor
 from keras_reid.training.epoch_end import EpochEnd
 from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.layer_rates import FreezeBackbone
+from keras_reid.training.phases import phase_at, steps_left
 from keras_reid.training.profiling import ProfileSteps
 from keras_reid.training.progress import Progress
 from keras_reid.training.run_data import RunData
@@ -59,11 +63,14 @@ class Steps:
         return self._checkpoints.restore_newest()
 
     def train(self, step: int) -> tuple[int, Score]:
-        """Trains from a step to the end of the run, or until a signal comes; returns the newest epoch and its score."""
+        """Trains from a step to the end of the run, or until a signal comes; returns the newest epoch and its score.
+
+        The score is that of validation identities, where the run holds some out.
+        """
         settings, steps = self._settings, self._data.batches.steps_per_epoch
         self._checkpoints.prune()  # a killed process may have left one too many
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
-            self._reference.artifact_of(self._trainer.shipped_embedder())
+            self._reference.artifact_of(self._trainer.shipped_embedder(renewed=False))
         asked = step == 0 and settings.score_baselines
         if self.team.chiefs(asked and "baselines" not in self._folder.read_evaluation()):
             self._score_baselines()
@@ -72,14 +79,16 @@ class Steps:
             total_steps=steps * settings.epochs,
             steps_per_epoch=steps,
             batch_size=settings.identities_per_batch * settings.images_per_identity,
+            steps_left=lambda step: steps_left(settings.phases, step, steps),
             seconds_besides=self._seconds_besides(step),
             team=self.team,
         )
         try:
             with contextlib.closing(progress):
                 histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
-                more = {"score": self._score, "histograms": histograms, "draw": draw_fixed_queries, "team": self.team}
-                end = EpochEnd(self._folder, settings, self._checkpoints, progress, **more)
+                more = {"histograms": histograms, "draw": draw_fixed_queries, "team": self.team}
+                parts = self._folder, settings, self._checkpoints, progress
+                end = EpochEnd(*parts, score=self._score_epoch, **more)
                 self._fit(progress, end)
         except FILE_ERRORS as error:
             raise_for_undecodable(list(self._data.batches.images.image_path), error)
@@ -94,7 +103,7 @@ class Steps:
 
     def _fit(self, progress: Progress, end: EpochEnd) -> None:
         """Makes the steps that are left, and scores the epochs that a stopped run left without a score."""
-        settings, steps = self._settings, self._data.batches.steps_per_epoch
+        settings, steps, size = self._settings, self._data.batches.steps_per_epoch, None
         callbacks = [self._doctor, progress, end]
         if settings.freeze_backbone_epochs:
             callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * steps))
@@ -108,12 +117,19 @@ class Steps:
             epoch, made = divmod(progress.step, steps)
             if not made and self.team.chiefs(self._log.state(**settings.some("epochs", "early_stop")).over):
                 break
-            batches = training_batches(settings, self._data, start_step=progress.step, team=self.team)
-            # A run that stopped inside an epoch first makes the rest of it.
+            phase = phase_at(settings.phases, epoch)
+            if size not in (None, phase.image_size):
+                self._trainer.renew_graph()
+            size = phase.image_size
+            if len(settings.phases) > 1:
+                tqdm.write(str(phase))
+            # A run that stopped inside an epoch first makes the rest of it. No name holds the batches, and their cache.
             self._trainer.fit(
-                self.team.distribute(batches),
+                self.team.distribute(
+                    training_batches(settings, self._data, phase, start_step=progress.step, team=self.team)
+                ),
                 initial_epoch=epoch,
-                epochs=epoch + 1 if made else settings.epochs,
+                epochs=epoch + 1 if made else phase.end,
                 steps_per_epoch=steps - made,
                 callbacks=[*callbacks, *([GoOnInEpoch(self._trainer)] if made else [])],
                 verbose=0,
@@ -121,11 +137,23 @@ class Steps:
         if end.newest[0] != progress.step // steps:
             end.score(progress.step // steps, self._trainer.shipped_embedder())
 
-    def ship(self, epoch: int, reference: Score) -> None:
-        """Ships the network of the last epoch, scores what was shipped, and marks the run as finished."""
-        embedder = self._trainer.shipped_embedder()  # by all workers at once
+    def ship(self, epoch: int, newest: Score) -> Score:
+        """Ships the network of the last epoch, scores what was shipped, and marks the run as finished.
+
+        Args:
+            epoch: the last.
+            newest: its score.
+
+        Returns:
+            The score on query and gallery of what ships.
+        """
+        embedder, reference = self._trainer.shipped_embedder(), newest  # by all workers at once
+        if self._data.validation is not None:
+            print("scoring query and gallery", flush=True)
+            reference = self._score(embedder)
+            self._folder.record_evaluation({"validation": newest.result.to_dict()})
         if not self.team.is_chief:
-            return
+            return reference
         folder, settings, scores = self._folder, self._settings, reference.result.to_dict()
         metadata = describe_embedder(embedder, dataset=settings.dataset_name, scores=scores)
         save_keras(embedder, folder.last_model, metadata=metadata)
@@ -141,11 +169,17 @@ class Steps:
             "intervals": {"live": confidence_intervals(reference.result), **intervals},
         }
         folder.record_evaluation(summary)
+        return reference
 
-    def _score(self, embedder: keras.Model) -> Score:
+    def _score_epoch(self, embedder: keras.Model) -> Score:
+        """Scores an embedder on what the run chooses by: validation identities, or else query and gallery."""
+        return self._score(embedder, self._data.validation)
+
+    def _score(self, embedder: keras.Model, catalog: pd.DataFrame | None = None) -> Score:
         """Scores an embedder as it ships, by all workers at once: each device embeds a part."""
         rules = self._settings.some("missing_cameras", "batch_size")
-        return score(self._reference.artifact_of(embedder), self._data.catalog, **rules, team=self.team)
+        catalog = self._data.catalog if catalog is None else catalog
+        return score(self._reference.artifact_of(embedder), catalog, **rules, team=self.team)
 
     def _score_baselines(self) -> None:
         """Scores the network as it is before training, and the mean color of an image."""
@@ -165,4 +199,6 @@ class Steps:
         epochs, every = self._settings.epochs, self._settings.evaluate_every
         ahead = range(step // self._data.batches.steps_per_epoch + 1, epochs + 1)
         scorings = sum(epoch % every == 0 or epoch == epochs for epoch in ahead) + len(DEFAULT_FORMATS)
+        if self._data.validation is not None:  # few images: only the last network is scored on query and gallery
+            scorings = 1 + len(DEFAULT_FORMATS)
         return scorings * self._scoring_seconds + _WRITING_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Mapping, Sequence
 
 from keras_reid.addons import copy_average, has_average, keeps_average
@@ -20,6 +21,7 @@ from keras_reid.training.input_wait import with_timed_batches
 from keras_reid.training.layer_rates import check_scalable, part_of, rate_factors, restart_factor, scale_update
 from keras_reid.training.optimizers import create_state, current_learning_rate, inner_optimizer
 from keras_reid.training.processor import say_what_is_slow
+from keras_reid.training.strategy import outside_scope
 
 NECK = "head_neck_bn"  # layer of `build_embedder(head="bnneck")`: one loss sees its input, the other its output
 # The report of a step, in order; the learning rate and the weighted terms are added to it.
@@ -63,20 +65,24 @@ class TripletTrainer(keras.Model):
         label_smoothing: of the cross-entropy, from 0 to below 1.
         center_loss_weight: of center loss; 0 is off.
         augmentation: a layer that changes the images of a training step, such as `build_augmentation` makes.
+        metric_loss_steps: first steps, in which cross-entropy alone is learned, and the number of those after them in
+            which the weight of the compiled loss rises to 1.
         ema: decay of an exponential moving average of the embedder's weights, which then ships; 0 is off.
+        ema_start_step: steps after each of which that average is the weights themselves.
         layer_learning_rates: part of `build_embedder`'s network -> factor on the learning rate: stem, stage1 to stage4,
             head, or backbone for all but the head; exact under adaptive optimizers, too.
         **kwargs: of `keras.Model`.
 
     Attributes:
         seconds_waiting: time that the steps so far have waited for their batches.
-        statistics_batches: batches of training images `[B, H, W, 3]`, the same each time: under tensorflow-addons' SWA
-            the embedder that ships takes its BatchNormalization statistics from them.
+        statistics_batches: batches of training images `[B, H, W, 3]`, the same each time: where they are given, the
+            embedder that ships takes its BatchNormalization statistics from them; tensorflow-addons' SWA needs them.
 
     Raises:
         ReidError: the embedder could not ship: it is a subclassed model, takes images of any size, or cannot be built
-            anew from its configuration; a weight is negative or needs person_ids, the decay is not from 0 to below 1,
-            or a part of layer_learning_rates is not in the embedder or has a factor that is not above 0.
+            anew from its configuration; a weight is negative or needs person_ids, the compiled loss begins late without
+            cross-entropy, the decay is not from 0 to below 1, or a part of layer_learning_rates is not in the embedder
+            or has a factor that is not above 0.
     """
 
     statistics_batches: Iterable | None = None
@@ -89,8 +95,10 @@ class TripletTrainer(keras.Model):
         identity_loss_weight: float = 0.0,
         label_smoothing: float = 0.1,
         center_loss_weight: float = 0.0,
+        metric_loss_steps: tuple[int, int] = (0, 0),
         augmentation: keras.layers.Layer | None = None,
         ema: float = 0.0,
+        ema_start_step: int = 0,
         layer_learning_rates: Mapping[str, float] | None = None,
         **kwargs,
     ):
@@ -104,10 +112,12 @@ class TripletTrainer(keras.Model):
                 raise ReidError(f"{name}_weight={weight}, expected a number of at least 0.")
             if weight and person_ids is None:
                 raise ReidError(f"{name}_weight={weight} needs person_ids, the ids of the training set.")
+        if any(metric_loss_steps) and not identity_loss_weight:
+            raise ReidError("metric_loss_steps needs identity_loss_weight above 0: nothing would be learned before.")
         check_embedder(embedder, of_images=False)
         check_rebuildable(embedder)
         self.embedder, self.augmentation = embedder, augmentation
-        self.average = WeightAverage(embedder, ema) if ema else None
+        self.average = WeightAverage(embedder, ema, start_step=ema_start_step) if ema else None
         # Not by attribute: Keras would take the copy that ships for a part that is trained, and track the lists.
         self.__dict__.update(_shipped=None, _factors=rate_factors(embedder, layer_learning_rates or {}))
         # Those that the caller froze stay frozen.
@@ -115,6 +125,7 @@ class TripletTrainer(keras.Model):
         self.__dict__.update(_backbone=backbone, _frozen_steps=0)
         self.seconds_waiting = 0.0
         self._weights = {name: weight for name, weight in weights.items() if weight}
+        self._metric_loss_steps = tuple(metric_loss_steps)
         self._features = self.identity_loss = self.center_loss = None
         neck = next((layer for layer in embedder.layers if layer.name == NECK), None)
         if identity_loss_weight:
@@ -124,6 +135,7 @@ class TripletTrainer(keras.Model):
             self.identity_loss.build(embedder.output_shape if neck is None else neck.output_shape)
             if neck is not None:
                 self._features = keras.Model(embedder.input, [neck.input, neck.output])
+                self._features.input_spec = embedder.input_spec  # of `accept_other_sizes`
         if center_loss_weight:
             self.center_loss = CenterLoss(person_ids)
             self.center_loss.build(embedder.output_shape if self._features is None else neck.input_shape)
@@ -218,14 +230,18 @@ class TripletTrainer(keras.Model):
                 self._means["identity_accuracy"].update_state(recognized)
             if self.center_loss is not None:
                 terms["center_loss"] = _share_of_mean(self.center_loss(features, person_ids))
-            loss = terms["metric_loss"] + sum(weight * terms[name] for name, weight in self._weights.items())
+            metric_weight = self._metric_loss_weight()
+            added = sum(weight * terms[name] for name, weight in self._weights.items())
+            loss = metric_weight * terms["metric_loss"] + added
         # `minimize` scales the loss and unscales the gradient where the optimizer is a LossScaleOptimizer.
         scale_update(self._update_factors(), lambda: self.optimizer.minimize(loss, self.trainable_variables, tape=tape))
         if self.center_loss is not None:
             self.center_loss.update(features, person_ids)
         if self.average is not None:
-            self.average.update(self.embedder)
+            self.average.update(self.embedder, self.optimizer.iterations)
         report = self._update_statistics({"loss": loss, **terms}, person_ids, features)
+        if any(self._metric_loss_steps):
+            report["metric_loss_weight"] = metric_weight
         return {**report, "learning_rate": current_learning_rate(self.optimizer)}
 
     def test_step(self, data) -> dict:
@@ -235,10 +251,19 @@ class TripletTrainer(keras.Model):
         loss = self.compute_loss(images, person_ids, embeddings)
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
-    def shipped_embedder(self) -> keras.Model:
+    def renew_graph(self) -> None:
+        """Has the next `fit` compile the step anew, for images of another size; the memory of the old one is free."""
+        self.make_train_function(force=True)  # None in its place would leave the old one among what Keras tracks
+        gc.collect()
+
+    def shipped_embedder(self, *, renewed: bool = True) -> keras.Model:
         """Returns the embedder as it ships, in float32 and with averaged weights if any.
 
         Each call updates and returns the same model. All workers must call it at once.
+
+        Args:
+            renewed: whether it takes its BatchNormalization statistics from `statistics_batches`, if there are any and
+                a step has been made; that takes a forward pass through all of them.
 
         Raises:
             ReidError: tensorflow-addons' SWA has averaged, but there are no `statistics_batches`.
@@ -247,12 +272,16 @@ class TripletTrainer(keras.Model):
         self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)
-        optimizer = inner_optimizer(self.optimizer)
+        optimizer, renewed = inner_optimizer(self.optimizer), renewed and self.statistics_batches is not None
         if has_average(optimizer):
             copy_average(optimizer, self.embedder, self._shipped)
             if self.statistics_batches is None:
                 raise ReidError("SWA's averaged weights need statistics of their own: set trainer.statistics_batches.")
-            fit_statistics(self._shipped, self.statistics_batches)
+            renewed = True
+        elif keeps_average(optimizer) or not int(self.optimizer.iterations.numpy()):
+            renewed = False
+        if renewed:
+            outside_scope(fit_statistics, self._shipped, self.statistics_batches)
         return self._shipped
 
     @property
@@ -270,6 +299,14 @@ class TripletTrainer(keras.Model):
     @property
     def metrics(self) -> list:
         return list(self._means.values())  # Keras resets these at the start of each epoch.
+
+    def _metric_loss_weight(self) -> tf.Tensor | float:
+        """Returns the weight of the compiled loss in this step, counted from 0."""
+        if not any(self._metric_loss_steps):
+            return 1.0
+        start, steps = self._metric_loss_steps
+        made = tf.cast(self.optimizer.iterations, tf.float32)  # exact up to 16 million
+        return tf.clip_by_value((made + 1 - start) / max(1, steps), 0.0, 1.0)
 
     def _update_factors(self) -> list[tuple]:
         """Returns (variable, factor) for the weights whose update is scaled in this step."""

@@ -163,6 +163,8 @@ class Reports:
                 self._sums[name] += value(n) if callable(value) else value
             place = self._step % 30
             means = {name: np.float32(total / (place + 1)) for name, total in self._sums.items()}
+            for name in report.keys() & {"learning_rate", "metric_loss_weight"}:  # Keras reports those of the step
+                means[name] = np.float32(report[name](n) if callable(report[name]) else report[name])
             self._doctor.on_train_batch_end(place, means)
             self._step += 1
         return self._doctor.finding
@@ -199,6 +201,15 @@ def test_nothing_is_judged_while_the_learning_rate_rises():
     reports = Reports(doctor_of(), BatchHardTripletLoss("soft"))
     assert reports(WINDOW, loss=0.8, learning_rate=lambda n: 1e-6 * n) is None
     assert "collapse" in reports(WINDOW, loss=0.8)
+
+
+def test_the_loss_on_distances_is_judged_once_it_counts_in_full():
+    """Embeddings may lie anywhere while cross-entropy alone is learned; shrinking is measured from there."""
+    reports = Reports(doctor_of(), BatchHardTripletLoss("soft"))
+    alone = {"positive_distance": 20.0, "negative_distance": 21.0, "embedding_norm": 20.0}
+    assert reports(150, loss=0.8, metric_loss_weight=0.0, **alone) is None
+    assert reports(60, loss=0.8, metric_loss_weight=0.5) is None  # a 17th of the distances before
+    assert "collapse: the loss has stood at 0.8" in reports(WINDOW, loss=0.8, metric_loss_weight=1.0)
 
 
 def test_a_low_loss_at_a_standstill_is_healthy():

@@ -62,10 +62,10 @@ def test_an_epoch_without_an_evaluation_keeps_its_row(tmp_path):
 def test_what_ships_is_made_once_an_epoch(tmp_path, monkeypatch):
     trainer, run, count, made = compiled(), RunFolder(tmp_path), progress(), []
     make = trainer.shipped_embedder
-    monkeypatch.setattr(trainer, "shipped_embedder", lambda: made.append(count.step) or make(), raising=False)
-    callbacks = [count, end_of(run, trainer, count, [0.3, 0.7, 0.6])]
+    monkeypatch.setattr(trainer, "shipped_embedder", lambda **how: made.append((count.step, how)) or make(**how))
+    callbacks = [count, end_of(run, trainer, count, [0.3], evaluate_every=2)]
     trainer.fit(one_batch(), steps_per_epoch=2, epochs=3, verbose=0, callbacks=callbacks)
-    assert made == [2, 4, 6]
+    assert made == [(step, {"renewed": step == 4}) for step in (2, 4, 6)]  # statistics anew where it is scored
 
 
 def test_a_score_that_is_not_better_ends_the_run(tmp_path):

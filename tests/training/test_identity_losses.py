@@ -76,6 +76,39 @@ def test_an_id_that_is_not_of_the_training_set_is_an_error(layer):
             layer(tf.ones([2, 5]), tf.constant([3, stranger]))
 
 
+@pytest.mark.parametrize("compiled", [{}, {"run_eagerly": True}], ids=["graph", "eager"])
+def test_the_metric_loss_comes_in_after_its_first_steps(compiled):
+    """SGD at each step t of 8 moves the weights by the gradient of w_t * batch hard + cross-entropy."""
+    weights = [0, 0, 0.25, 0.5, 0.75, 1, 1, 1]
+    trainer = TripletTrainer(
+        tiny_embedder(), person_ids=PERSON_IDS, identity_loss_weight=1.0, metric_loss_steps=(2, 4), label_smoothing=0.0
+    )
+    trainer.compile(keras.optimizers.SGD(0.1), loss=BatchHardTripletLoss("soft"), **compiled)
+    variables = trainer.trainable_variables
+    for weight in weights:
+        before = [variable.numpy() for variable in trainer.embedder.weights]
+        with tf.GradientTape() as tape:
+            embeddings = trainer.embedder(images(), training=True)
+            metric = batch_hard_triplet_loss(PERSON_IDS, embeddings, margin="soft")
+            identity = tf.reduce_mean(trainer.identity_loss(embeddings, tf.constant(PERSON_IDS), training=True)[0])
+            loss = weight * metric + identity
+        gradients = tape.gradient(loss, variables)
+        expected = [variable.numpy() - 0.1 * gradient.numpy() for variable, gradient in zip(variables, gradients)]
+        for variable, value in zip(trainer.embedder.weights, before):
+            variable.assign(value)
+        logs = trainer.fit(one_batch(), steps_per_epoch=1, verbose=0).history
+        for variable, value in zip(variables, expected):
+            np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-5)
+        assert logs["metric_loss_weight"] == [pytest.approx(weight)]
+        assert logs["metric_loss"] == [pytest.approx(float(metric), rel=1e-4)]  # whatever its weight
+        assert logs["loss"] == [pytest.approx(float(loss), rel=1e-4)]
+
+
+def test_the_metric_loss_alone_cannot_begin_late():
+    with pytest.raises(ReidError, match="metric_loss_steps needs identity_loss_weight above 0"):
+        TripletTrainer(tiny_embedder(), metric_loss_steps=(1, 0))
+
+
 # --- Center loss ---
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from keras_reid import TripletTrainer
 from keras_reid.errors import ReidError
-from keras_reid.keras2 import keras
+from keras_reid.keras2 import keras, tf
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.training import Checkpoints
-from keras_reid.training.optimizers import build_optimizer
+from keras_reid.training.optimizers import build_optimizer, decay_kernels_only
 from keras_reid.training.precision import resolve_precision
 from keras_reid.training.schedules import CosineSchedule
 from tests.conftest import tiny_embedder
@@ -51,6 +51,10 @@ def test_optimizers_by_name(name, kind):
         (lambda: build_optimizer("lion", 0.1), "optimizer=lion, expected one of adam"),
         (lambda: build_optimizer("adamw", 0.1, weight_decay=-1), "weight_decay=-1"),
         (lambda: build_optimizer("adam", 0.1, clip_norm=-1), "clip_norm=-1"),
+        (
+            lambda: build_optimizer("adam", 0.1, decayed_weights="kernels"),
+            "kernels goes with optimizer=adamw or sgd",
+        ),
         (lambda: resolve_precision("float16", gpus=0, cpu_has_bfloat16=True), "mixed_precision=float16, expected"),
     ],
 )
@@ -87,6 +91,21 @@ def test_the_gradient_is_clipped_as_a_whole_and_unscaled(policy, scale):
     np.testing.assert_allclose(clipped, free * 0.01 / length, rtol=2e-3, atol=1e-7)
     assert build_optimizer("sgd", 1.0, clip_norm=0.01).global_clipnorm == 0.01
     assert build_optimizer("adam", 1.0).global_clipnorm is None
+
+
+@pytest.mark.parametrize("scales", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_kernels_alone_decay(name, scales):
+    """Without a gradient a kernel of 2 goes to 2 - 0.5 * 0.1 * 2, in two steps; a bias and a scale stay."""
+    optimizer = build_optimizer(name, 0.5, weight_decay=0.1, decayed_weights="kernels")
+    variables = [tf.Variable(tf.fill(shape, 2.0)) for shape in ([3, 3, 4, 4], [4], [4, 2], [])]
+    decay_kernels_only(optimizer, variables)
+    if scales:
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    for _ in range(2):
+        optimizer.apply_gradients([(tf.zeros_like(variable), variable) for variable in variables])
+    for variable, expected in zip(variables, (1.805, 2.0, 1.805, 2.0)):
+        np.testing.assert_allclose(variable, np.full(variable.shape, expected), rtol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])

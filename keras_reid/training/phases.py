@@ -1,0 +1,102 @@
+"""Phases of a run: neighboring epochs whose images have one size and are erased, or not; and when terms of it begin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras_reid.errors import ReidError
+
+_PART = re.compile(r"(\d+)x(\d+)(?::(\d+))?")
+
+
+class Phase(NamedTuple):
+    """Epochs from `first` to before `end`, counted from 0."""
+
+    first: int
+    end: int
+    image_size: tuple[int, int]
+    erases: bool
+
+    def __str__(self) -> str:
+        """Returns the phase as a run announces it, its epochs counted from 1."""
+        height, width = self.image_size
+        return f"epochs {self.first + 1} to {self.end}: images of {height}x{width}{', erased' if self.erases else ''}"
+
+
+def phases_of(
+    *,
+    epochs: int,
+    image_size: tuple[int, int],
+    image_size_schedule: str | None = None,
+    random_erasing: float = 0.0,
+    erasing_start: int = 0,
+) -> list[Phase]:
+    """Returns the phases of a run, one after the other from its first epoch to its last.
+
+    Args:
+        epochs: of the run.
+        image_size: (height, width) of the network: that of the last phase.
+        image_size_schedule: such as "64x32:24,96x48:40,128x64": height x width up to and with that epoch, counted from
+            1; the last size stays to the end. None: all epochs have the network's size.
+        random_erasing: probability; 0 is off.
+        erasing_start: epochs before the first in which images are erased.
+
+    Raises:
+        ReidError: the schedule has another form, its epochs do not rise within the run, or it ends at another size.
+    """
+    sizes, ends = _read_schedule(image_size_schedule, epochs, image_size) if image_size_schedule else ([image_size], [])
+    borders = sorted({0, *ends, *([erasing_start] if random_erasing and erasing_start < epochs else [])})
+    return [
+        Phase(first, end, sizes[sum(first >= last for last in ends)], bool(random_erasing) and first >= erasing_start)
+        for first, end in zip(borders, [*borders[1:], epochs])
+    ]
+
+
+def phase_at(phases: Sequence[Phase], epoch: int) -> Phase:
+    """Returns the phase of an epoch, counted from 0."""
+    return next(phase for phase in phases if epoch < phase.end)
+
+
+def steps_left(phases: Sequence[Phase], step: int, steps_per_epoch: int) -> float:
+    """Returns how many steps like the one to come the rest of the run is worth: a step costs as its images' pixels."""
+    epochs = step / steps_per_epoch
+    pixels = [height * width for height, width in (phase.image_size for phase in phases)]
+    left = sum(max(0.0, phase.end - max(phase.first, epochs)) * each for phase, each in zip(phases, pixels))
+    now = next((each for phase, each in zip(phases, pixels) if epochs < phase.end), pixels[-1])
+    return left / now * steps_per_epoch
+
+
+def check_starts(*, epochs: int, **starts: tuple[int, str, float]) -> None:
+    """Raises ReidError for a term that begins after the run, or that begins although another setting turns it off.
+
+    Args:
+        epochs: of the run.
+        **starts: name -> (epochs before it begins, name of the setting that it needs, that setting).
+    """
+    for name, (start, needed, value) in starts.items():
+        if start > epochs:
+            raise ReidError(f"{name}={start:g}, expected at most epochs={epochs}.")
+        if start and not value:
+            raise ReidError(f"{name}={start:g} needs {needed}=NUMBER above 0: give it, or leave out {name}.")
+
+
+def _read_schedule(text: str, epochs: int, image_size: tuple[int, int]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Returns the sizes, and the epochs made when each but the last ends."""
+    given, parts = f"image_size_schedule={text}", [_PART.fullmatch(part.strip()) for part in text.split(",")]
+    if not all(parts) or any(part[3] is None for part in parts[:-1]) or parts[-1][3] is not None:
+        raise ReidError(
+            f"{given}, expected HEIGHTxWIDTH:EPOCH by commas, the last without an epoch, such as "
+            "64x32:24,96x48:40,128x64."
+        )
+    sizes, ends = [(int(part[1]), int(part[2])) for part in parts], [int(part[3]) for part in parts[:-1]]
+    if sorted({end for end in ends if 0 < end < epochs}) != ends:
+        raise ReidError(f"{given}, expected epochs that rise, above 0 and below epochs={epochs}.")
+    if sizes[-1] != image_size:
+        height, width = image_size
+        raise ReidError(
+            f"{given} ends at another size than the network's, image_height={height} and image_width={width}: expected "
+            "the same."
+        )
+    return sizes, ends
