@@ -84,7 +84,7 @@ setup(
             "milvus-lite>=3.2.2,<4; python_version >= '3.12' and sys_platform != 'win32'",
         ],
         # Embedding on Apache Beam; its own extras gcp and aws open gs:// and s3://, and send jobs to Dataflow.
-        "beam": ["apache-beam>=2.77,<3; python_version >= '3.10'"],
+        "beam": ["apache-beam>=2.77,<3; python_version >= '3.10'", "psutil>=5.9"],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },
