@@ -97,7 +97,7 @@ setup(
             "opencv-python-headless>=4.9,<5; python_version >= '3.12'",
         ],
         # Embedding on Apache Beam; its own extras gcp and aws open gs:// and s3://, and send jobs to Dataflow.
-        "beam": ["apache-beam>=2.77,<3; python_version >= '3.10'"],
+        "beam": ["apache-beam>=2.77,<3; python_version >= '3.10'", "psutil>=5.9"],
         # The site of docs/: make docs.
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.24"],
     },

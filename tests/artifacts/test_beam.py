@@ -85,7 +85,7 @@ def test_workers_in_processes_write_the_rows_of_the_local_command(artifact, phot
 
 def test_an_image_that_cannot_be_read_stops_the_pipeline_and_nothing_stays(artifact, photos, tmp_path, refused):
     flags = [f"--artifact={artifact}", f"--images={photos}", f"--output={tmp_path}/out", "--runner=DirectRunner"]
-    error = refused(embed.main, ["embed", *flags])
+    error = refused(embed.main, ["embed", *flags])  # in this process
     assert "cut.jpg' cannot be read" in error or "gone.png' cannot be read" in error
     assert "--on_error=skip" in error and "while running" not in error
     assert not (tmp_path / "out").exists()

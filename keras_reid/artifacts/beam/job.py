@@ -6,6 +6,7 @@ n-th part of the list: which worker embeds an image leaves no trace.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -17,6 +18,7 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow.parquet
 from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 
@@ -229,14 +231,19 @@ def _check_free(folder: str) -> None:
 
 
 def _run(pipeline: beam.Pipeline, runner: str) -> None:
-    result = None
+    result, this_process = None, psutil.Process()
+    others = this_process.children(recursive=True)
     try:
         with undisturbed():
             result = pipeline.run()
             state = result.wait_until_finish()
     except KeyboardInterrupt:
         if result is not None:
-            result.cancel()
+            with contextlib.suppress(Exception):  # of a runner that is gone
+                result.cancel()
+        for worker in set(this_process.children(recursive=True)).difference(others):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()  # Beam's threads would wait for it
         raise
     except Exception as error:  # of any class: a worker's comes as the text of its traceback
         raise ReidError(in_one_line(error)) from error

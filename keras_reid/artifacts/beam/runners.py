@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -112,21 +114,27 @@ def undisturbed() -> Iterator[None]:
 
 def runner_of(name: str, options):
     """Returns Beam's runner of a name, for a pipeline with these options."""
-    from apache_beam.options.pipeline_options import WorkerOptions
+    from apache_beam.options.pipeline_options import DirectOptions, WorkerOptions
     from apache_beam.portability.api import beam_provision_api_pb2
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
     from apache_beam.runners.runner import create_runner
+    from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
     if name != "DirectRunner":
         return create_runner(name)
     # Beam's class of this name would first download and start another program, Prism, and needs a network for that.
     # This is the runner that it falls back on, made as it makes it.
-    workers = options.view_as(WorkerOptions)
+    workers, direct, environment = options.view_as(WorkerOptions), options.view_as(DirectOptions), None
     workers.default_sdk_harness_log_level = workers.default_sdk_harness_log_level or "CRITICAL"
+    if direct.direct_running_mode == "multi_processing":
+        direct.direct_running_mode = "in_memory"  # for which it takes the environment that it is given
+        # What workers print, tracebacks above all, comes as the pipeline's error, too.
+        command = f'"{sys.executable}" -m apache_beam.runners.worker.sdk_worker_main 2>{os.devnull}'
+        environment = SubprocessSDKEnvironment.from_command_string(command)
     known = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     provision = beam_provision_api_pb2.ProvisionInfo(pipeline_options=known)
-    return FnApiRunner(provision_info=ExtendedProvisionInfo(provision))
+    return FnApiRunner(environment, provision_info=ExtendedProvisionInfo(provision))
 
 
 def in_one_line(error: Exception) -> str:
