@@ -4,6 +4,9 @@ FILE is an .onnx or .tflite file, or the folder of a SavedModel, that this packa
 torchreid or boxmot. FOLDER gets a copy of it and a reid.json that says what the file does not: what the network takes
 for a picture. From then on --artifact=FOLDER works wherever an artifact does. FILE stays as it is.
 
+FILE may also be a checkpoint of reid-strong-baseline, fast-reid or torchreid with a ResNet-50 (.safetensors, or .pth
+where torch is installed), whose code is known: FOLDER gets its network, neck included, as one of the package's own.
+
 Whether the description is right shows in the scores: with another normalization or order of channels they are lower.
 """
 
@@ -17,29 +20,58 @@ from pathlib import Path
 from keras_reid import command, options
 from keras_reid.artifacts.places import locate
 from keras_reid.errors import ReidError
+from keras_reid.models.torch_files import is_torch_file
 
-_OPTIONS = ("metric", "normalize", "mean", "std", "layout", "channels", "input_name", "output_name")
+_OPTIONS = ("metric", "normalize", "mean", "std", "normalize_embedding")
+_OF_OTHERS = ("layout", "channels", "input_name", "output_name")
+_OF_CHECKPOINTS = ("last_stride", "stem", "feature")
 
 
 def describe(flags: command.Flags) -> None:
-    command.required(flags, "artifact", "output", "metric")
-    if not Path(flags.artifact).is_file():
-        locate(flags.artifact)
+    command.required(flags, "artifact", "output")
+    path = Path(flags.artifact)
+    is_checkpoint = is_torch_file(path) and not path.is_dir()
+    if is_checkpoint:
+        _refuse(flags, _OF_OTHERS, "a checkpoint, whose code is known")
+    else:
+        command.required(flags, "metric")
+        _refuse(flags, _OF_CHECKPOINTS, "no checkpoint (.safetensors or .pth)")
+    if not path.is_file():
+        if is_checkpoint:
+            raise ReidError(f"--artifact={path}: no such file.")
+        locate(path)
     if Path(flags.output).exists():
         raise ReidError(f"--output={flags.output} exists already: give another name, or remove it.")
     command.check_folder("output", flags.output)
     size = size_of(flags.input_size) if flags.input_size else None
 
-    from keras_reid.artifacts import describe_network  # TensorFlow takes seconds: after the cheap checks
+    from keras_reid.artifacts import describe_checkpoint, describe_network  # slow: after the cheap checks
 
-    given = command.given(flags, *_OPTIONS, "normalize_embedding")
-    artifact = describe_network(flags.artifact, flags.output, image_size=size, **given)
-    for line in lines_of(artifact.metadata):
+    given = command.given(flags, *_OPTIONS)
+    if is_checkpoint:
+        stride = flags.last_stride and int(flags.last_stride)
+        given |= {"last_stride": stride, **command.given(flags, "stem", "feature")}
+        artifact = describe_checkpoint(path, flags.output, image_size=size or (256, 128), **given)
+        lines = checkpoint_lines(artifact.metadata)
+    else:
+        given |= command.given(flags, *_OF_OTHERS)
+        artifact = describe_network(path, flags.output, image_size=size, **given)
+        lines = lines_of(artifact.metadata)
+    for line in lines:
         print(line)
     print(
         f"written to {flags.output}: python -m keras_reid.evaluate --artifact={flags.output} --dataset=... "
         "--data_dir=... scores it"
     )
+    if is_checkpoint:
+        print(f"python -m keras_reid.export --run_dir={flags.output} --dataset=... --data_dir=... ships it")
+
+
+def _refuse(flags: command.Flags, names: Sequence[str], what: str) -> None:
+    """Raises ReidError for a flag that says nothing about this kind of file."""
+    for name in names:
+        if flags[name].value != flags[name].default:
+            raise ReidError(f"--{name}={flags[name].value}, but {flags.artifact} is {what}: leave it out.")
 
 
 def size_of(text: str) -> tuple[int, int]:
@@ -68,6 +100,17 @@ def lines_of(metadata: dict) -> list[str]:
         f"channels {about['channels'].upper()}, less {mean} and divided by {std} (as given: no file says it)",
         f"input {about['input']!r}, output {about['output']!r}, {at_once} at once",
         f"embeddings {metadata['embedding_size']} wide{scaled}, compared by {metadata['metric']} distance",
+    ]
+
+
+def checkpoint_lines(metadata: dict) -> list[str]:
+    """Returns what was found in a checkpoint."""
+    about, (height, width) = metadata["checkpoint"], metadata["image_size"]
+    return [
+        f"{about['file']}, fingerprint {metadata['network_fingerprint']}",
+        f"{about['backbone']} in {about['project']}'s layout, last stride {about['last_stride']}, {about['stem']}",
+        f"pictures {height} x {width}, height x width; no file says it, nor the stride",
+        f"embeddings {metadata['embedding_size']} wide ({about['feature']}), compared by {metadata['metric']} distance",
     ]
 
 

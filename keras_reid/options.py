@@ -173,9 +173,11 @@ def visualize_flags() -> Flags:
 def describe_flags() -> Flags:
     """Returns the flags of `keras_reid.describe`."""
     values = Flags()
-    values.string("artifact", None, "Somebody else's .onnx or .tflite file, or SavedModel folder.")
-    values.string("output", None, "Folder to write: a copy of the network, and reid.json. It must not exist.")
-    values.choice("metric", None, choices.METRICS, "How its embeddings are compared.")
+    text = "Somebody else's .onnx or .tflite file, SavedModel folder, or re-ID checkpoint (.safetensors, .pth)."
+    values.string("artifact", None, text)
+    values.string("output", None, "Folder to write: the network, and reid.json. It must not exist.")
+    text = "How its embeddings are compared; of a checkpoint as its project does by default."
+    values.choice("metric", None, choices.METRICS, text)
     text = "What it takes for a picture: imagenet, 0..1 less ImageNet's mean and divided by its deviation; half, -1..1;"
     text += " zero_one, 0..1; raw, 0..255. Or mean and std."
     values.choice("normalize", None, choices.NORMALIZATIONS, text)
@@ -188,6 +190,12 @@ def describe_flags() -> Flags:
     values.string("input_name", None, "Of the picture, where the file has several inputs.")
     values.string("output_name", None, "Of the embedding, where the file has several outputs.")
     values.boolean("normalize_embedding", False, "Scale embeddings to length 1.")
+    text = "Of a checkpoint: stride of the last stage; that of its project's recipe by default."
+    values.choice("last_stride", None, list(map(str, choices.LAST_STRIDES)), text)
+    text = "Of a checkpoint: the first layers as its project has them, or torchvision's, which forks may have."
+    values.choice("stem", "project", choices.STEMS, text)
+    text = "Of a checkpoint: what is compared, the embedding after its neck or the pooled features before it."
+    values.choice("feature", "embedding", choices.FEATURES, text)
     return values
 
 
