@@ -18,6 +18,7 @@ SCRIPT, ROOT = Path(__file__).with_name("torch_networks.py"), Path(__file__).par
 SIZE = (66, 38)  # 33 x 19, 17 x 10, 9 x 5, 5 x 3: odd and even sizes
 
 
+@pytest.mark.slow  # two whole ResNets each
 @pytest.mark.parametrize("name", ["luperson", "strong_baseline", "fast_reid", "torchreid_fc512"])
 def test_embeddings_are_torchs(tmp_path, name):
     python = os.environ.get("KERAS_REID_PYTHON_TORCH")
