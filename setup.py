@@ -47,6 +47,8 @@ setup(
         "jinja2>=3",
         # The lock of a run folder, on every system.
         "filelock>=3.12",
+        # Files of PyTorch's weights, read without it.
+        "safetensors>=0.4",
         # TensorFlow 2.21 no longer brings it, and writes no summaries without it.
         "tensorboard>=2.15",
     ],

@@ -25,7 +25,7 @@ def export(flags: command.Flags) -> None:
     if not run.last_model.exists():
         raise ReidError(f"no trained run at {flags.run_dir!r}: expected a folder that holds last.keras.")
     check(flags)
-    held = run.read_flags()
+    held = run.read_flags() if run.flags.exists() else {}  # what describe wrote of a checkpoint has none
     sets = data_sets(flags, held)
     catalog = read_scored_sets(sets, camera_pattern=flags.camera_pattern or held.get("camera_pattern"))
     missing_cameras = flags.missing_cameras or held.get("missing_cameras", "refuse")
@@ -50,12 +50,12 @@ def export(flags: command.Flags) -> None:
         search = Search(gallery, flags.neighbors)
     reference = score(artifact, catalog, missing_cameras=missing_cameras, batch_size=flags.batch_size)
     # reid.json says how good the network is on all images of the set that it was trained on.
-    trained_on = held["dataset"].split("\n")
+    trained_on = held.get("dataset", known.get("dataset", "")).split("\n")
     scores = reference.result.to_dict() if names == trained_on and not flags.parity_images else known.get("scores")
     trained_on = "+".join(dict.fromkeys(trained_on))
     metadata = describe_embedder(embedder, dataset=trained_on, scores=scores, metric=metric)
     calibration = threshold_of(flags, reference, known, scored_on)
-    metadata |= calibration
+    metadata |= calibration | {key: known[key] for key in ("checkpoint",) if key in known}
 
     # --- What ships.
     directory = Path(flags.export_dir or run.export)
@@ -77,6 +77,10 @@ def export(flags: command.Flags) -> None:
 
 def data_sets(flags: command.Flags, held: Mapping[str, str]) -> list[tuple[str, str]]:
     """Returns name and folder of what is scored on: as the flags say, else the sets of the run."""
+    if not held:
+        if not (flags.dataset and flags.data_dir):
+            raise ReidError(f"{flags.run_dir!r} has no run.flags, which name a dataset: give --dataset and --data_dir.")
+        return [(flags.dataset, flags.data_dir)]
     names, folders = held["dataset"].split("\n"), held["data_dir"].split("\n")
     if not (flags.dataset or flags.data_dir):
         return list(zip(names, folders))

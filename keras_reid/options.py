@@ -210,10 +210,19 @@ def visualize_flags() -> Flags:
 def describe_flags() -> Flags:
     """Returns the flags of `keras_reid.describe`."""
     values = Flags()
-    values.string("artifact", None, "Somebody else's .onnx or .tflite file, or SavedModel folder.")
-    values.string("output", None, "Folder for a copy of the network, and reid.json; by default beside it.")
-    values.choice("metric", None, choices.METRICS, "How its embeddings are compared.")
+    text = "Somebody else's .onnx or .tflite file, SavedModel folder, or re-ID checkpoint (.safetensors, .pth)."
+    values.string("artifact", None, text)
+    text = "Folder for the network, and reid.json; by default beside the file, of a checkpoint there is no default."
+    values.string("output", None, text)
+    text = "How its embeddings are compared; of a checkpoint as its project does by default."
+    values.choice("metric", None, choices.METRICS, text)
     _network(values)
+    text = "Of a checkpoint: stride of the last stage; that of its project's recipe by default."
+    values.choice("last_stride", None, list(map(str, choices.LAST_STRIDES)), text)
+    text = "Of a checkpoint: the first layers as its project has them, or torchvision's, which forks may have."
+    values.choice("stem", "project", choices.STEMS, text)
+    text = "Of a checkpoint: what is compared, the embedding after its neck or the pooled features before it."
+    values.choice("feature", "embedding", choices.FEATURES, text)
     return values
 
 

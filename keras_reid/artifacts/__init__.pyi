@@ -3,6 +3,7 @@ from .artifact import artifact_of as artifact_of
 from .artifact import embed_files as embed_files
 from .artifact import on_devices as on_devices
 from .augmentation import augmented_images as augmented_images
+from .checkpoint import describe_checkpoint as describe_checkpoint
 from .describing import describe_network as describe_network
 from .embedding_job import embed_in_parts as embed_in_parts
 from .embedding_job import remove_parts as remove_parts

@@ -72,7 +72,7 @@ def describe_network(
         name = str(target) if output is None else f"output={output}"
         raise ReidError(f"{name} exists already: give another name as output, or remove it.")
     check_choices(metric=(metric, METRICS), layout=(layout, (None, *LAYOUTS)), channels=(channels, CHANNELS))
-    mean, std = _normalization(normalize, mean, std)
+    mean, std = normalization_of(normalize, mean, std)
     network = module_of(kind).read_foreign(place)
     source = port_named(network.inputs, "input_name", input_name)
     given = port_named(network.outputs, "output_name", output_name)
@@ -120,8 +120,8 @@ def check_choices(**values: tuple) -> None:
 def _foreign_place(path: Path) -> tuple[str, Path]:
     if path.is_file() and path.suffix not in (".onnx", ".tflite", ".keras"):
         raise ReidError(
-            f"{str(path)!r} ends in {path.suffix or 'nothing'}: expected an .onnx or .tflite file, or the folder of a "
-            "SavedModel. Export the network to ONNX."
+            f"{str(path)!r} ends in {path.suffix or 'nothing'}: expected an .onnx or .tflite file, the folder of a "
+            "SavedModel, or a re-ID checkpoint (.safetensors, .pth). Export the network to ONNX."
         )
     if (path / FILE_NAME).is_file() or path.name.endswith(f".{FILE_NAME}"):
         raise described_already(path)
@@ -131,9 +131,10 @@ def _foreign_place(path: Path) -> tuple[str, Path]:
     return kind, place if place.name else place.resolve()
 
 
-def _normalization(
+def normalization_of(
     normalize: str | None, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[list[float], list[float]]:
+    """Returns mean and deviation of red, green and blue, 0..255; ReidError unless they are given in one way."""
     if (normalize is None) == (mean is None and std is None) or (mean is None) != (std is None):
         raise ReidError(
             f"expected normalize={', '.join(NORMALIZATIONS[:-1])} or {NORMALIZATIONS[-1]}, or both mean=R,G,B and "

@@ -1,3 +1,4 @@
+from .checkpoints import embedder_of_checkpoint as embedder_of_checkpoint
 from .embedder import build_embedder as build_embedder
 from .keras_file import load_keras as load_keras
 from .keras_file import read_metadata as read_metadata

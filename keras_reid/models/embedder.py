@@ -1,12 +1,26 @@
 """Embedder: input normalization, ResNet-50, pooling and one of three heads, in one flat graph."""
 
+import dataclasses
 import numbers
+from typing import Optional
 
 from keras_reid import choices
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
-from keras_reid.models.backbone import BACKBONE_CHANNELS, BATCH_NORMALIZATION_EPSILON, resnet50_features
-from keras_reid.models.weight_files import IMAGENET_NORMALIZATION, INPUT_LAYER, read_backbone_weights
+from keras_reid.models.backbone import (
+    BACKBONE_CHANNELS,
+    BATCH_NORMALIZATION_EPSILON,
+    RESNET_V1_5,
+    BackboneGraph,
+    resnet50_features,
+)
+from keras_reid.models.weight_files import (
+    IMAGENET_NORMALIZATION,
+    INPUT_LAYER,
+    BackboneWeights,
+    InputNormalization,
+    read_backbone_weights,
+)
 from keras_reid.models.weights import assign_weights
 
 MINIMUM_SIDE = 16  # pixels; below it the input of the last stage (stride 16) is not even one whole cell
@@ -22,6 +36,7 @@ def build_embedder(
     backbone_weights: str = "none",
     normalize_embedding: bool = False,
     sync_batch_norm: bool = False,
+    backbone: str = "auto",
 ) -> keras.Model:
     """Builds the network that turns images of people into embeddings: one flat functional model of stock layers.
 
@@ -36,7 +51,8 @@ def build_embedder(
             then BatchNormalization without shift; the embedding is the feature after it) or `linear` (Dense D).
         last_stride: stride of the backbone's last stage, 1 or 2; 1 doubles its feature map (Luo et al. 2019).
         backbone_weights: `none` (random), `imagenet` (keras-cv's preset, downloaded) or a path: a run folder, a
-            `.keras` file, or `.h5` weights of keras-cv's or keras.applications' ResNet-50. What matched is printed.
+            `.keras` file, `.h5` weights of keras-cv's or keras.applications' ResNet-50, or `.safetensors` or `.pth`
+            weights in torchvision's names. The graph is the one that they were trained in. What matched is printed.
         normalize_embedding: scale every embedding to Euclidean length 1.
         sync_batch_norm: under tf.distribute, normalize by statistics of all replicas in training. A copy, or what is
             saved, is plain again.
@@ -49,29 +65,61 @@ def build_embedder(
         ReidError: a wrong argument, or weights that cannot be downloaded, read or used.
     """
     embedding_size = _checked_embedding_size(embedding_size)
-    height, width = _checked_image_size(image_size)
-    _check_choice("head", head, choices.HEADS)
-    _check_choice("last_stride", last_stride, choices.LAST_STRIDES)
+    height, width = checked_image_size(image_size)
+    check_choice("head", head, choices.HEADS)
+    check_choice("last_stride", last_stride, choices.LAST_STRIDES)
+    check_choice("backbone", backbone, choices.BACKBONES)
     weights = None if backbone_weights in ("none", None) else read_backbone_weights(backbone_weights)
-    normalization = weights.normalization if weights else IMAGENET_NORMALIZATION
-    images = keras.Input((height, width, 3), name="images")
+    images, features = pooled_features(
+        (height, width),
+        last_stride=last_stride,
+        graph=_graph(backbone, weights),
+        normalization=weights.normalization if weights else IMAGENET_NORMALIZATION,
+        sync_batch_norm=sync_batch_norm,
+    )
+    model = as_embedder(images, _apply_head(features, head, embedding_size, sync_batch_norm), normalize_embedding)
+    if weights:
+        print(assign_weights(model, weights).summary())
+    return model
+
+
+def pooled_features(
+    image_size: tuple,
+    *,
+    last_stride: int,
+    graph: BackboneGraph,
+    normalization: InputNormalization,
+    sync_batch_norm: bool = False,
+) -> tuple:
+    """Returns the input of an embedder, `[B, H, W, 3]`, and its pooled features, float32 `[B, 2048]`."""
+    images = keras.Input((*image_size, 3), name="images")
     # float32 under every policy: bfloat16 cannot tell 254 from 255.
     scale, offset = list(normalization.scale), list(normalization.offset)
     features = resnet50_features(
         keras.layers.Rescaling(scale, offset, dtype="float32", name=INPUT_LAYER)(images),
         last_stride=last_stride,
-        explicit_padding=bool(weights and weights.explicit_padding),
+        graph=graph,
         sync_batch_norm=sync_batch_norm,
     )
-    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_features")(features)
-    embedding = _apply_head(features, head, embedding_size, sync_batch_norm)
+    return images, keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_features")(features)
+
+
+def as_embedder(images, embedding, normalize_embedding: bool) -> keras.Model:
+    """Returns the model from images to an embedding, whose last layer is named `embedding`."""
     # A layer of its own, so that the weights of the head have the same names with and without normalization.
     named = {"dtype": "float32", "name": "embedding"}
     unit, same = keras.layers.UnitNormalization(**named), keras.layers.Activation("linear", **named)
-    model = keras.Model(images, (unit if normalize_embedding else same)(embedding), name="embedder")
-    if weights:
-        print(assign_weights(model, weights).summary())
-    return model
+    return keras.Model(images, (unit if normalize_embedding else same)(embedding), name="embedder")
+
+
+def _graph(backbone: str, weights: Optional[BackboneWeights]) -> BackboneGraph:
+    wanted = backbone == "resnet50_ibn_a"
+    if weights is None:
+        return dataclasses.replace(RESNET_V1_5, instance_norm=True) if wanted else BackboneGraph()
+    if backbone != "auto" and weights.graph.instance_norm != wanted:
+        held = "resnet50_ibn_a" if weights.graph.instance_norm else "resnet50"
+        raise ReidError(f"backbone={backbone}, but backbone_weights={weights.origin} holds a {held}.")
+    return weights.graph
 
 
 def _apply_head(features, head, embedding_size, sync_batch_norm):
@@ -104,7 +152,8 @@ def _checked_embedding_size(value):
     return int(value)
 
 
-def _checked_image_size(value):
+def checked_image_size(value) -> tuple:
+    """Returns (height, width); ReidError for a size that ResNet-50 cannot take."""
     sides = list(value) if isinstance(value, (tuple, list)) else []
     if len(sides) != 2 or not all(_is_whole_number(side) and side >= MINIMUM_SIDE for side in sides):
         raise ReidError(
@@ -117,6 +166,7 @@ def _is_whole_number(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _check_choice(name, value, known):
+def check_choice(name, value, known) -> None:
+    """Raises ReidError, naming the argument, for a value that is none of the known ones."""
     if isinstance(value, bool) or value not in known:  # True == 1, but is not a stride.
         raise ReidError(f"{name}={value!r}, expected one of {', '.join(map(str, known))}.")

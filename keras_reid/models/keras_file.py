@@ -1,8 +1,8 @@
 """`.keras` file: one archive that plain Keras 2 and Keras 3 both open without custom objects.
 
 Keras 2 writes entries into `config.json` that another Keras refuses: the private class `Functional`, each
-BatchNormalization's axis as a list, dtype policies of a module that Keras 3 no longer has, and (tf_keras only)
-`optional` of an input. Each has a spelling that Keras 2.15, tf_keras and Keras 3 understand.
+BatchNormalization's axis as a list, the groups of a DepthwiseConv2D, dtype policies of a module that Keras 3 no longer
+has, and (tf_keras only) `optional` of an input. Each has a spelling that Keras 2.15, tf_keras and Keras 3 understand.
 """
 
 import json
@@ -121,6 +121,8 @@ def _portable(config):
     if config.get("class_name") == "BatchNormalization":
         axis = config["config"]["axis"]
         config["config"]["axis"] = axis[0] if isinstance(axis, list) else axis
+    if config.get("class_name") == "DepthwiseConv2D":
+        config["config"].pop("groups", None)
     if config.get("class_name") == "InputLayer" and not config["config"].get("optional"):
         config["config"].pop("optional", None)
     return config

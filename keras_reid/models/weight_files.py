@@ -2,7 +2,8 @@
 
 Every source is read as one `BackboneWeights`: arrays under the embedder's own layer names, for an RGB input. Weights of
 keras.applications are converted exactly: the biases of its convolutions, which keras-cv's do not have, move into the
-mean of the BatchNormalization that follows, and the first kernel's input channels are flipped from BGR to RGB.
+mean of the BatchNormalization that follows, and the first kernel's input channels are flipped from BGR to RGB. Weights
+of PyTorch's networks bring the graph that they were trained in.
 """
 
 import contextlib
@@ -17,15 +18,17 @@ import numpy as np
 
 from keras_reid.errors import ReidError, first_line
 from keras_reid.keras2 import keras
-from keras_reid.models.backbone import keras_cv_resnet50
+from keras_reid.models.backbone import KERAS_APPLICATIONS, BackboneGraph, graph_of, keras_cv_resnet50
 from keras_reid.models.keras_file import load_keras
+from keras_reid.models.torch_files import is_torch_file, read_tensors
+from keras_reid.models.torch_heads import ReidCheckpoint, read_head
+from keras_reid.models.torch_resnet50 import find_backbone, grouped
 
 RUN_FOLDER_FILES = ("last.keras", "best.keras")
 PRESET = "resnet50_imagenet"
 INPUT_LAYER = "input_normalization"
-OTHER_CHOICES = (
-    "Use backbone_weights=none (random weights) or backbone_weights=PATH (a run folder, a .keras or an .h5 file)."
-)
+_FILES = "a run folder, or a .keras, .h5, .safetensors or .pth file"
+OTHER_CHOICES = f"Use backbone_weights=none (random weights) or backbone_weights=PATH ({_FILES})."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,21 +55,24 @@ UNIT_NORMALIZATION = InputNormalization(
 
 @dataclasses.dataclass(frozen=True)
 class BackboneWeights:
-    """Weights under the embedder's layer names, and the input and stem padding that they were trained with."""
+    """Weights under the embedder's layer names, and the input and the graph that they were trained with."""
 
     origin: str
     kind: str
     layers: dict  # layer name -> {variable name ("kernel", "gamma", ...): array}
     normalization: InputNormalization
-    explicit_padding: bool
+    graph: BackboneGraph
+    left_out: tuple = ()  # what else the file holds
+    checkpoint: Optional[ReidCheckpoint] = None  # of a file of PyTorch's
 
 
 def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
     """Reads the weights that `backbone_weights` names, other than `none`.
 
     Args:
-        where: `imagenet`, a run folder, a `.keras` file, or an `.h5` file of keras-cv's or keras.applications'
-            ResNet-50 (weights alone or a whole model).
+        where: `imagenet`, a run folder, a `.keras` file, an `.h5` file of keras-cv's or keras.applications' ResNet-50
+            (weights alone or a whole model), or a `.safetensors` or `.pth` file with a ResNet-50 in the names of
+            torchvision and timm, alone or in a re-ID checkpoint.
 
     Raises:
         ReidError: when they cannot be downloaded, found or read, or do not say which input they expect.
@@ -83,7 +89,9 @@ def read_backbone_weights(where: Union[str, Path]) -> BackboneWeights:
             return _from_model(load_keras(path), str(path))
         if path.suffix in (".h5", ".hdf5"):
             return _from_h5(path)
-        raise ReidError(f"backbone_weights={path}: expected a run folder, a .keras or an .h5 file. {OTHER_CHOICES}")
+        if is_torch_file(path):
+            return _from_torch(path)
+        raise ReidError(f"backbone_weights={path}: expected {_FILES}. {OTHER_CHOICES}")
 
 
 def _file_in(path):
@@ -112,7 +120,7 @@ def _from_model(model, origin):
     leaves = list(_leaf_layers(model))
     layers = {layer.name: {variable_name(one): one.numpy() for one in layer.weights} for layer in leaves}
     rescaling = next((layer.get_config() for layer in leaves if isinstance(layer, keras.layers.Rescaling)), None)
-    return _interpret(layers, rescaling, origin)
+    return _interpret(layers, {layer.name: layer.get_config() for layer in leaves}, rescaling, origin)
 
 
 def _leaf_layers(model):
@@ -135,7 +143,10 @@ def _from_h5(path):
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
             if "layer_names" in root.attrs:
-                return _interpret(_h5_layers(root), _h5_rescaling(file), str(path))
+                configs = _h5_configs(file)
+                rescaling = next((one["config"] for one in configs if one["class_name"] == "Rescaling"), None)
+                named = {one["config"].get("name"): one["config"] for one in configs}
+                return _interpret(_h5_layers(root), named, rescaling, str(path))
     except (OSError, KeyError, RuntimeError) as error:
         raise ReidError(f"backbone_weights={path}: not an HDF5 file, or damaged ({first_line(error)}).") from error
     return _from_model(_reference_network_with(path), str(path))
@@ -157,15 +168,15 @@ def _texts(attribute):
     return [item.decode() if isinstance(item, bytes) else str(item) for item in attribute]
 
 
-def _h5_rescaling(file):
-    """Finds the first Rescaling in the model that an .h5 file describes; weights alone describe none."""
-    pending = [json.loads(file.attrs["model_config"])] if "model_config" in file.attrs else []
+def _h5_configs(file):
+    """Finds every layer in the model that an .h5 file describes; weights alone describe none."""
+    pending, found = [json.loads(file.attrs["model_config"])] if "model_config" in file.attrs else [], []
     while pending:
         item = pending.pop(0)
-        if isinstance(item, dict) and item.get("class_name") == "Rescaling":
-            return item["config"]
+        if isinstance(item, dict) and {"class_name", "config"} <= item.keys() and isinstance(item["config"], dict):
+            found.append(item)
         pending.extend(item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
-    return None
+    return found
 
 
 def _reference_network_with(path):
@@ -186,9 +197,9 @@ def _reference_network_with(path):
 _APPLICATIONS_LAYER = re.compile(r"conv([2-5])_block(\d+)_(\d)_(conv|bn)")
 
 
-def _interpret(layers, rescaling: Optional[dict], origin):
+def _interpret(layers, configs: dict, rescaling: Optional[dict], origin):
     is_applications = any(_APPLICATIONS_LAYER.fullmatch(name) for name in layers)
-    is_ours, explicit_padding = INPUT_LAYER in layers, is_applications or "conv1_pad" in layers
+    is_ours = INPUT_LAYER in layers
     if is_ours and rescaling is None:
         raise ReidError(
             f"backbone_weights={origin}: weights of an embedder without its configuration do not say which input "
@@ -204,7 +215,8 @@ def _interpret(layers, rescaling: Optional[dict], origin):
     else:
         normalization = UNIT_NORMALIZATION
     kind = "keras_reid embedder" if is_ours else "keras.applications" if is_applications else "keras-cv"
-    return BackboneWeights(origin, kind, layers, normalization, explicit_padding)
+    graph = graph_of(configs) if is_ours else KERAS_APPLICATIONS if is_applications else BackboneGraph()
+    return BackboneWeights(origin, kind, layers, normalization, graph)
 
 
 def _our_name(name):
@@ -229,3 +241,26 @@ def _from_rescaling(config):
     scale, offset = (tuple(np.broadcast_to(config[key], 3).astype(float).tolist()) for key in ("scale", "offset"))
     shown = " and ".join(", ".join(f"{number:.4g}" for number in numbers) for numbers in (scale, offset))
     return InputNormalization(scale, offset, f"scale and offset as stored in the file ({shown})")
+
+
+def _from_torch(path):
+    tensors = read_tensors(path)
+    backbone = find_backbone(tensors, str(path))
+    checkpoint = read_head(tensors, backbone)
+    under = f", under {backbone.prefix!r}" if backbone.prefix else ""
+    return BackboneWeights(
+        origin=str(path),
+        kind=f"{checkpoint.project}'s names{under}",
+        layers={**backbone.layers, **checkpoint.head},
+        normalization=_from_pixels(checkpoint.pixel_mean, checkpoint.pixel_std),
+        graph=checkpoint.graph,
+        left_out=grouped(checkpoint.unused, backbone.prefix),
+        checkpoint=checkpoint,
+    )
+
+
+def _from_pixels(mean, std):
+    if mean is None or std is None:
+        return IMAGENET_NORMALIZATION
+    scale, offset = (tuple(map(float, values)) for values in (1 / std, -mean / std))
+    return InputNormalization(scale, offset, "the mean and deviation that the file holds")

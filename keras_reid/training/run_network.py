@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from keras_reid.data.augmentation import Augmentation
 from keras_reid.data.pipeline import training_dataset
 from keras_reid.errors import ReidError
@@ -61,8 +64,17 @@ def _set_policy(policy: str) -> None:
         logger.setLevel(level)
 
 
-def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
-    """Returns the compiled trainer. Call it in the scope of the replicas; ReidError for contradictory settings."""
+def build_trainer(settings: Settings, data: RunData, *, last_model: Path | None = None) -> TripletTrainer:
+    """Returns the compiled trainer. Call it in the scope of the replicas.
+
+    Args:
+        settings: of the run.
+        data: of the run.
+        last_model: what the run saved of its network; it knows the graph where `backbone_weights` are gone since.
+
+    Raises:
+        ReidError: contradictory settings, or weights that cannot be read.
+    """
     if settings.freeze_backbone_epochs > settings.epochs:
         raise ReidError(
             f"freeze_backbone_epochs={settings.freeze_backbone_epochs}, expected at most epochs={settings.epochs}."
@@ -76,7 +88,8 @@ def build_trainer(settings: Settings, data: RunData) -> TripletTrainer:
     how = settings.some("weight_decay", "decayed_weights", "clip_norm")
     optimizer = build_optimizer(settings.optimizer, schedule, **length, **how)
     embedder = build_embedder(
-        **settings.some("embedding_size", "image_size", "head", "last_stride", "backbone_weights"),
+        backbone_weights=starting_weights(settings.backbone_weights, last_model),
+        **settings.some("embedding_size", "image_size", "head", "last_stride", "backbone"),
         **settings.some("normalize_embedding", "sync_batch_norm"),
     )
     if len(sizes) > 1:
@@ -114,6 +127,13 @@ def _statistics_batches(settings: Settings, data: RunData) -> tf.data.Dataset | 
 def check_augmentation(settings: Settings) -> None:
     """Raises ReidError for a strength of the input pipeline's augmentation that is out of range."""
     Augmentation(settings.random_flip, settings.random_crop_padding, settings.random_erasing)
+
+
+def starting_weights(backbone_weights: str, last_model: Path | None) -> str:
+    """Returns the weights that tell the graph of a run: those it starts from, else what it saved of its network."""
+    is_path = backbone_weights not in ("imagenet", "none")
+    gone = is_path and not os.path.exists(backbone_weights) and last_model is not None and last_model.exists()
+    return os.fspath(last_model) if gone else backbone_weights
 
 
 def training_batches(

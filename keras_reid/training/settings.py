@@ -100,7 +100,15 @@ class Settings:
     last_stride: int = _setting(2, "Stride of ResNet-50's last stage; 1 is finer and slower.", of=choices.LAST_STRIDES)
     normalize_embedding: bool = _setting(False, "Scale embeddings to length 1.")
     backbone_weights: str = _setting(
-        "imagenet", "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5 of a ResNet-50."
+        "imagenet",
+        "imagenet (keras-cv's, downloaded), none, or a path: run folder, .keras, or .h5, .safetensors or .pth of a "
+        "ResNet-50.",
+    )
+    backbone: str = _setting(
+        "auto",
+        "resnet50_ibn_a normalizes a part by image, for cameras that it has not seen; auto: what backbone_weights are "
+        "of, else resnet50.",
+        of=choices.BACKBONES,
     )
     loss: str = _setting(
         "batch_hard", "Loss on the distances in a batch; tfa_ ones are tensorflow-addons'.", of=choices.LOSSES
@@ -247,7 +255,7 @@ class Settings:
         if absolute_paths:
             values["data_dir"] = [absolute(path) for path in self.data_dir]
             values["run_dir"] = None if self.run_dir is None else absolute(self.run_dir)
-            if os.path.exists(self.backbone_weights):
+            if self.backbone_weights not in ("imagenet", "none"):
                 values["backbone_weights"] = absolute(self.backbone_weights)
         return {name: _as_text(name, value) for name, value in values.items() if value is not None}
 

@@ -52,7 +52,7 @@ class Steps:
         check_augmentation(settings)  # here, before the folder becomes this run's
         self._doctor = CollapseDoctor(**settings.some("identities_per_batch", "images_per_identity"), run=folder)
         with self.team.scope():
-            self._trainer = build_trainer(settings, data)
+            self._trainer = build_trainer(settings, data, last_model=folder.last_model)
             more = {"watchers": {"doctor": self._doctor}, "best_step": self._log.best_step, "team": self.team}
             self._checkpoints = Checkpoints(folder.checkpoints, self._trainer, **more)
         self._reference = ReferenceModel(self.team.devices)

@@ -30,12 +30,15 @@ def small():
     return _small_network()
 
 
-def _small_network():
+def _small_network(by_image=False):
     layers = keras.layers
     images = keras.Input((8, 8, 3))
     features = layers.Rescaling([0.1, 0.2, 0.3], [0.0, 1.0, 2.0], dtype="float32")(images)
     features = layers.ZeroPadding2D(1)(features)
     features = layers.BatchNormalization(axis=3)(layers.Conv2D(4, 3, use_bias=False)(features))
+    if by_image:  # as in IBN-a
+        moments = layers.LayerNormalization([1, 2], center=False, scale=False, dtype="float32")(features)
+        features = layers.Concatenate()([layers.DepthwiseConv2D(1)(moments), features])
     features = layers.Add()([features, layers.Activation("relu")(features)])
     features = layers.GlobalAveragePooling2D(dtype="float32")(layers.MaxPooling2D(3, 2, padding="same")(features))
     features = layers.Dense(5, kernel_initializer="orthogonal", dtype="float32")(features)
@@ -171,7 +174,8 @@ EVERY_KERAS = [("keras2", 1e-6), pytest.param("keras3", 1e-5, marks=needs_keras_
 
 
 @pytest.mark.parametrize(("which", "tolerance"), EVERY_KERAS)
-def test_opens_without_our_code(small, tmp_path, which, tolerance):
+def test_opens_without_our_code(tmp_path, which, tolerance):
+    small = _small_network(by_image=True)
     path = save_keras(small, tmp_path / "last.keras", metadata={"metric": "euclidean"})
     images = _images(8, 8)
     output = _output_elsewhere(which, path, images, tmp_path)

@@ -77,7 +77,7 @@ def _check_close(ours, expected):
 
 
 def _check_same_weights(ours, expected):
-    assert (ours.normalization, ours.explicit_padding) == (expected.normalization, expected.explicit_padding)
+    assert (ours.normalization, ours.graph) == (expected.normalization, expected.graph)
     for name, variables in expected.layers.items():
         assert ours.layers[name].keys() == variables.keys()
         for variable, array in variables.items():
