@@ -32,6 +32,9 @@ SMALLER = {
     "--calibrate_fpr=1e-3": "--calibrate_fpr=0.05",  # so few pairs cannot show less
 }
 SMALLER_COMMAND = {"doctor": ["--identities_per_batch=3"], "evaluate": ["--bootstrap=100"]}
+# Options of Apache Beam's runners, which follow after --.
+BEAM = {"direct_num_workers", "direct_running_mode", "job_endpoint", "flink_master", "spark_master_url", "project"}
+BEAM |= {"region", "temp_location", "environment_type", "environment_config", "sdk_container_image"}
 EXIT_CODES = {"doctor": (0, 2)}  # so few people may be worth a warning
 
 
@@ -139,6 +142,7 @@ def test_other_commands_name_what_is_there(block):
             assert all(f'"{word.split("=")[0]}"' in text for word in words[1:]), line
         else:
             known = ("python -m keras_reid.", "export HOSTS=", "srun ", "exec ", '"task', '\\"task', "docker ")
+            known += ('python -c "import torch', "s.save_file(")  # where there is torch
             assert line.strip().startswith(known), line
 
 
@@ -149,6 +153,7 @@ def test_every_flag_that_a_page_names_exists(page):
         flags = getattr(options, f"{command}_flags")()
         known |= {text for name in flags for text in (name, f"no{name}")}
     known |= {"losses", "batch_sizes", "sizes", "cases", "nodes", "ntasks", "gpus"}  # of the benchmarks and of sbatch
+    known |= BEAM
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     assert named <= known, named - known
