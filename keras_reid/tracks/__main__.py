@@ -61,19 +61,15 @@ def tracks(flags: command.Flags) -> None:
 
 def table(found: Tracks) -> str:
     """Returns what was found by each camera as a table for the screen."""
+    from keras_reid.reports.timelines import as_moment  # TensorFlow takes seconds
+
     rows = []
     for camera, part in found.frame.groupby("camera", sort=True):
         first, last = part.start.min(), part.end.max()
         crops = sum(map(len, part.crops))
-        rows.append([camera, len(part), int(part.boxes.sum()), crops, as_time(first), as_time(last)])
+        rows.append([camera, len(part), int(part.boxes.sum()), crops, as_moment(first), as_moment(last)])
     names = ["camera", "tracks", "boxes", "crops", "first", "last"]
     return pd.DataFrame(rows, columns=names).to_string(index=False)
-
-
-def as_time(seconds: float) -> str:
-    """Returns a time of tracks as text: of the day, or since the start of a recording whose clock is not known."""
-    moment = pd.Timestamp(seconds, unit="s").round("s")
-    return moment.strftime("%Y-%m-%d %H:%M:%S" if seconds >= 1e8 else "%H:%M:%S")
 
 
 def _check_linking(flags: command.Flags) -> None:
