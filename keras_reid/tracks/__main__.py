@@ -36,6 +36,7 @@ def tracks(flags: command.Flags) -> None:
     _check_linking(flags)
     check_whole(flags.artifact)
     recordings = _recordings(flags)
+    _check_cameras(flags, {one.camera for one in recordings})
     if flags.truth:
         read_scenes(recordings, flags.truth)
     for recording in recordings[:_SHOWN]:
@@ -91,6 +92,19 @@ def _check_linking(flags: command.Flags) -> None:
     for pair in flags.overlapping:
         if len(pair.split(",")) != 2 and flags.overlapping != ["none"]:
             raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall, or none.")
+
+
+def _check_cameras(flags: command.Flags, cameras: set[str]) -> None:
+    """Raises ReidError for pairs of cameras that are not recorded; says which of the travel times' are not."""
+    named = {camera for pair in flags.overlapping for camera in pair.split(",")} - {"none"}
+    if named - cameras:
+        raise ReidError(
+            f"--overlapping names {', '.join(sorted(named - cameras))}: the cameras are {', '.join(sorted(cameras))}."
+        )
+    if flags.travel_times not in (None, "learn"):
+        strange = {camera for pair in read_travel_times(flags.travel_times).windows for camera in pair} - cameras
+        if strange:
+            print(f"travel times name {len(strange)} cameras without a recording: {', '.join(sorted(strange))}")
 
 
 def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:

@@ -189,5 +189,5 @@ def _recording(recording: Recording) -> dict[str, Any]:
         "frames": str(frames),
         "frames_stamp": stamp,
         "start": recording.start,
-        "fps": recording.fps,
+        "fps": recording.fps if recording.fps > 0 else None,  # JSON knows no NaN
     }

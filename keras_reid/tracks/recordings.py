@@ -19,6 +19,7 @@ from keras_reid.tracks import detecting
 from keras_reid.tracks.boxes import BoxFile, mot_rows, read_box_file
 from keras_reid.tracks.clocks import start_in
 from keras_reid.tracks.formats import IN_WORDS
+from keras_reid.tracks.frames import UnreadableVideo
 from keras_reid.tracks.sequences import frames_at, rate_in, rate_of
 from keras_reid.tracks.tables import Form, write_table
 
@@ -35,7 +36,7 @@ class Recording:
         boxes: as `boxes.read_boxes` gives them, without the column camera.
         frames: a folder of pictures, or a video file.
         start: of frame 0, unix seconds; 0 where the clock is not known.
-        fps: frames a second.
+        fps: frames a second; NaN for a video that cannot be opened and says none.
         left_out: words -> how many rows of the file were no boxes.
         source: the file of the boxes; None where they come from elsewhere.
     """
@@ -178,9 +179,16 @@ def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) 
     found = []
     for name, boxes in parts:
         place = frames_at(Path(_filled(str(frames), name)))
-        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path.parent)
+        rate = rate_in(fps, "fps") if fps else _rate(place, file.path.parent)
         found.append(Recording(name, boxes, place, start_in(start), rate, file.left_out, file))
     return _counted_once(found)
+
+
+def _rate(frames: Path, near: Path) -> float:
+    try:
+        return rate_of(frames, near)
+    except UnreadableVideo:  # its tracks are left out and counted with those of other damaged videos; others go on
+        return float("nan")
 
 
 def _counted_once(recordings: list[Recording]) -> list[Recording]:

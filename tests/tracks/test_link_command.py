@@ -83,6 +83,10 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
     assert again.get(names[0], "alone") != again.get(names[1], "alone too")
     assert command("--link", "--online") == 0 and command("--link", "--travel_times=learn") == 0
     assert "learned travel times" in capsys.readouterr().out
+    times = tmp_path / "times.csv"
+    times.write_text("camera_a,camera_b,minimum_seconds,maximum_seconds\nc1,c2,0,60\nc1,roof,1,2\n")
+    assert command("--link", f"--travel_times={times}") == 0
+    assert "travel times name 1 cameras without a recording: roof" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,7 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
         (["--link", "--online", "--travel_times=learn"], "knows the future"),
         (["--link", "--online", "--corrections=said.csv"], "--corrections are for links of the whole recording"),
         (["--link", "--overlapping=door"], "expected two cameras"),
+        (["--link", "--overlapping=c1,door"], "--overlapping names door: the cameras are c1, c2."),
         (["--link", "--travel_times=no.csv"], "'no.csv'"),
         (["--link", "--corrections=no.csv"], "'no.csv'"),
         (["--link", "--truth=no.txt"], "no.txt"),
