@@ -76,6 +76,7 @@ def timeline(
 
 def as_time(seconds: float) -> str:
     """Returns a time in UTC, or since the start of a recording whose clock is not known."""
+    seconds = round(seconds, 3)  # a sum of floats may lie just below a whole second
     if seconds >= FIRST_CLOCK:
         return pd.Timestamp(seconds, unit="s").strftime("%H:%M:%S")
     minutes, rest = divmod(int(np.floor(seconds)), 60)

@@ -21,6 +21,7 @@ from keras_reid import command, options
 from keras_reid.artifacts.places import check_whole
 from keras_reid.data.corrections import read_corrections
 from keras_reid.errors import ReidError
+from keras_reid.files import write_text
 from keras_reid.tracks.recordings import DETECTED, Recording, read_recordings, recordings_of
 from keras_reid.tracks.scores import import_motmetrics, read_scenes
 from keras_reid.tracks.tracks_file import Tracks
@@ -142,7 +143,10 @@ def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> N
     for path in [*paths, page]:
         print(f"written {path}")
     if flags.truth:
-        print(ablation_table(ablation(found, read_scenes(split, flags.truth), **how)))
+        scores = ablation(found, read_scenes(split, flags.truth), **how)
+        path = os.path.join(flags.output, "scores.csv")
+        write_text(path, scores.to_csv(index_label="linker"))
+        print(f"written {path}\n{ablation_table(scores)}")
 
 
 def _recordings(flags: command.Flags) -> list[Recording]:

@@ -55,6 +55,8 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
     said, out = capsys.readouterr().out, tmp_path / "out"
     tracks, links = read_tracks(out), pd.read_csv(out / "links.csv", dtype={"track": str})
     assert f"{len(tracks)} tracks are" in said and "each camera's own ids" in said and "oracle" in said
+    scores = pd.read_csv(out / "scores.csv", index_col="linker")
+    assert scores.idf1["each camera's own ids"] < scores.idf1["oracle: knows the truth"] <= 1
     identities = pd.read_csv(out / "identities.csv")
     assert list(identities) == ["identity", "camera", "first", "last", "seconds", "tracks"]
     assert identities.tracks.sum() == len(tracks) and len(links) >= 4
