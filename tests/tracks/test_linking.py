@@ -150,7 +150,7 @@ def test_a_file_of_travel_times(tmp_path):
         ("1,2,60,5", "the minimum is above"),
         ("1,1,0,5", "between two cameras"),
         ("1,2,,5", "not complete"),
-        ("1,2,1,5\n1,2,1,5", "again"),
+        ("1,2,1,5\n1, 2 ,1,5", "again"),
     ):
         path.write_text(f"camera_a,camera_b,minimum_seconds,maximum_seconds\n{row}\n")
         with pytest.raises(ReidError, match=words):
