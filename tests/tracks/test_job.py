@@ -24,7 +24,7 @@ WALKS = (
 BOXES = pd.concat(WALKS).sort_values("frame", kind="stable")
 
 
-def recording(root, camera="A", boxes=BOXES, frames=range(460), start=START, **how):
+def recording(root, camera="A", boxes=BOXES, frames=(*range(80), *range(450, 460)), start=START, **how):
     """A recording of a folder of pictures at ten frames a second, its boxes in a file of MOT Challenge."""
     place = root / camera
     if not place.exists():
@@ -104,7 +104,7 @@ class Stop(BaseException):
     """The process is killed."""
 
 
-@pytest.mark.parametrize("crops", [5, 11, 16])
+@pytest.mark.parametrize("crops", [5, 16])
 def test_a_killed_job_goes_on(pictures, tmp_path, monkeypatch, crops):
     recordings = [recording(pictures), recording(pictures, "B", WALKS[1], range(80))]
     expected, notes = embed_tracks(mean_color(), recordings, output=tmp_path / "whole", crops_per_track=4)
