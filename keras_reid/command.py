@@ -129,7 +129,7 @@ def _message(error: Exception, values: Flags) -> str | None:
     """
     text = str(error)
     if any(sign in text for sign in ("No space left", "File too large", "Disk quota", "errno = 28", "errno = 27")):
-        advice = "the disk is full: free some space and give the same command again; train and embed go on from there"
+        advice = "the disk is full: free some space and give the same command again; long work goes on from there"
         return f"{advice} ({text[:200]})"
     if "OOM when allocating" in text or "failed to allocate memory" in text:
         return "memory is full: lower --identities_per_batch, --image_height and --image_width, or --batch_size"

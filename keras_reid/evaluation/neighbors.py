@@ -22,7 +22,7 @@ BLOCK_BYTES = 64 << 20  # One block of products; smaller ones make the product s
 CACHE_BYTES = 1 << 20  # What a core works on at a time after the product: it should stay in the core's own cache.
 FEWEST_GROUPS = 512  # Few columns share a group then, so that hardly a candidate comes on top of the nearest.
 CROWDED_FROM = 8  # Candidates for each neighbor asked for: with more, a float64 product is cheaper.
-SECONDS_BEFORE_BAR = 2.0  # A small gallery is done before that.
+_SECONDS_BEFORE_BAR = 2.0  # A small gallery is done before that.
 
 
 class Neighbors(NamedTuple):
@@ -74,10 +74,10 @@ def squared_distances(query: np.ndarray, rows: np.ndarray, gallery: np.ndarray, 
     return distances
 
 
-def progress_bar(total: int, description: str | None) -> tqdm:
-    """Returns a bar in images that shows itself only on a terminal, after a while, and goes when it is full."""
+def progress_bar(total: int, description: str | None, unit: str = "image") -> tqdm:
+    """Returns a bar that shows itself only on a terminal, after a while, and goes when it is full."""
     disable = True if description is None else None
-    return tqdm(total=total, desc=description, unit="image", disable=disable, leave=False, delay=SECONDS_BEFORE_BAR)
+    return tqdm(total=total, desc=description, unit=unit, disable=disable, leave=False, delay=_SECONDS_BEFORE_BAR)
 
 
 # --- Which rows are compared ---

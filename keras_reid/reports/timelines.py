@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.reports.crops import Crop
+from keras_reid.tracks.tracks_file import FIRST_CLOCK
 
 COLORS = 8  # of report.css, c0 to c7
 WIDTH, LANE, TOP = 1000, 66, 22  # of the drawing; a lane; the axis above them
 THUMBNAIL = (48, 24)  # height, width of a crop on a timeline
 _MARGIN = 40
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-_CLOCK_FROM = 1e8  # seconds since 1970; less are seconds since the start of a recording of unknown clock
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,15 +76,22 @@ def timeline(
 
 def as_time(seconds: float) -> str:
     """Returns a time in UTC, or since the start of a recording whose clock is not known."""
-    if seconds >= _CLOCK_FROM:
+    seconds = round(seconds, 3)  # a sum of floats may lie just below a whole second
+    if seconds >= FIRST_CLOCK:
         return pd.Timestamp(seconds, unit="s").strftime("%H:%M:%S")
     minutes, rest = divmod(int(np.floor(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
+def as_moment(seconds: float) -> str:
+    """Returns a time with its day, in UTC, or since the start of a recording whose clock is not known."""
+    known = seconds >= FIRST_CLOCK
+    return f"{pd.Timestamp(seconds, unit='s'):%Y-%m-%d} {as_time(seconds)} UTC" if known else as_time(seconds)
+
+
 def span_in_words(first: float, last: float) -> str:
     """Returns from when to when, with the day where it is known."""
-    if first < _CLOCK_FROM:
+    if first < FIRST_CLOCK:
         return f"{as_time(first)} to {as_time(last)} since the start"
     days = [pd.Timestamp(second, unit="s").strftime("%Y-%m-%d") for second in (first, last)]
     return f"{days[0]} {as_time(first)} to {days[1] + ' ' if days[0] != days[1] else ''}{as_time(last)} UTC"

@@ -103,7 +103,7 @@ def write_tracks_page(
     Raises:
         OSError: the file cannot be written.
     """
-    count, html_of = PEOPLE, template("tracks.html.j2")
+    count, html_of = max(1, min(PEOPLE, len(tracks))), template("tracks.html.j2")
     while True:
         page = gather(tracks, links, folder, title=title, source=source, most=count)
         html = html_of.render(page=page).encode("utf-8", "backslashreplace")

@@ -37,6 +37,7 @@ def tracks(flags: command.Flags) -> None:
     _check_linking(flags)
     check_artifact(flags)
     recordings = _recordings(flags)
+    _check_cameras(flags, {one.camera for one in recordings})
     if flags.truth:
         read_scenes(recordings, flags.truth)
     for recording in recordings[:_SHOWN]:
@@ -62,19 +63,15 @@ def tracks(flags: command.Flags) -> None:
 
 def table(found: Tracks) -> str:
     """Returns what was found by each camera as a table for the screen."""
+    from keras_reid.reports.timelines import as_moment  # TensorFlow takes seconds
+
     rows = []
     for camera, part in found.frame.groupby("camera", sort=True):
         first, last = part.start.min(), part.end.max()
         crops = sum(map(len, part.crops))
-        rows.append([camera, len(part), int(part.boxes.sum()), crops, as_time(first), as_time(last)])
+        rows.append([camera, len(part), int(part.boxes.sum()), crops, as_moment(first), as_moment(last)])
     names = ["camera", "tracks", "boxes", "crops", "first", "last"]
     return pd.DataFrame(rows, columns=names).to_string(index=False)
-
-
-def as_time(seconds: float) -> str:
-    """Returns a time of tracks as text: of the day, or since the start of a recording whose clock is not known."""
-    moment = pd.Timestamp(seconds, unit="s").round("s")
-    return moment.strftime("%Y-%m-%d %H:%M:%S" if seconds >= 1e8 else "%H:%M:%S")
 
 
 def _check_linking(flags: command.Flags) -> None:
@@ -96,6 +93,19 @@ def _check_linking(flags: command.Flags) -> None:
     for pair in flags.overlapping:
         if len(pair.split(",")) != 2 and flags.overlapping != ["none"]:
             raise ReidError(f"--overlapping={pair}: expected two cameras, such as --overlapping=door,hall, or none.")
+
+
+def _check_cameras(flags: command.Flags, cameras: set[str]) -> None:
+    """Raises ReidError for pairs of cameras that are not recorded; says which of the travel times' are not."""
+    named = {camera for pair in flags.overlapping for camera in pair.split(",")} - {"none"}
+    if named - cameras:
+        raise ReidError(
+            f"--overlapping names {', '.join(sorted(named - cameras))}: the cameras are {', '.join(sorted(cameras))}."
+        )
+    if flags.travel_times not in (None, "learn"):
+        strange = {camera for pair in read_travel_times(flags.travel_times).windows for camera in pair} - cameras
+        if strange:
+            print(f"travel times name {len(strange)} cameras without a recording: {', '.join(sorted(strange))}")
 
 
 def _link(flags: command.Flags, recordings: list[Recording], found: Tracks) -> None:

@@ -128,6 +128,6 @@ def _no_boxes(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         "rows without a number where one is expected": broken,
         "boxes without a track's number": rows.track.isna().to_numpy(),
         "boxes whose frame is no whole number": ~broken & ((np.floor(frame) != frame) | (frame > _LAST_FRAME)),
-        "boxes before the first frame": ~broken & (frame < 0),
+        "boxes before the first frame, which is 1 in rows of MOT Challenge and else 0": ~broken & (frame < 0),
         "boxes of no size: their width or height is zero or negative": ~broken & (size <= 0).any(axis=1),
     }

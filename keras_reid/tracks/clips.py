@@ -101,6 +101,7 @@ def _recording(about: dict) -> Recording:
     how = {name: about[name] for name in ("camera", "boxes", "frames", "start", "fps")}
     if how["boxes"] is None:
         raise ReidError(f"the boxes of camera {about['camera']} came from no file: no clip can be cut.")
+    how["fps"] = how["fps"] or ""
     return recordings_of(**how, format=about["boxes_format"])[0]
 
 

@@ -22,6 +22,7 @@ _LEAST = 1e-6  # of a box with anything in it: a track of poor boxes is better t
 _SHARP = 100.0  # variance of the Laplacian at which a crop is half as good as it can be, of gray levels 0 to 255
 
 
+@np.errstate(over="ignore", invalid="ignore")  # boxes of numbers that no picture has
 def box_quality(boxes: pd.DataFrame, *, picture_size: tuple[int, int], image_size: tuple[int, int]) -> np.ndarray:
     """Returns how much each box promises, before its pixels are seen: 0 to 1, and 0 for what is outside the picture.
 
@@ -67,7 +68,7 @@ def covered(boxes: pd.DataFrame) -> np.ndarray:
         height = np.minimum(bottom[one], bottom[other]) - np.maximum(top[one], top[other])
         common = width.clip(0) * height.clip(0)
         for rows in (one, other):
-            share[rows] = np.maximum(share[rows], common / area[rows])
+            share[rows] = np.fmax(share[rows], common / area[rows])
     return share.clip(0, 1)
 
 

@@ -23,6 +23,10 @@ from keras_reid.errors import ReidError
 _MOST_LOST = 1000  # so many frames in a row that cannot be decoded are the end of a video, whatever its header says
 
 
+class UnreadableVideo(ReidError):
+    """A file is no video that OpenCV reads, or it was cut off."""
+
+
 class Frames:
     """Wanted frames of a recording, as an iterable that is gone through once; it holds one picture at a time.
 
@@ -175,7 +179,7 @@ def _open(path: Path):
     # OpenCV's other readers take a % in the name for a pattern.
     video = cv2.VideoCapture(os.fspath(path.absolute()), cv2.CAP_FFMPEG)
     if not video.isOpened() or not video.get(cv2.CAP_PROP_FRAME_WIDTH):
-        raise ReidError(
+        raise UnreadableVideo(
             f"{str(path)!r} is no video that OpenCV reads, or it was cut off: expected .mp4, .avi, .mkv, .mov or "
             ".webm. Copy it again, or convert it: ffmpeg -i IN OUT.mp4."
         )

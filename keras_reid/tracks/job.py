@@ -162,7 +162,7 @@ def _counts(boxes: pd.DataFrame, quality: np.ndarray, tracks: set[str]) -> list[
     """Returns a line for what is odd about a recording's boxes, each with its count."""
     outside, sizes = boxes[quality == 0], boxes.groupby("track").size()
     counts = {
-        f"boxes of {outside.track.nunique()} tracks lie outside the picture": len(outside),
+        f"boxes of {outside.track.nunique()} tracks lie outside the picture, or below a pixel in it": len(outside),
         "tracks are of one box": int((sizes == 1).sum()),
         "tracks are left out: none of their boxes has a picture": len(set(sizes.index) - tracks),
     }

@@ -122,7 +122,8 @@ class JobFolder:
         if (tracks.threshold, tracks.false_positive_rate) != (artifact.threshold, rate):
             tracks = dataclasses.replace(tracks, threshold=artifact.threshold, false_positive_rate=rate)
             write_tracks(self.path / FILE_NAME, tracks)
-        return tracks, (self.path / "notes.txt").read_text(encoding="utf-8").splitlines()
+        notes = self.path / "notes.txt"
+        return tracks, notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
 
     def _read(self, number: int) -> list[Tracks]:
         """Returns the parts of a recording; one that is damaged goes, and its tracks are made again."""
@@ -189,5 +190,5 @@ def _recording(recording: Recording) -> dict[str, Any]:
         "frames": str(frames),
         "frames_stamp": stamp,
         "start": recording.start,
-        "fps": recording.fps,
+        "fps": recording.fps if recording.fps > 0 else None,  # JSON knows no NaN
     }

@@ -14,10 +14,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.neighbors import SECONDS_BEFORE_BAR
+from keras_reid.evaluation.neighbors import progress_bar
 from keras_reid.tracks.constraints import Constraints
 from keras_reid.tracks.link_table import link_table
 from keras_reid.tracks.pairs import Comparable, near_earlier
@@ -106,7 +105,7 @@ def link(
     same, different = ([(int(place[a]), int(place[b])) for a, b in pairs] for pairs in (same, different))
     comparable, overlap = Comparable.of(ended), overlapping if cannot_link else None
     constraints = Constraints(ended.frame, travel_times, different, overlap, in_one_camera=cannot_link)
-    with progress_bar(2 * len(tracks), description) as bar:
+    with progress_bar(2 * len(tracks), description, unit="track") as bar:
         groups = _Groups(ended.frame, comparable, constraints, limit)
         for block, later, earlier, distances in near_earlier(comparable, limit):
             possible = constraints.possible(later, earlier)
@@ -211,8 +210,3 @@ class _Groups:
 
     def _mean(self, members: list[int], group: int) -> float:
         return self._comparable.mean(members, self.members[group])
-
-
-def progress_bar(total: int, description: str | None) -> tqdm:
-    disable = True if description is None else None
-    return tqdm(total=total, desc=description, unit="track", disable=disable, leave=False, delay=SECONDS_BEFORE_BAR)

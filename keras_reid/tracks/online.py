@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from keras_reid.errors import ReidError
+from keras_reid.evaluation.neighbors import progress_bar
 from keras_reid.tracks.constraints import Constraints
 from keras_reid.tracks.link_table import as_table
-from keras_reid.tracks.linking import Links, Pairs, by_end, progress_bar, take
+from keras_reid.tracks.linking import Links, Pairs, by_end, take
 from keras_reid.tracks.pairs import Comparable, near_earlier
 from keras_reid.tracks.tracks_file import Tracks
 from keras_reid.tracks.travel_times import TravelTimes, known_threshold
@@ -78,7 +79,7 @@ def link_online(
     comparable = Comparable.of(everyone)
     people = _People(comparable, Constraints(ended.frame, travel_times, overlapping=overlapping), enrolled, limit)
     links = []
-    with progress_bar(total, description) as bar:
+    with progress_bar(total, description, unit="track") as bar:
         for block, later, earlier, distances in near_earlier(comparable, np.inf):
             for track in range(max(known, block.start), block.stop):
                 near = slice(*np.searchsorted(later, [track, track + 1]))

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from keras_reid.tracks.constraints import Constraints
 from keras_reid.tracks.pairs import Comparable
@@ -59,10 +60,12 @@ class _Moments:
     ):
         self.groups = dict(enumerate(groups))
         self._comparable, self._constraints, self._limit = comparable, constraints, limit
+        self._highest = comparable.squared(limit) * (1 + 1e-6) + 1e-9  # squared, with room for rounding
         self._numbers = itertools.count(len(groups))
         self._camera = frame.camera.to_numpy()
         self._start, self._end = (frame[name].to_numpy(float) for name in ("start", "end"))
         self._group = {track: number for number, group in enumerate(groups) for track in group}
+        self._sums = {number: comparable.rows[group].sum(axis=0) for number, group in self.groups.items()}
 
     def overlapping(self) -> set[frozenset]:
         """Returns the pairs of cameras in which a group has tracks that overlap in time."""
@@ -92,9 +95,11 @@ class _Moments:
     def assign(self, here: list[int], there: list[int]) -> None:
         """Gives the tracks in one camera the groups, their own or those seen in other cameras, that fit best."""
         numbers = sorted({self._group[track] for track in [*here, *there]})
+        if not here or not self._is_any_near(here, numbers):
+            return
         rests = {number: [track for track in self.groups[number] if track not in here] for number in numbers}
         numbers = [number for number in numbers if rests[number]]
-        if not here or not numbers:
+        if not numbers:
             return
         alone = np.full((len(here), len(here)), self._limit)
         costs = np.concatenate([self._costs(here, numbers, [rests[number] for number in numbers]), alone], axis=1)
@@ -103,6 +108,20 @@ class _Moments:
         before = costs[rows, own].sum()  # the last column is one for nobody else
         if costs[rows, columns].sum() < before - 1e-9 * before:
             self._move(here, [numbers[column] if column < len(numbers) else None for column in columns])
+
+    def _is_any_near(self, here: list[int], numbers: list[int]) -> bool:
+        """Returns whether a track may be within the limit of another group, without the tracks here.
+
+        No mean distance to a group is below the distance to its mean: this alone settles most moments.
+        """
+        own = np.array([numbers.index(self._group[track]) for track in here])
+        rows, sums = self._comparable.rows[here], np.array([self._sums[number] for number in numbers])
+        counts = np.array([len(self.groups[number]) for number in numbers])
+        np.subtract.at(sums, own, rows)
+        np.subtract.at(counts, own, 1)
+        squared = cdist(rows, sums / np.maximum(counts, 1)[:, None], "sqeuclidean")
+        squared[np.arange(len(here)), own] = np.inf
+        return bool((squared[:, counts > 0] <= self._highest).any())
 
     def _costs(self, here: list[int], numbers: list[int], rests: list[list[int]]) -> np.ndarray:
         """Returns the mean distance of each track to each group without the tracks here, `[here, groups]`."""
@@ -126,4 +145,5 @@ class _Moments:
             groups.setdefault(next(self._numbers) if number is None else number, []).append(track)
         if all(self._constraints.allow(group, ()) for group in groups.values()):
             self.groups.update(groups)
+            self._sums.update({number: self._comparable.rows[group].sum(axis=0) for number, group in groups.items()})
             self._group.update({track: number for number, group in groups.items() for track in group})

@@ -19,6 +19,7 @@ from keras_reid.tracks import detecting
 from keras_reid.tracks.boxes import BoxFile, mot_rows, read_box_file
 from keras_reid.tracks.clocks import start_in
 from keras_reid.tracks.formats import IN_WORDS
+from keras_reid.tracks.frames import UnreadableVideo
 from keras_reid.tracks.sequences import frames_at, rate_in, rate_of
 from keras_reid.tracks.tables import Form, write_table
 
@@ -35,7 +36,7 @@ class Recording:
         boxes: as `boxes.read_boxes` gives them, without the column camera.
         frames: a folder of pictures, or a video file.
         start: of frame 0, unix seconds; 0 where the clock is not known.
-        fps: frames a second.
+        fps: frames a second; NaN for a video that cannot be opened and says none.
         left_out: words -> how many rows of the file were no boxes.
         source: the file of the boxes; None where they come from elsewhere.
     """
@@ -121,24 +122,35 @@ def recordings_of(
 
 def clock_lines(recordings: Sequence[Recording]) -> list[str]:
     """Returns a line for each sign of a wrong clock: people's ways between cameras are judged by it."""
-    unknown = sorted({one.camera for one in recordings if not one.start})
+    cameras = {one.camera for one in recordings}
+    unknown = {one.camera for one in recordings if not one.start}
     lines = []
-    if unknown and len(unknown) < len({one.camera for one in recordings}):
+    if unknown == cameras and len(cameras) > 1:
+        lines.append("no start is known: times between cameras are counted as if all had begun at one moment")
+    elif unknown and unknown != cameras:
         lines.append(
-            f"no start is known of camera {', '.join(unknown)}, but of others: times between them mean nothing"
+            f"no start is known of camera {', '.join(sorted(unknown))}, but of others: times between them mean nothing"
         )
     for one in recordings:
         if one.start > time.time() + 86_400:
             lines.append(f"camera {one.camera} starts in the future: {pd.Timestamp(one.start, unit='s', tz='UTC')}")
-    for camera in sorted({one.camera for one in recordings}):
+    for camera in sorted(cameras):
         own = sorted((one for one in recordings if one.camera == camera), key=lambda one: one.start)
         for before, after in zip(own, own[1:]):
-            end = before.start + (before.boxes.frame.max() + 1 if len(before.boxes) else 0) / before.fps
-            if after.start < end:
-                lines.append(
-                    f"two recordings of camera {camera} overlap by {end - after.start:.1f} s: check their starts"
-                )
+            overlap = _end(before) - after.start
+            if overlap > 0:
+                lines.append(f"two recordings of camera {camera} overlap by {overlap:.1f} s: check their starts")
+        others = [one for one in recordings if one.camera != camera and one.start]
+        gaps = [max(a.start - _end(b), b.start - _end(a)) for a in own for b in others if a.start]
+        if gaps and min(gaps) > 86_400:
+            lines.append(f"camera {camera} was recorded {min(gaps) / 86_400:.0f} days from all others: check its start")
     return lines
+
+
+def _end(recording: Recording) -> float:
+    """Returns when a recording's last box is over, unix seconds."""
+    seconds = (recording.boxes.frame.max() + 1) / recording.fps  # NaN where there are no boxes, or no rate is known
+    return recording.start + (seconds if seconds > 0 else 0.0)
 
 
 def write_boxes(recording: Recording, global_ids: Mapping[str, int], path: str | os.PathLike) -> None:
@@ -178,9 +190,16 @@ def _recordings(file: BoxFile, frames: Path, camera: str, start: str, fps: str) 
     found = []
     for name, boxes in parts:
         place = frames_at(Path(_filled(str(frames), name)))
-        rate = rate_in(fps, "fps") if fps else rate_of(place, file.path.parent)
+        rate = rate_in(fps, "fps") if fps else _rate(place, file.path.parent)
         found.append(Recording(name, boxes, place, start_in(start), rate, file.left_out, file))
     return _counted_once(found)
+
+
+def _rate(frames: Path, near: Path) -> float:
+    try:
+        return rate_of(frames, near)
+    except UnreadableVideo:  # its tracks are left out and counted with those of other damaged videos; others go on
+        return float("nan")
 
 
 def _counted_once(recordings: list[Recording]) -> list[Recording]:

@@ -49,7 +49,7 @@ _KINDS = {  # column -> the name of its type in pyarrow, of a list's elements wh
     "quality": "float32[]",
 }
 COLUMNS = tuple(_KINDS)
-_FIRST_CLOCK = 1e8  # in 1973; no recording without a clock is three years long
+FIRST_CLOCK = 1e8  # in 1973: less are seconds since the start of a recording; none is three years long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Tracks:
     @property
     def has_clock(self) -> pd.Series:
         """Whether the times of a track are those of the day; otherwise they count from the start of its recording."""
-        return self.frame.start >= _FIRST_CLOCK
+        return self.frame.start >= FIRST_CLOCK
 
     def __len__(self) -> int:
         return len(self.frame)

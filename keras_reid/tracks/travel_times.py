@@ -59,6 +59,8 @@ def read_travel_times(path: str | os.PathLike) -> TravelTimes:
     frame = read_csv(path, is_number=COLUMNS[2:].__contains__, as_text=COLUMNS[:2])
     check_columns(frame, path, COLUMNS, ": a row for each pair of cameras.")
     windows: dict[tuple[str, str], tuple[float, float]] = {}
+    for name in COLUMNS[:2]:
+        frame[name] = frame[name].str.strip()
     for row, one in enumerate(frame[list(COLUMNS)].itertuples(index=False), 1):
         least, most = one.minimum_seconds, one.maximum_seconds
         wrong = None
@@ -72,7 +74,7 @@ def read_travel_times(path: str | os.PathLike) -> TravelTimes:
             wrong = f"names {one.camera_a!r} to {one.camera_b!r} again"
         if wrong:
             raise ReidError(f"{str(path)!r}: row {row} {wrong}. Correct or remove it.")
-        windows[one.camera_a.strip(), one.camera_b.strip()] = float(least), float(most)
+        windows[one.camera_a, one.camera_b] = float(least), float(most)
     back = {(other, one): window for (one, other), window in windows.items()}
     return TravelTimes({**back, **windows})
 

@@ -11,7 +11,7 @@ import pytest
 
 from keras_reid.data.corrections import read_corrections
 from keras_reid.reports import tracks_page
-from keras_reid.reports.timelines import as_time, span_in_words
+from keras_reid.reports.timelines import as_moment, as_time, span_in_words
 from keras_reid.reports.tracks_page import write_tracks_page
 from keras_reid.tracks.corrections import said_of_tracks
 from keras_reid.tracks.linking import link
@@ -115,5 +115,7 @@ def test_a_page_without_tracks_or_links(tmp_path):
 
 def test_times_in_words():
     assert (as_time(3725.9), as_time(1.79e9)) == ("1:02:05", "14:13:20")
+    assert as_time(1.79e9 - 2.4e-7) == "14:13:20"
+    assert (as_moment(90000), as_moment(1.79e9)) == ("25:00:00", "2026-09-21 14:13:20 UTC")
     assert span_in_words(0, 61) == "0:00:00 to 0:01:01 since the start"
     assert span_in_words(1.79e9, 1.79e9 + 36000) == "2026-09-21 14:13:20 to 2026-09-22 00:13:20 UTC"

@@ -54,6 +54,13 @@ def test_what_a_box_promises():
     assert quality(best, (1, 50, 20, 20.5, 50, 1.0)) == [1.0, 1.0]  # in another frame
 
 
+@pytest.mark.filterwarnings("error")
+def test_boxes_as_large_as_numbers_go_spoil_no_other():
+    huge = (0, -1e300, -1e300, 1.5e300, 1.5e300, 1.0)
+    found = quality((0, 50, 20, 20.5, 50, 1.0), huge, huge)
+    assert 0 < found[0] <= 1 and np.isfinite(found).all()
+
+
 def test_each_third_of_a_slot_gives_its_best_box():
     boxes = pd.concat([walk("a", first=10, last=129), walk("b", first=50, last=52)]).sort_values("frame", kind="stable")
     promised = np.random.default_rng(1).uniform(0.5, 1, len(boxes))

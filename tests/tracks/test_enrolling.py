@@ -61,8 +61,8 @@ def test_a_search_says_which_camera_and_when(place, capsys):
     made = ("--artifact=tiny.keras", "--recordings=recordings.csv", "--output=out", "--crops_per_track=3")
     output = ended_well(tracks.main, *made, capsys=capsys)
     assert "camera 3: 272 boxes of 2 tracks of 'lobby.txt', rows of MOT Challenge" in output
-    assert "     3       2    272      6 2026-05-01 14:02:10 2026-05-01 14:02:31" in output
-    assert "     4       2    272      6            00:00:10            00:00:31" in output
+    assert "     3       2    272      6 2026-05-01 14:02:10 UTC 2026-05-01 14:02:31 UTC" in output
+    assert "     4       2    272      6                 0:00:10                 0:00:31" in output
     assert "no start is known of camera 4" in output and "4 tracks written to out" in output
     add = ("add", "--gallery=people", "--tracks=out")
     assert ended_well(gallery.main, *add, capsys=capsys) == "4 entries added, 0 were there; 4 in all\n"

@@ -9,8 +9,9 @@ from PIL import Image
 from keras_reid.errors import ReidError
 from keras_reid.tracks import embed_tracks, read_tracks, recordings_of
 from keras_reid.tracks import job as jobs
+from keras_reid.tracks.clips import sighting_of
 from keras_reid.tracks.collecting import Collector
-from keras_reid.tracks.recordings import Recording
+from keras_reid.tracks.recordings import Recording, read_recordings
 from tests.tracks.scene import COLORS, mean_color, walk, write_mot, write_pictures, write_video
 
 START = 1_700_000_000.0
@@ -23,7 +24,7 @@ WALKS = (
 BOXES = pd.concat(WALKS).sort_values("frame", kind="stable")
 
 
-def recording(root, camera="A", boxes=BOXES, frames=range(460), start=START, **how):
+def recording(root, camera="A", boxes=BOXES, frames=(*range(80), *range(450, 460)), start=START, **how):
     """A recording of a folder of pictures at ten frames a second, its boxes in a file of MOT Challenge."""
     place = root / camera
     if not place.exists():
@@ -103,7 +104,7 @@ class Stop(BaseException):
     """The process is killed."""
 
 
-@pytest.mark.parametrize("crops", [5, 11, 16])
+@pytest.mark.parametrize("crops", [5, 16])
 def test_a_killed_job_goes_on(pictures, tmp_path, monkeypatch, crops):
     recordings = [recording(pictures), recording(pictures, "B", WALKS[1], range(80))]
     expected, notes = embed_tracks(mean_color(), recordings, output=tmp_path / "whole", crops_per_track=4)
@@ -199,6 +200,19 @@ def test_what_is_wrong_is_counted_and_the_rest_is_right(tmp_path):
     with pytest.raises(ReidError, match="no track has a crop: camera B: no tracks"):
         embed_tracks(mean_color(), recordings[1:2], output=tmp_path / "none")
     assert [path.name for path in (tmp_path / "none").iterdir()] == [".lock"]
+
+
+def test_a_damaged_video_that_says_no_frame_rate_stops_no_other(tmp_path):
+    write_video(tmp_path / "A.mp4", WALKS[0], 20)
+    (tmp_path / "B.mp4").write_bytes((tmp_path / "A.mp4").read_bytes()[:-1000])  # the index stands at its end
+    write_mot(tmp_path / "boxes.txt", WALKS[0][:20])
+    table = tmp_path / "recordings.csv"
+    table.write_text("camera,boxes,frames\nA,boxes.txt,A.mp4\nA,boxes.txt,B.mp4\n", encoding="utf-8")
+    for _ in range(2):  # again, it is the same job
+        tracks, notes = embed_tracks(mean_color(), read_recordings(table), output=tmp_path / "out")
+        assert tracks.frame.source.tolist() == [str(tmp_path / "A.mp4")]
+        assert any("1 tracks are left out: " in note and "B.mp4' is no video" in note for note in notes)
+    assert sighting_of(tmp_path / "out" / tracks.frame.crops[0][0]).track == "1"
 
 
 def test_a_video_is_decoded_once_and_may_end_before_its_tracks(tmp_path):

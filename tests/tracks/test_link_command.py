@@ -6,7 +6,6 @@ import pytest
 
 from keras_reid import options
 from keras_reid.artifacts import Artifact
-from keras_reid.data import write_synthetic_video
 from keras_reid.tracks import __main__ as tracks_command
 from keras_reid.tracks import read_tracks
 from keras_reid.tracks.boxes import read_boxes
@@ -29,13 +28,6 @@ def run(*arguments):
     return tracks_command.command.run_command(tracks_command.tracks, options.tracks_flags(), ["tracks", *arguments])
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scene") / "video"
-    write_synthetic_video(folder, cameras=2, people=3, seconds=25, fps=2, video=False)
-    return folder
-
-
 @pytest.fixture
 def command(monkeypatch, scene, tmp_path):
     """Runs the command on the scene, with or without a threshold."""
@@ -55,6 +47,8 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
     said, out = capsys.readouterr().out, tmp_path / "out"
     tracks, links = read_tracks(out), pd.read_csv(out / "links.csv", dtype={"track": str})
     assert f"{len(tracks)} tracks are" in said and "each camera's own ids" in said and "oracle" in said
+    scores = pd.read_csv(out / "scores.csv", index_col="linker")
+    assert scores.idf1["each camera's own ids"] < scores.idf1["oracle: knows the truth"] <= 1
     identities = pd.read_csv(out / "identities.csv")
     assert list(identities) == ["identity", "camera", "first", "last", "seconds", "tracks"]
     assert identities.tracks.sum() == len(tracks) and len(links) >= 4
@@ -81,8 +75,11 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
     again = pd.read_csv(out / "links.csv", dtype=str).set_index(["camera", "track"]).identity
     names = [(str(first.camera), first.track), (str(first.other_camera), str(first.other_track))]
     assert again.get(names[0], "alone") != again.get(names[1], "alone too")
-    assert command("--link", "--online") == 0 and command("--link", "--travel_times=learn") == 0
-    assert "learned travel times" in capsys.readouterr().out
+    assert command("--link", "--travel_times=learn") == 0 and "learned travel times" in capsys.readouterr().out
+    times = tmp_path / "times.csv"
+    times.write_text("camera_a,camera_b,minimum_seconds,maximum_seconds\nc1,c2,0,60\nc1,roof,1,2\n")
+    assert command("--link", "--online", f"--travel_times={times}") == 0
+    assert "travel times name 1 cameras without a recording: roof" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -92,6 +89,7 @@ def test_a_scene_becomes_people(command, scene, tmp_path, capsys):
         (["--link", "--online", "--travel_times=learn"], "knows the future"),
         (["--link", "--online", "--corrections=said.csv"], "--corrections are for links of the whole recording"),
         (["--link", "--overlapping=door"], "expected two cameras"),
+        (["--link", "--overlapping=c1,door"], "--overlapping names door: the cameras are c1, c2."),
         (["--link", "--travel_times=no.csv"], "'no.csv'"),
         (["--link", "--corrections=no.csv"], "'no.csv'"),
         (["--link", "--truth=no.txt"], "no.txt"),

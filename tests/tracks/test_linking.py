@@ -7,7 +7,7 @@ import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from keras_reid.errors import ReidError
-from keras_reid.tracks import linking, pairs
+from keras_reid.tracks import linking, pairs, reassignment
 from keras_reid.tracks.linking import link
 from keras_reid.tracks.online import link_online
 from keras_reid.tracks.travel_times import TravelTimes, learn_travel_times, read_travel_times
@@ -150,11 +150,26 @@ def test_a_file_of_travel_times(tmp_path):
         ("1,2,60,5", "the minimum is above"),
         ("1,1,0,5", "between two cameras"),
         ("1,2,,5", "not complete"),
-        ("1,2,1,5\n1,2,1,5", "again"),
+        ("1,2,1,5\n1, 2 ,1,5", "again"),
     ):
         path.write_text(f"camera_a,camera_b,minimum_seconds,maximum_seconds\n{row}\n")
         with pytest.raises(ReidError, match=words):
             read_travel_times(path)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_moments_at_which_nobody_is_near_another_group_change_nothing(monkeypatch, metric):
+    moved = 0
+    for seed in range(4):
+        tracks, _ = planted(people=12, travel=-4.0, noise=0.5, seed=seed, metric=metric)  # cameras overlap
+        threshold = 2.5 if metric == "euclidean" else 0.4
+        quick = link(tracks, threshold=threshold).identities
+        with monkeypatch.context() as patch:
+            patch.setattr(reassignment._Moments, "_is_any_near", lambda *moment: True)
+            np.testing.assert_array_equal(link(tracks, threshold=threshold).identities, quick)
+            patch.setattr(linking, "reassign", lambda groups, *others: groups)
+            moved += (link(tracks, threshold=threshold).identities != quick).any()
+    assert moved
 
 
 def test_overlapping_cameras_get_their_best_partners_all_at_once():

@@ -136,4 +136,12 @@ def test_clocks_that_are_wrong_are_named(place):
     assert clock_lines([recording("a", ""), recording("b", 100)]) == [
         "no start is known of camera a, but of others: times between them mean nothing"
     ]
+    assert clock_lines([recording("a", ""), recording("b", "")]) == [
+        "no start is known: times between cameras are counted as if all had begun at one moment"
+    ]
+    assert clock_lines([recording("a", "")]) == []
+    day = 86_400
+    assert clock_lines([recording("a", 100), recording("b", 200), recording("c", 100 + 2 * day)]) == [
+        "camera c was recorded 2 days from all others: check its start"
+    ]
     assert "starts in the future" in clock_lines([recording("a", time.time() + 10**6)])[0]

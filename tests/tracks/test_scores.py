@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from keras_reid.data import write_synthetic_video
 from keras_reid.errors import ReidError
 from keras_reid.tracks.linkers import ablation, ablation_table, nearest_neighbor_linker, oracle_linker
 from keras_reid.tracks.linking import link
@@ -176,11 +175,10 @@ def test_linkers_to_compare_with():
     assert nearest_neighbor_linker(tracks_of([("door", 0, 1)] * 3, np.zeros((3, 2))), 1.0).tolist() == [1, 1, 1]
 
 
-def test_the_synthetic_video_s_own_truth(tmp_path):
+def test_the_synthetic_video_s_own_truth(scene):
     """Tracks of a filmed scene with the looks of whom they show: linking finds all of them, their own ids do not."""
     pytest.importorskip("motmetrics", reason="NOTICE: no motmetrics here, IDF1 was not counted")
-    write_synthetic_video(tmp_path / "video", cameras=2, people=3, seconds=30, fps=2, video=False)
-    recordings, _ = split_tracks(read_recordings(tmp_path / "video" / "recordings.csv"))
+    recordings, _ = split_tracks(read_recordings(scene / "recordings.csv"))
     scenes = read_scenes(recordings)
     names = [(one.camera, track, part.frame) for one in recordings for track, part in one.boxes.groupby("track")]
     made = tracks_of([(camera, frames.min(), frames.max()) for camera, _, frames in names], np.zeros((len(names), 5)))
