@@ -30,11 +30,11 @@ _NAMES_ON_SCREEN = 20
 
 
 def embed(flags: command.Flags) -> None:
+    if flags.arguments and not flags.runner:
+        raise ReidError(f"{flags.arguments[0]!r} is no flag: flags are written --name=value, --help lists them.")
     command.required(flags, "artifact", "images", "output")
     if flags.runner:
         return _embed_on_runner(flags)
-    if flags.arguments:
-        raise ReidError(f"{flags.arguments[0]!r} is no flag: flags are written --name=value, --help lists them.")
     command.check_writable("output", flags.output)
     check_writable_as(flags.output, [])
     if os.path.exists(flags.output) and os.path.realpath(flags.output) == os.path.realpath(flags.images):

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -77,8 +78,7 @@ def test_milvus_lite_leaves_no_logs_in_the_temporary_folder(tmp_path):
     """Version 2.5 writes two files a process there; 3 has no server of its own."""
     code = "import sys; from keras_reid.gallery import Gallery; import numpy as np; "
     code += "Gallery(sys.argv[1]).add(np.ones(4), source='a')"
-    uri, folder = address("milvus", tmp_path), tmp_path / "temporary"
-    folder.mkdir()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-    subprocess.run([sys.executable, "-c", code, uri], env=environment, check=True)
-    assert not list(folder.iterdir())
+    with tempfile.TemporaryDirectory() as folder:  # a short path: that of its socket may have 107 bytes
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": folder}
+        subprocess.run([sys.executable, "-c", code, address("milvus", tmp_path)], env=environment, check=True)
+        assert not os.listdir(folder)

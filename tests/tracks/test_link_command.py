@@ -31,7 +31,7 @@ def run(*arguments):
 @pytest.fixture
 def command(monkeypatch, scene, tmp_path):
     """Runs the command on the scene, with or without a threshold."""
-    monkeypatch.setattr(tracks_command, "check_whole", lambda path: None)
+    monkeypatch.setattr(tracks_command, "check_artifact", lambda flags: None)
 
     def with_artifact(*arguments, threshold=60.0):
         monkeypatch.setattr("keras_reid.artifacts.open_artifact", lambda path: colors(threshold))
