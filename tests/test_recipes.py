@@ -129,9 +129,10 @@ def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
     assert all((run_dir / place).exists() for place in places)
     assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
-    # Median of neighbors. TensorFlow 2.15 itself loses 16 bytes for each operation that runs eagerly (2.21 does not).
-    early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (10, 146))
-    assert late <= 1.05 * early, f"{late / early:.3f}: {memory}"
+    # Median of neighbors, from the first scored epoch on, whose working memory the process keeps: 2 %. TensorFlow 2.15
+    # itself loses 16 bytes for each operation that runs eagerly (2.21 does not).
+    early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (60, 146))
+    assert late <= 1.04 * early, f"{late / early:.3f}: {memory}"
 
 
 def resident_memory_by_epoch(process, times: Path) -> dict:
