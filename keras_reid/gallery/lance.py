@@ -51,6 +51,7 @@ class LanceEngine:
         self.folder = None if is_remote(uri) else Path(uri)
         self._lancedb, self._pyarrow = _import_lancedb()
         self._uri, self._options, self._connection, self._tables = uri, storage_options, None, {}
+        self._ends = False
 
     def explain(self, error: BaseException) -> str:
         """Returns what an error of the engine most likely means, and what to do."""
@@ -124,8 +125,10 @@ class LanceEngine:
         """Returns entries, embeddings `[n, D]` and scores `[n]` of the nearest: squared, or cosine, distances."""
         search = self._entries().search(query, vector_column_name="embedding").limit(limit)
         search = search.distance_type(_METRICS[metric])
-        partitions = math.ceil(_SHARE_SEARCHED * self._partitions())
-        search = search.nprobes(partitions) if approximate else search.bypass_vector_index()
+        if approximate:
+            search = search.nprobes(math.ceil(_SHARE_SEARCHED * self._partitions()))
+        else:
+            search = search.bypass_vector_index()
         if not selected.is_all:
             search = search.where(self._where(selected), prefilter=True)
         table = search.select([*self._columns, "embedding", "_distance"]).to_arrow()
@@ -195,7 +198,9 @@ class LanceEngine:
 
     @property
     def _has_ends(self) -> bool:
-        return "until" in self._entries().schema.names
+        # A column that is there stays, and each look at the schema goes to the disk.
+        self._ends = self._ends or "until" in self._entries().schema.names
+        return self._ends
 
     @property
     def _columns(self) -> list[str]:
