@@ -7,11 +7,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from keras_reid.errors import ReidError
 from keras_reid.gallery.engines import is_gone, open_engine, told_in_one_line
 from keras_reid.gallery.header import Header, check_header, read_header
+from keras_reid.locks import locked
 
 _HEADER = "header"  # the key of its record
 _SECONDS_FOR_LOCK = 10.0
@@ -97,17 +96,7 @@ class Store:
             yield
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=_SECONDS_FOR_LOCK)
-        except Timeout as error:
-            raise ReidError(
-                f"{self.name}: another process is writing to it, for {_SECONDS_FOR_LOCK:g} seconds already. Give the "
-                "same command again when it is done."
-            ) from error
-        except NotImplementedError:  # a file system without locks
-            pass
-        try:
+        taken = f"{self.name}: another process is writing to it, for {_SECONDS_FOR_LOCK:g} seconds already. Give the "
+        taken += "same command again when it is done."
+        with locked(path, seconds=_SECONDS_FOR_LOCK, taken=taken):
             yield
-        finally:
-            lock.release()

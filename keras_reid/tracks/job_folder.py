@@ -16,16 +16,16 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
 from keras_reid.errors import ReidError
 from keras_reid.files import is_leftover, remove, remove_leftovers, write_text
+from keras_reid.locks import locked
 from keras_reid.tracks.recordings import DETECTED, Recording
 from keras_reid.tracks.tracks_file import FILE_NAME, Tracks, read_tracks, write_tracks
 
@@ -60,20 +60,10 @@ class JobFolder:
         else:
             write_text(self._job, json.dumps(recipe, indent=2, ensure_ascii=False) + "\n")
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Keeps other processes out; ReidError where one is writing."""
-        lock = FileLock(self.path / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ReidError(f"output={self.path}: another process is writing to it. Wait for its end.") from error
-        except NotImplementedError:  # a file system without locks
-            pass
-        try:
-            yield
-        finally:
-            lock.release()
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out while a block runs; ReidError where one is writing."""
+        taken = f"output={self.path}: another process is writing to it. Wait for its end."
+        return locked(self.path / _LOCK, seconds=0, taken=taken)
 
     @property
     def is_finished(self) -> bool:
