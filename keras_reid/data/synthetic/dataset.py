@@ -22,11 +22,10 @@ from keras_reid.data.readers.market1501 import FOLDERS as MARKET1501_FOLDERS
 from keras_reid.data.synthetic import cameras as synthetic_cameras
 from keras_reid.data.synthetic.brush import Placement
 from keras_reid.data.synthetic.cameras import Camera
+from keras_reid.data.synthetic.checks import check_number, new_folder
 from keras_reid.data.synthetic.looks import Look, draw_look, draw_pose
 from keras_reid.data.synthetic.pedestrians import paint_pedestrian
 from keras_reid.data.synthetic.streams import Kind, stream
-from keras_reid.errors import ReidError
-from keras_reid.files import whole_or_not_at_all
 
 IMAGE_SIZE = (128, 64)
 
@@ -70,31 +69,8 @@ def write_synthetic(
     check_number("images_per_camera", images_per_camera, 2, 99, "the first is the query, the rest are the gallery")
     check_number("seed", seed, 0, 2**63 - 1, "random generators start from such a number")
     pictures = _list_pictures(identities, cameras, images_per_camera)
-    root = Path(root).resolve()
-    try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ReidError(
-                f"The synthetic dataset needs a new or empty folder, but {root} is not empty. "
-                "Nothing was changed: use the dataset that is there, remove it, or choose another folder."
-            )
-        with whole_or_not_at_all(root) as folder:
-            folder.mkdir()
-            _render_all(folder, pictures, seed)
-            if root.is_dir():
-                root.rmdir()  # a rename replaces an empty folder on POSIX alone
-    except OSError as error:
-        raise ReidError(
-            f"The synthetic dataset could not be written to {root}: {error}. "
-            "Nothing was left behind: free some space, or choose a folder that can be written and nothing else fills."
-        ) from error
-
-
-def check_number(name: str, value: int, lowest: int, highest: int, reason: str) -> None:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not lowest <= value <= highest:
-        raise ReidError(
-            f"`{name}` must be a whole number from {lowest} to {highest} ({reason}), got {value!r}. "
-            f"Choose {name} in that range."
-        )
+    with new_folder(root, "dataset") as folder:
+        _render_all(folder, pictures, seed)
 
 
 def _list_pictures(identities: int, cameras: int, images_per_camera: int) -> list[_Picture]:

@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from keras_reid.data.synthetic.dataset import check_number
+from keras_reid.data.synthetic.checks import check_number, new_folder
 from keras_reid.data.synthetic.film import people_table, shoot
 from keras_reid.data.synthetic.looks import Look, draw_look
 from keras_reid.data.synthetic.streams import Kind, stream
@@ -22,7 +22,6 @@ from keras_reid.data.synthetic.views import SIZE, View, draw_view
 from keras_reid.data.synthetic.walks import Walk, draw_walks
 from keras_reid.data.video import import_cv2
 from keras_reid.errors import ReidError
-from keras_reid.files import whole_or_not_at_all
 
 _BEGIN = pd.Timestamp("2024-05-01T14:00:00Z")
 _BARELY_SEEN = 0.05  # of a body: who shows less is not in the truth of that frame
@@ -80,23 +79,8 @@ def write_synthetic_video(
     check_number("fps", fps, 1, 30, "frames a second")
     if video:
         import_cv2()
-    root = Path(root).resolve()
-    try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise ReidError(
-                f"The synthetic video needs a new or empty folder, but {root} is not empty. Nothing was changed: use "
-                "the video that is there, remove it, or choose another folder."
-            )
-        with whole_or_not_at_all(root) as folder:
-            folder.mkdir()
-            _write_scene(folder, cameras, people, seconds, seed, fps, video)
-            if root.is_dir():
-                root.rmdir()  # a rename replaces an empty folder on POSIX alone
-    except OSError as error:
-        raise ReidError(
-            f"The synthetic video could not be written to {root}: {error}. Nothing was left behind: free some space, "
-            "or choose a folder that can be written and nothing else fills."
-        ) from error
+    with new_folder(root, "video") as folder:
+        _write_scene(folder, cameras, people, seconds, seed, fps, video)
 
 
 def _write_scene(folder: Path, cameras: int, people: int, seconds: int, seed: int, fps: int, video: bool) -> None:
