@@ -64,8 +64,7 @@ def embedder_of_checkpoint(
         graph = dataclasses.replace(graph, stem_relu=True, pool_at_end=False)
     normalization = weights.normalization
     if mean is not None and std is not None:
-        scale, offset = tuple(1 / one for one in std), tuple(-center / one for center, one in zip(mean, std))
-        normalization = InputNormalization(scale, offset, "mean and deviation as given")
+        normalization = InputNormalization.of(mean, std, "mean and deviation as given")
     head = found.head if feature == "embedding" else {}
     policy = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("float32")

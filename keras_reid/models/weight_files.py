@@ -11,6 +11,7 @@ import dataclasses
 import json
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, Union
 
@@ -39,11 +40,15 @@ class InputNormalization:
     offset: tuple
     description: str
 
+    @classmethod
+    def of(cls, mean: Sequence[float], std: Sequence[float], description: str) -> "InputNormalization":
+        """Returns that of a mean of red, green and blue, 0..255, and a deviation."""
+        scale, offset = tuple(1.0 / float(one) for one in std), tuple(-float(a) / float(b) for a, b in zip(mean, std))
+        return cls(scale, offset, description)
 
-IMAGENET_NORMALIZATION = InputNormalization(
-    scale=tuple(1.0 / std for std in (58.395, 57.12, 57.375)),
-    offset=tuple(-mean / std for mean, std in zip((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))),
-    description="ImageNet mean and standard deviation",
+
+IMAGENET_NORMALIZATION = InputNormalization.of(
+    (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), "ImageNet mean and standard deviation"
 )
 CAFFE_NORMALIZATION = InputNormalization(
     (1.0, 1.0, 1.0), (-123.68, -116.779, -103.939), "minus the Caffe means, as keras.applications' preprocess_input"
@@ -248,19 +253,15 @@ def _from_torch(path):
     backbone = find_backbone(tensors, str(path))
     checkpoint = read_head(tensors, backbone)
     under = f", under {backbone.prefix!r}" if backbone.prefix else ""
+    pixels = checkpoint.pixel_mean, checkpoint.pixel_std
     return BackboneWeights(
         origin=str(path),
         kind=f"{checkpoint.project}'s names{under}",
         layers={**backbone.layers, **checkpoint.head},
-        normalization=_from_pixels(checkpoint.pixel_mean, checkpoint.pixel_std),
+        normalization=IMAGENET_NORMALIZATION
+        if pixels[0] is None or pixels[1] is None
+        else InputNormalization.of(*pixels, "the mean and deviation that the file holds"),
         graph=checkpoint.graph,
         left_out=grouped(checkpoint.unused, backbone.prefix),
         checkpoint=checkpoint,
     )
-
-
-def _from_pixels(mean, std):
-    if mean is None or std is None:
-        return IMAGENET_NORMALIZATION
-    scale, offset = (tuple(map(float, values)) for values in (1 / std, -mean / std))
-    return InputNormalization(scale, offset, "the mean and deviation that the file holds")
