@@ -118,8 +118,14 @@ def _parse(values: Flags, argv: Sequence[str]) -> None:
     except ValueError as error:  # of absl too, for --noflag=value
         raise ReidError(str(error)) from error
     values.arguments[:] = positional
-    if positional and not values.takes_arguments:
-        raise ReidError(f"{positional[0]!r} is no flag: flags are written --name=value, --help lists them.")
+    if not values.takes_arguments:
+        refuse_arguments(values)
+
+
+def refuse_arguments(values: Flags) -> None:
+    """Raises ReidError for words on the command line that are no flags."""
+    if values.arguments:
+        raise ReidError(f"{values.arguments[0]!r} is no flag: flags are written --name=value, --help lists them.")
 
 
 def _message(error: Exception, values: Flags) -> str | None:

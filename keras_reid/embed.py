@@ -30,8 +30,8 @@ _NAMES_ON_SCREEN = 20
 
 
 def embed(flags: command.Flags) -> None:
-    if flags.arguments and not flags.runner:
-        raise ReidError(f"{flags.arguments[0]!r} is no flag: flags are written --name=value, --help lists them.")
+    if not flags.runner:
+        command.refuse_arguments(flags)  # they are options of a runner
     command.required(flags, "artifact", "images", "output")
     if flags.runner:
         return _embed_on_runner(flags)
