@@ -14,10 +14,9 @@ from keras_reid.errors import ReidError
 from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.inputs import read_embeddings, read_people
 from keras_reid.evaluation.products import preparation
-from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals
+from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals, resampled
 
 _BLOCK_BYTES = 64 << 20
-_DRAWS_AT_ONCE = 250
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -152,8 +151,6 @@ def _intervals(scores: np.ndarray, person_ids: np.ndarray, draws: int, seed: int
     _, person = np.unique(person_ids, return_inverse=True)
     count = person.max() + 1
     sums = np.stack([np.bincount(person, column, count) for column in (*scores.T, np.ones(len(scores)))], axis=1)
-    random, means = np.random.default_rng(seed), []
-    for part in slices(draws, _DRAWS_AT_ONCE):
-        drawn = random.multinomial(count, np.full(count, 1 / count), part.stop - part.start) @ sums
-        means.append(drawn[:, :2] / drawn[:, 2:])
+    drawn = [weights @ sums for weights in resampled(count, draws, seed)]
+    means = [sums_[:, :2] / sums_[:, 2:] for sums_ in drawn]
     return dict(zip(("rank1", "mean_reciprocal_rank"), percentile_intervals(np.concatenate(means))))

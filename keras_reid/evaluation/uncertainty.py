@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from keras_reid.evaluation.results import RetrievalResult
 DRAWS = 2000
 _LEVEL = 0.95
 _WEIGHTS_AT_ONCE = 1 << 22
+_DRAWS_AT_ONCE = 250
 
 
 def confidence_intervals(result: RetrievalResult, *, draws: int = DRAWS, seed: int = 0) -> dict[str, tuple]:
@@ -170,6 +171,13 @@ def _intervals(values: np.ndarray, draws: int, seed: int) -> list[tuple[float, f
         weights = np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count)
         means.append(weights @ values / count)
     return percentile_intervals(np.concatenate(means))
+
+
+def resampled(count: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Yields how often each of `count` is drawn, int64 `[some, count]`: `draws` draws of all with replacement."""
+    random = np.random.default_rng(seed)
+    for part in slices(draws if count else 0, _DRAWS_AT_ONCE):
+        yield random.multinomial(count, np.full(count, 1 / count), part.stop - part.start)
 
 
 def percentile_intervals(values: np.ndarray) -> list[tuple[float, float]]:

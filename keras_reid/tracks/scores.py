@@ -12,9 +12,8 @@ import pandas as pd
 from scipy import sparse
 
 from keras_reid.errors import ReidError
-from keras_reid.evaluation.blocks import slices
 from keras_reid.evaluation.inputs import check_positive
-from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals
+from keras_reid.evaluation.uncertainty import DRAWS, percentile_intervals, resampled
 from keras_reid.tracks.boxes import read_boxes
 from keras_reid.tracks.recordings import Recording
 from keras_reid.tracks.tracks_file import Tracks
@@ -22,7 +21,6 @@ from keras_reid.tracks.tracks_file import Tracks
 TRUTH = "gt.txt"  # MOT Challenge's name
 IOU = 0.5  # at least, of a box and the truth that it shows
 _FRAMES_AT_ONCE = 2000
-_DRAWS_AT_ONCE = 250
 _PAIR = ["FrameId", "OId", "HId"]
 
 
@@ -191,11 +189,9 @@ def pair_scores(persons: Sequence, identities: Sequence, *, draws: int = DRAWS, 
     true = _pairs_in(of_person)
     right = np.asarray(table.multiply(table).sum(axis=1)).ravel() / 2 - of_person / 2
     precision, recall = (float(values[0]) for values in _rates(np.ones((1, count)), table, right, true))
-    random, sampled = np.random.default_rng(seed), [np.zeros((2, 0))]
-    for part in slices(draws if count else 0, _DRAWS_AT_ONCE):
-        weights = random.multinomial(count, np.full(count, 1 / count), part.stop - part.start)
-        sampled.append(np.stack(_rates(weights, table, right, true)))
-    intervals = [_interval(values[np.isfinite(values)]) for values in np.concatenate(sampled, axis=1)]
+    sampled = [_rates(weights, table, right, true) for weights in resampled(count, draws, seed)]
+    sampled = np.concatenate([np.zeros((2, 0)), *map(np.stack, sampled)], axis=1)
+    intervals = [_interval(values[np.isfinite(values)]) for values in sampled]
     return PairScores(precision, recall, *intervals, int(_pairs_in(of_identity).sum()), int(true.sum()))
 
 
