@@ -114,6 +114,15 @@ def tiny_embedder(embedding_size: int = 8, image_size: tuple = (32, 16), normali
     return keras.Model(images, x, name="embedder")
 
 
+def tiny_artifact(folder: Path, *, metric: str) -> Path:
+    """Writes that network as an artifact, `tiny.keras`."""
+    from keras_reid.artifacts import describe_embedder
+    from keras_reid.models import save_keras
+
+    embedder = tiny_embedder()
+    return save_keras(embedder, folder / "tiny.keras", metadata=describe_embedder(embedder, metric=metric))
+
+
 TINY_RUN = (
     "--dataset=synthetic",
     "--image_height=32",

@@ -13,11 +13,10 @@ import pytest
 from PIL import Image
 
 from keras_reid import embed, options
-from keras_reid.artifacts import describe_embedder, open_artifact, read_embeddings
+from keras_reid.artifacts import open_artifact, read_embeddings
 from keras_reid.data.image_list import list_images
 from keras_reid.errors import ReidError
-from keras_reid.models import save_keras
-from tests.conftest import tiny_embedder
+from tests.conftest import tiny_artifact
 
 
 @pytest.fixture
@@ -28,9 +27,7 @@ def refused(refused):
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
-    embedder = tiny_embedder()
-    metadata = describe_embedder(embedder, metric="cosine")
-    return save_keras(embedder, tmp_path_factory.mktemp("artifact") / "tiny.keras", metadata=metadata)
+    return tiny_artifact(tmp_path_factory.mktemp("artifact"), metric="cosine")
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pandas as pd
 from keras_reid.data.video import import_cv2
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.tracks.frames import frames_of
+from keras_reid.tracks.frames import frames_of, open_video
 from keras_reid.tracks.job_folder import read_job
 from keras_reid.tracks.recordings import Recording, recordings_of
 from keras_reid.tracks.splitting import split_tracks
@@ -111,7 +111,7 @@ def _pictures(recording: Recording, first: int, last: int) -> Iterator[tuple[int
     if recording.frames.is_dir():
         yield from frames_of(recording.frames, wanted)
         return
-    video = cv2.VideoCapture(str(recording.frames), cv2.CAP_FFMPEG)
+    video = open_video(recording.frames)
     video.set(cv2.CAP_PROP_POS_FRAMES, first)
     found, picture = video.read()
     if not found or abs(video.get(cv2.CAP_PROP_POS_MSEC) / 1000 - first / recording.fps) > 0.5 / recording.fps:

@@ -7,11 +7,14 @@ the boxes alone tell, and of these the crop is kept that is best with its sharpn
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+
+from keras_reid.data.boxes import cut_to_box
 
 _TRIES = 3  # boxes of a slot that are cut out and compared
 _WORST = 0.25  # of the quality of a track's best box: a slot with nothing better stays empty
@@ -103,10 +106,10 @@ def choose_boxes(boxes: pd.DataFrame, quality: np.ndarray, *, crops_per_track: i
 
 
 def cut(picture: np.ndarray, box: tuple[float, float, float, float]) -> np.ndarray | None:
-    """Returns the part of a picture, uint8 `[H, W, 3]`, in a box: left, top, width and height; None outside."""
-    left, top = (max(0, int(np.floor(start))) for start in box[:2])
-    right, bottom = (max(0, int(np.ceil(start + length))) for start, length in zip(box[:2], box[2:]))
-    crop = picture[top:bottom, left:right]
+    """Returns what a box, left, top, width and height, touches of a picture, uint8 `[H, W, 3]`; None outside."""
+    left, top = map(math.floor, box[:2])
+    right, bottom = (math.ceil(start + length) for start, length in zip(box[:2], box[2:]))
+    crop = cut_to_box(picture, (left, top, right - left, bottom - top))
     return crop.copy() if crop.size else None  # a view would keep the whole picture
 
 

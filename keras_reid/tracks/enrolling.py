@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.tables import read_csv
 from keras_reid.gallery.gallery import Gallery
 from keras_reid.gallery.results import Added
+from keras_reid.tracks.link_files import read_links
 from keras_reid.tracks.tracks_file import Tracks
-
-_LINKS = "links.csv"
 
 
 def enroll_tracks(gallery: Gallery, folder: str | os.PathLike, tracks: Tracks) -> Added:
@@ -35,7 +34,7 @@ def enroll_tracks(gallery: Gallery, folder: str | os.PathLike, tracks: Tracks) -
     is_one = ~keys.duplicated(keep=False)
     added = gallery.add(
         tracks.embeddings,
-        identity=_identities(frame, folder / _LINKS),
+        identity=_identities(frame, read_links(folder) or {}),
         camera=frame.camera.tolist(),
         time=frame.start.where(tracks.has_clock).tolist(),
         until=frame.end.where(tracks.has_clock).tolist(),
@@ -48,11 +47,6 @@ def enroll_tracks(gallery: Gallery, folder: str | os.PathLike, tracks: Tracks) -
     return added
 
 
-def _identities(frame: pd.DataFrame, links: Path) -> list[str]:
+def _identities(frame: pd.DataFrame, linked: Mapping[tuple[str, str], str]) -> list[str]:
     """Returns who each track is: the number that linking gave, or else its camera and track."""
-    names = [f"{camera}/{track}" for camera, track in zip(frame.camera, frame.track)]
-    if not links.exists():
-        return names
-    table = read_csv(links, as_text=("identity", "camera", "track"))
-    linked = {f"{row.camera}/{row.track}": row.identity for row in table.itertuples()}
-    return [linked.get(name, name) for name in names]
+    return [linked.get(name, "/".join(name)) for name in zip(frame.camera, frame.track)]

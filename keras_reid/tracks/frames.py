@@ -70,7 +70,7 @@ class Frames:
             yield frame, picture
 
     def _video(self) -> Iterator[tuple[int, np.ndarray]]:
-        cv2, video = import_cv2(), _open(self._source)
+        cv2, video = import_cv2(), open_video(self._source)
         promised, name = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), repr(str(self._source))
         number, grabbed, lost, decoded = -1, False, 0, 0
         try:
@@ -124,7 +124,7 @@ def frame_size(source: str | os.PathLike) -> tuple[int, int]:
     """
     source = _existing(source)
     if not source.is_dir():
-        cv2, video = import_cv2(), _open(source)
+        cv2, video = import_cv2(), open_video(source)
         size = int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(video.get(cv2.CAP_PROP_FRAME_WIDTH))
         video.release()
         return size
@@ -143,7 +143,7 @@ def frame_rate(video: str | os.PathLike) -> float:
     Raises:
         ReidError: it is no video that OpenCV reads, or does not say.
     """
-    cv2, opened = import_cv2(), _open(_existing(video))
+    cv2, opened = import_cv2(), open_video(_existing(video))
     fps = opened.get(cv2.CAP_PROP_FPS)
     opened.release()
     if not 0 < fps < 1000:
@@ -160,7 +160,7 @@ def frame_count(source: str | os.PathLike) -> int:
     source = _existing(source)
     if source.is_dir():
         return max(_numbered(source, 0), default=-1) + 1
-    cv2, opened = import_cv2(), _open(source)
+    cv2, opened = import_cv2(), open_video(source)
     count = int(opened.get(cv2.CAP_PROP_FRAME_COUNT))
     opened.release()
     return count
@@ -173,8 +173,8 @@ def _existing(source: str | os.PathLike) -> Path:
     return source
 
 
-def _open(path: Path):
-    """Returns a cv2.VideoCapture."""
+def open_video(path: Path):
+    """Returns a cv2.VideoCapture at the first frame; UnreadableVideo for what OpenCV does not read."""
     cv2 = import_cv2()
     # OpenCV's other readers take a % in the name for a pattern.
     video = cv2.VideoCapture(os.fspath(path.absolute()), cv2.CAP_FFMPEG)

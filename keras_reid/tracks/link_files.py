@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.files import whole_or_not_at_all, write_text
 from keras_reid.tracks.crops import safe_name
 from keras_reid.tracks.linking import Links
@@ -50,3 +51,17 @@ def write_links(folder: str | os.PathLike, recordings: Sequence[Recording], trac
             write_boxes(recording, dict(zip(known.index.get_level_values("track"), known.tolist())), temporary)
         paths.append(path)
     return [*tables, *paths]
+
+
+def read_links(folder: str | os.PathLike) -> dict[tuple[str, str], str] | None:
+    """Returns the global id of each linked track, by camera and track; None where nothing was linked.
+
+    Raises:
+        ReidError: `links.csv` is no such table.
+    """
+    path, names = Path(folder, LINKS), ("identity", "camera", "track")
+    if not path.is_file():
+        return None
+    links = read_csv(path, as_text=names)
+    check_columns(links, path, names, ", as python -m keras_reid.tracks --link writes them.")
+    return {(camera, track): identity for identity, camera, track in links[list(names)].itertuples(index=False)}

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from keras_reid.data.tables import check_columns, read_csv
 from keras_reid.errors import ReidError
 from keras_reid.files import whole_or_not_at_all
-from keras_reid.tracks.link_files import LINKS
+from keras_reid.tracks.link_files import LINKS, read_links
 from keras_reid.tracks.tracks_file import Tracks, read_tracks
 
 DATASET = "people.csv"
@@ -64,13 +63,9 @@ def dataset_from_tracks(
 
 def _identities(tracks: Tracks, folder: str | os.PathLike) -> dict[tuple[str, str], str]:
     """Returns the global id of each linked track, by camera and track."""
-    path = Path(folder, LINKS)
-    if not path.is_file():
+    path, found = Path(folder, LINKS), read_links(folder)
+    if found is None:
         raise ReidError(f"{str(path)!r} is not there: link the tracks first, by python -m keras_reid.tracks --link.")
-    names = ("identity", "camera", "track")
-    links = read_csv(path, as_text=names)
-    check_columns(links, path, names, ", as python -m keras_reid.tracks --link writes them.")
-    found = {(camera, track): identity for identity, camera, track in links[list(names)].itertuples(index=False)}
     known = set(zip(tracks.frame.camera, tracks.frame.track))
     strange = [name for name in found if name not in known]
     if strange:

@@ -16,15 +16,14 @@ from apache_beam.io.filesystem import FileMetadata
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from keras_reid import embed
-from keras_reid.artifacts import describe_embedder, read_embeddings
+from keras_reid.artifacts import read_embeddings
 from keras_reid.artifacts.beam.network import SavedModelHandler, size_in_batch
 from keras_reid.artifacts.beam.runners import in_one_line, options_of
 from keras_reid.artifacts.beam.storage import list_images
 from keras_reid.data.images import FILE_ERRORS
 from keras_reid.errors import ReidError
 from keras_reid.files import remove
-from keras_reid.models import save_keras
-from tests.conftest import tiny_embedder
+from tests.conftest import tiny_artifact
 
 PROCESSES = ["--", "--direct_num_workers=2", "--direct_running_mode=multi_processing"]
 ALL_FORMATS = ["a.jpg", "b.png", "c.bmp", "d.webp", "e.tif", "f.gif", "g.jpg"]
@@ -32,9 +31,7 @@ ALL_FORMATS = ["a.jpg", "b.png", "c.bmp", "d.webp", "e.tif", "f.gif", "g.jpg"]
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory) -> Path:
-    embedder = tiny_embedder()
-    metadata = describe_embedder(embedder, metric="cosine")
-    return save_keras(embedder, tmp_path_factory.mktemp("artifact") / "tiny.keras", metadata=metadata)
+    return tiny_artifact(tmp_path_factory.mktemp("artifact"), metric="cosine")
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_wanted_frames_of_a_video_are_the_right_ones(film, name):
 
 
 def test_a_video_is_decoded_once_forward_and_never_wound(film, monkeypatch):
-    cv2, calls, opened = pytest.importorskip("cv2"), [], frames_module._open
+    cv2, calls, opened = pytest.importorskip("cv2"), [], frames_module.open_video
 
     class Watched:
         def __init__(self, path):
@@ -115,7 +115,7 @@ def test_a_video_is_decoded_once_forward_and_never_wound(film, monkeypatch):
             calls.append(name)
             return getattr(self._video, name)
 
-    monkeypatch.setattr(frames_module, "_open", Watched)
+    monkeypatch.setattr(frames_module, "open_video", Watched)
     list(frames_of(film / "film.avi", [10, 20, 30]))
     assert calls.count("grab") == 31 and calls.count("retrieve") == 3 and "set" not in calls and "read" not in calls
     assert calls[-1] == "release" and cv2 is opencv.import_cv2()
