@@ -35,6 +35,11 @@ SMALLER_COMMAND = {"doctor": ["--identities_per_batch=3"], "evaluate": ["--boots
 # Options of Apache Beam's runners, which follow after --.
 BEAM = {"direct_num_workers", "direct_running_mode", "job_endpoint", "flink_master", "spark_master_url", "project"}
 BEAM |= {"region", "temp_location", "environment_type", "environment_config", "sdk_container_image"}
+BENCHMARKS = {
+    name
+    for file in (ROOT / "benchmarks").glob("*.py")
+    for name in re.findall(r'"--(\w+)"', file.read_text(encoding="utf-8"))
+}
 EXIT_CODES = {"doctor": (0, 2)}  # so few people may be worth a warning
 
 
@@ -152,8 +157,7 @@ def test_every_flag_that_a_page_names_exists(page):
     for command in COMMANDS:
         flags = getattr(options, f"{command}_flags")()
         known |= {text for name in flags for text in (name, f"no{name}")}
-    known |= {"losses", "batch_sizes", "sizes", "cases", "nodes", "ntasks", "gpus"}  # of the benchmarks and of sbatch
-    known |= BEAM
+    known |= BENCHMARKS | BEAM | {"nodes", "ntasks", "gpus"}  # the last are sbatch's
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     assert named <= known, named - known
