@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # More arguments of pytest, such as TESTS=tests/losses or TESTS=--ignore=tests/docs.
 TESTS ?=
+# Packages into the environment $(1).
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 # Two at a time, a file always in one process: most of a small network's time is spent on one core, and more than two
 # would want more memory than many machines have. In the order of tests/conftest.py, the longest files first.
 PYTEST = $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart=0
@@ -49,7 +51,7 @@ docs: .venv-docs/ready
 
 .venv-docs/ready: docs/requirements.txt
 	$(PYTHON) -m venv --clear .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement docs/requirements.txt
+	$(call install,.venv-docs) --requirement docs/requirements.txt
 	touch $@
 
 # A new environment whenever what it holds changes; without pip or venv it says which Debian package to install.
@@ -58,8 +60,8 @@ $(VENV)/ready: requirements.txt setup.py
 	  { echo "error: $(PYTHON) is not Python 3.9 to 3.13. Install one, or name it: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "error: Python cannot make a virtual environment: apt-get install python3 python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(call install,$(VENV)) --requirement requirements.txt
+	$(call install,$(VENV)) --no-deps --editable .
 	touch $@
 
 clean:
