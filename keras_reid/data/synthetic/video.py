@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from keras_reid.data.synthetic.checks import check_number, new_folder
 from keras_reid.data.synthetic.film import people_table, shoot
-from keras_reid.data.synthetic.looks import Look, draw_look
+from keras_reid.data.synthetic.looks import draw_look
 from keras_reid.data.synthetic.streams import Kind, stream
 from keras_reid.data.synthetic.tracker import track
-from keras_reid.data.synthetic.views import SIZE, View, draw_view
+from keras_reid.data.synthetic.views import SIZE, draw_view
 from keras_reid.data.synthetic.walks import Walk, draw_walks
 from keras_reid.data.video import import_cv2
 from keras_reid.errors import ReidError
@@ -97,7 +97,9 @@ def _write_scene(folder: Path, cameras: int, people: int, seconds: int, seed: in
             # No two cameras are switched on at the same moment; the scene's clock starts with the first.
             delay = 0.0 if not camera else float(stream(seed, Kind.VIDEO_NOISE, camera, 1).integers(1, 20)) / 10
             name, own = f"c{camera + 1}", [_later(walk, delay) for walk in walks if walk.camera == camera]
-            _write_camera(folder / name, view, own, looks, seconds * fps, seed, fps, camera, video, bar)
+            film = shoot(view, own, looks, frames=seconds * fps, fps=fps, seed=seed, camera=camera)
+            random = stream(seed, Kind.VIDEO_TRACKER, camera)
+            _write_camera(folder / name, film, frames=seconds * fps, fps=fps, random=random, video=video, bar=bar)
             frames = f"{name}/video.mp4" if video else f"{name}/img1"
             start = (_BEGIN + pd.Timedelta(seconds=delay)).isoformat()
             recordings.append((name, f"{name}/tracks.txt", frames, start, fps))
@@ -111,30 +113,21 @@ def _later(walk: Walk, delay: float) -> Walk:
 
 
 def _write_camera(
-    folder: Path,
-    view: View,
-    walks: list[Walk],
-    looks: dict[int, Look],
-    frames: int,
-    seed: int,
-    fps: int,
-    camera: int,
-    video: bool,
-    bar: tqdm,
+    folder: Path, film: Iterator, *, frames: int, fps: int, random: np.random.Generator, video: bool, bar: tqdm
 ) -> None:
+    """Writes what one camera saw: pictures or a video, the tracker's boxes, the truth."""
     folder.mkdir()
     height, width = SIZE
     sequence = _SEQUENCE.format(name=folder.name, fps=fps, frames=frames, width=width, height=height)
     (folder / "seqinfo.ini").write_text(sequence, encoding="utf-8")
     rows: list[tuple] = []
     with _writer(folder, fps, video) as write:
-        film = shoot(view, walks, looks, frames=frames, fps=fps, seed=seed, camera=camera)
         for frame, (picture, people) in enumerate(film):
             write(frame, picture)
             rows += [(frame, *person) for person in people]
             bar.update()
     truth = people_table(rows)
-    boxes = track(truth, frames=frames, fps=fps, random=stream(seed, Kind.VIDEO_TRACKER, camera))
+    boxes = track(truth, frames=frames, fps=fps, random=random)
     _write_rows(folder / "tracks.txt", boxes.assign(a=-1, b=-1, c=-1))
     seen = truth[truth.visibility >= _BARELY_SEEN]
     columns = ["frame", "person", "x", "y", "width", "height", "counts", "class", "visibility"]
