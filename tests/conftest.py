@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,19 @@ def pytest_collection_finish():
     """Every test file is imported: what is there now stays, and no search for garbage has to look at it again."""
     gc.collect()
     gc.freeze()
+
+
+_peak = {"KiB": 0}
+
+
+@pytest.fixture(autouse=True)
+def networks_released():
+    """What a test built goes once it has raised the peak of memory: TensorFlow keeps what was in use at one time."""
+    yield
+    now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if now > _peak["KiB"] + 100_000:  # a ResNet-50
+        gc.collect()
+        _peak["KiB"] = now
 
 
 @pytest.fixture(autouse=True, scope="module")
