@@ -143,8 +143,10 @@ def test_other_commands_name_what_is_there(block):
         if program == "make":
             assert set(words) <= set(targets), line
         elif words and words[0].startswith("benchmarks/"):
-            text = (ROOT / words[0]).read_text()
-            assert all(f'"{word.split("=")[0]}"' in text for word in words[1:]), line
+            text, own = (ROOT / words[0]).read_text(), words[1 : words.index("--") if "--" in words else None]
+            assert all(f'"{word.split("=")[0]}"' in text for word in own), line
+            of_train = {word[2:].split("=")[0] for word in words[len(own) + 2 :]}
+            assert of_train <= {*options.train_flags(), "flagfile"}, line
         else:
             known = ("python -m keras_reid.", "export HOSTS=", "srun ", "exec ", '"task', '\\"task', "docker ")
             known += ('python -c "import torch', "s.save_file(")  # where there is torch
