@@ -118,10 +118,6 @@ def _parse(values: Flags, argv: Sequence[str]) -> None:
     except ValueError as error:  # of absl too, for --noflag=value
         raise ReidError(str(error)) from error
     values.arguments[:] = positional
-    for name in values:
-        value = values[name].value
-        if any("\0" in str(part) for part in (value if isinstance(value, list) else [value])):  # of a flagfile
-            raise ReidError(f"--{name}={value!r} holds a NUL character, expected text without.")
     if not values.takes_arguments:
         refuse_arguments(values)
 

@@ -73,7 +73,11 @@ class Flags(flags.FlagValues):
         return lines
 
     def read_flags_from_files(self, argv, force_gnu=True):
-        return self._latest(self._by_todays_names(super().read_flags_from_files(argv, force_gnu)))
+        arguments = super().read_flags_from_files(argv, force_gnu)
+        for argument in arguments:
+            if "\0" in argument:
+                raise ReidError(f"{argument!r} holds a NUL character, expected text without.")
+        return self._latest(self._by_todays_names(arguments))
 
     def _latest(self, lines: Sequence[str]) -> list[str]:
         """Returns arguments without those of a flagfile that are given again: absl would add repeated flags to them."""

@@ -57,7 +57,7 @@ def snapshot(folder: Path) -> dict:
         ("--train_identities=1", "--train_identities=1, expected 2 to 6"),
         ("--flagfile=no_such.flags", "no flagfile 'no_such.flags'"),
         ("--no_such_flag=1", "no_such_flag"),
-        ("--run_dir=run\0", "--run_dir='run\\x00' holds a NUL character"),
+        ("--run_dir=run\0", "'--run_dir=run\\x00' holds a NUL character"),
         ("extra", "'extra' is no flag"),
         ("--data_dir=", "--data_dir is not set"),
         ("--resume=required", "--resume=required, but"),
