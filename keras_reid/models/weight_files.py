@@ -253,14 +253,14 @@ def _from_torch(path):
     backbone = find_backbone(tensors, str(path))
     checkpoint = read_head(tensors, backbone)
     under = f", under {backbone.prefix!r}" if backbone.prefix else ""
-    pixels = checkpoint.pixel_mean, checkpoint.pixel_std
+    normalization, mean, std = IMAGENET_NORMALIZATION, checkpoint.pixel_mean, checkpoint.pixel_std
+    if mean is not None and std is not None:
+        normalization = InputNormalization.of(mean, std, "the mean and deviation that the file holds")
     return BackboneWeights(
         origin=str(path),
         kind=f"{checkpoint.project}'s names{under}",
         layers={**backbone.layers, **checkpoint.head},
-        normalization=IMAGENET_NORMALIZATION
-        if pixels[0] is None or pixels[1] is None
-        else InputNormalization.of(*pixels, "the mean and deviation that the file holds"),
+        normalization=normalization,
         graph=checkpoint.graph,
         left_out=grouped(checkpoint.unused, backbone.prefix),
         checkpoint=checkpoint,
