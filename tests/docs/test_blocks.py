@@ -35,11 +35,11 @@ SMALLER_COMMAND = {"doctor": ["--identities_per_batch=3"], "evaluate": ["--boots
 # Options of Apache Beam's runners, which follow after --.
 BEAM = {"direct_num_workers", "direct_running_mode", "job_endpoint", "flink_master", "spark_master_url", "project"}
 BEAM |= {"region", "temp_location", "environment_type", "environment_config", "sdk_container_image"}
-BENCHMARKS = {
-    name
+BENCHMARKS = {  # path -> its flags
+    f"benchmarks/{file.name}": set(re.findall(r'"--(\w+)"', file.read_text(encoding="utf-8")))
     for file in (ROOT / "benchmarks").glob("*.py")
-    for name in re.findall(r'"--(\w+)"', file.read_text(encoding="utf-8"))
 }
+TRAIN_FLAGS = {*options.train_flags(), "flagfile"}
 EXIT_CODES = {"doctor": (0, 2)}  # so few people may be worth a warning
 
 
@@ -143,10 +143,9 @@ def test_other_commands_name_what_is_there(block):
         if program == "make":
             assert set(words) <= set(targets), line
         elif words and words[0].startswith("benchmarks/"):
-            text, own = (ROOT / words[0]).read_text(), words[1 : words.index("--") if "--" in words else None]
-            assert all(f'"{word.split("=")[0]}"' in text for word in own), line
-            of_train = {word[2:].split("=")[0] for word in words[len(own) + 2 :]}
-            assert of_train <= {*options.train_flags(), "flagfile"}, line
+            own, _, of_train = line.partition(" -- ")
+            for arguments, flags in ((own.split()[2:], BENCHMARKS[words[0]]), (of_train.split(), TRAIN_FLAGS)):
+                assert {word.split("=")[0] for word in arguments} <= {f"--{name}" for name in flags}, line
         else:
             known = ("python -m keras_reid.", "export HOSTS=", "srun ", "exec ", '"task', '\\"task', "docker ")
             known += ('python -c "import torch', "s.save_file(")  # where there is torch
@@ -159,7 +158,7 @@ def test_every_flag_that_a_page_names_exists(page):
     for command in COMMANDS:
         flags = getattr(options, f"{command}_flags")()
         known |= {text for name in flags for text in (name, f"no{name}")}
-    known |= BENCHMARKS | BEAM | {"nodes", "ntasks", "gpus"}  # the last are sbatch's
+    known |= set().union(*BENCHMARKS.values()) | BEAM | {"nodes", "ntasks", "gpus"}  # the last are sbatch's
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w-])--([a-z]\w*)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)))
     assert named <= known, named - known
