@@ -129,10 +129,11 @@ def test_150_epochs_of_the_patent_s_recipe(tmp_path):
     places = ("last.keras", "best.keras", "export/embedder/1/saved_model.pb", "export/embedder.tflite", "tensorboard")
     assert all((run_dir / place).exists() for place in places)
     assert json.loads((run_dir / "evaluation.json").read_text())["epochs"] == 150
-    # Median of neighbors, from the first scored epoch on, whose working memory the process keeps: 2 %. TensorFlow 2.15
-    # itself loses 16 bytes for each operation that runs eagerly (2.21 does not).
-    early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (60, 146))
-    assert late <= 1.04 * early, f"{late / early:.3f}: {memory}"
+    # Between two scored epochs nothing but 16 bytes for each operation that runs eagerly is lost, by TensorFlow 2.15
+    # itself (2.21 does not). The process keeps what an evaluation takes, 2 % at the first; later ones find most of it.
+    for first, last, growth in ((10, 45, 1.01), (60, 95, 1.01), (60, 146, 1.04)):
+        early, late = (np.median([memory[e] for e in memory if abs(e - epoch) <= 4]) for epoch in (first, last))
+        assert late <= growth * early, f"{first} to {last}: {late / early:.3f}: {memory}"
 
 
 def resident_memory_by_epoch(process, times: Path) -> dict:
