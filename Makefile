@@ -32,8 +32,8 @@ test: quick
 	$(PYTEST) -m "slow and not drill" $(TESTS)
 
 # One thread an operation: two processes share the cores already, and threads that wait for each other cost a fifteenth.
-quick: export OMP_NUM_THREADS = 1
-quick: export TF_NUM_INTRAOP_THREADS = 1
+quick test: export OMP_NUM_THREADS = 1
+quick test: export TF_NUM_INTRAOP_THREADS = 1
 quick: $(VENV)/ready lint
 	$(PYTEST) -m "not slow" $(TESTS)
 

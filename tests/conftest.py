@@ -54,10 +54,40 @@ LONGEST_FIRST = (
 )
 
 
+# Marked `once`, as single tests elsewhere are: either stack would show the same, so that CI runs them on one. Code
+# blocks of the pages, pages in a browser, types, the clients of the serving kit, bad input, galleries, checkpoints of
+# others.
+ONCE = (
+    "docs",
+    "gallery",
+    "test_gallery.py",
+    "serving/test_kit.py",
+    "reports/test_in_chromium.py",
+    "reports/test_page.py",
+    "reports/test_tracks_page.py",
+    "test_types.py",
+    "artifacts/test_embedding_job.py",
+    "training/test_diagnosis.py",
+    "test_bad_input.py",
+    "test_odd_names.py",
+    "test_own_run.py",
+    "test_doctor.py",
+    "test_describe.py",
+    "test_describe_checkpoint.py",
+    "test_visualize.py",
+    "test_compare.py",
+)
+
+
 def pytest_collection_modifyitems(items):
     """The longest files first: where one of them began last, the other process would have nothing left to do."""
-    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST_FIRST)}
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+    once = {tests / name for name in ONCE}
+    for item in items:
+        if not once.isdisjoint([item.path, *item.path.parents]):
+            item.add_marker("once")
 
 
 def pytest_collection_finish():

@@ -255,6 +255,7 @@ runpy.run_module("keras_reid.embed", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_the_same_command_goes_on_where_it_was_interrupted(artifact, tmp_path, capsys, monkeypatch, number, exit_code):

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pandas as pd
@@ -16,7 +15,8 @@ from keras_reid.errors import ReidError
 from keras_reid.training import Run, Settings
 from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.run_folder import RunFolder
-from tests.conftest import train_arguments
+from tests.conftest import ROOT, train_arguments
+from tests.training.tiny_train import COMMAND as TINY_TRAIN
 
 SCORES = ("mean_average_precision", "mean_average_precision_trapezoid", "top1", "top5", "top10")
 
@@ -154,20 +154,22 @@ def test_export_writes_the_next_version_and_scores_it(finished_run, tmp_path, ca
 
 @pytest.mark.slow
 def test_an_interrupted_run_saves_and_goes_on(synthetic_dir, tmp_path):
-    """By Ctrl-C in its first start, by SIGTERM in the second; the third ends it."""
+    """By Ctrl-C in its first start, by SIGTERM in the second; the third ends it.
+
+    The small network: a ResNet-50 is killed in the drill.
+    """
     run_dir = tmp_path / "run"
-    command = [sys.executable, "-u", "-m", "keras_reid.train"]
-    command += train_arguments(synthetic_dir, run_dir, "--noscore_baselines", "--schedule=constant")[1:]
+    command = [*TINY_TRAIN, *train_arguments(synthetic_dir, run_dir, "--noscore_baselines", "--schedule=constant")[1:]]
     step = 0
     for number, exit_code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-        before, step = step, interrupt([*command, "--epochs=50"], run_dir, step + 6, number, exit_code)
+        before, step = step, interrupt([*command, "--epochs=500"], run_dir, step + 6, number, exit_code)
         text = (tmp_path / "run.log").read_text()
-        assert f"stopped after step {step} of 300" in text and "Traceback" not in text
-        assert not before or f"going on after step {before} of 300" in text
-        assert f"**Not finished**: {step // 6} of 50 epochs" in (run_dir / "run_card.md").read_text()
+        assert f"stopped after step {step} of 3000" in text and "Traceback" not in text
+        assert not before or f"going on after step {before} of 3000" in text
+        assert f"**Not finished**: {step // 6} of 500 epochs" in (run_dir / "run_card.md").read_text()
 
     epochs = step // 6 + 1
-    resumed = subprocess.run([*command, f"--epochs={epochs}"], capture_output=True, text=True)
+    resumed = subprocess.run([*command, f"--epochs={epochs}"], cwd=ROOT, capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     assert f"going on after step {step} of {6 * epochs}" in resumed.stdout
     assert pd.read_csv(run_dir / "metrics.csv").step.tolist() == [6 * epoch for epoch in range(1, epochs + 1)]
@@ -181,7 +183,7 @@ def interrupt(command, run_dir, step, number, exit_code) -> int:
         return [int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").glob("step-????????")]
 
     with open(run_dir.with_suffix(".log"), "w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         wait_until(lambda: max(saved(), default=0) >= step or process.poll() is not None)
         process.send_signal(number)
         assert process.wait(timeout=60) == exit_code

@@ -1,4 +1,4 @@
-"""A run that loses its disk or its data, or is killed at its start: nothing that was saved is lost."""
+"""A run that loses its disk or its data, or was killed at its start: nothing that was saved is lost."""
 
 import resource
 import shutil
@@ -9,8 +9,7 @@ import pytest
 from keras_reid import train
 from keras_reid.files import is_leftover
 from keras_reid.training.run_folder import RunFolder
-from tests import drill
-from tests.conftest import TINY_RUN, train_arguments
+from tests.conftest import train_arguments
 from tests.test_main_job import wait_until
 
 
@@ -37,7 +36,7 @@ def test_a_data_set_that_is_removed_in_mid_run_ends_it_in_a_line_and_the_checkpo
     assert sorted(run_dir.glob("checkpoints/step-*")) == kept
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_a_disk_that_fills_up_ends_the_run_in_a_line_and_the_checkpoints_stay(
     resnet50, finished_resnet50, synthetic_dir, tmp_path, refused
 ):
@@ -53,15 +52,6 @@ def test_a_disk_that_fills_up_ends_the_run_in_a_line_and_the_checkpoints_stay(
     assert "the disk is full: free some space and give the same command again" in error
     assert {path: path.stat().st_size for path in run_dir.rglob("step-*/*")} == kept
     assert not [path for path in run_dir.rglob("*") if is_leftover(path)]
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_while_it_writes_its_first_checkpoint_begins_again(synthetic_dir, tmp_path):
-    arguments = [*TINY_RUN, f"--data_dir={synthetic_dir}", "--epochs=1", "--noscore_baselines"]
-    assert drill.train(arguments, tmp_path / "run", kill=drill.WhileSaving(0.05))[0] == -9
-    assert drill.newest_step(tmp_path / "run") == 0 and not (tmp_path / "run" / "last.keras").exists()
-    assert drill.train(arguments, tmp_path / "run")[0] == 0
-    assert drill.newest_step(tmp_path / "run") == 6
 
 
 def test_a_folder_in_which_a_run_was_killed_before_it_had_a_name_is_as_good_as_empty(tmp_path):

@@ -1,5 +1,6 @@
 """More replicas change nothing: loss, gradient, what is learned and reported are those of one with the whole batch."""
 
+import functools
 import json
 import os
 import subprocess
@@ -17,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 AMONG_THREE = ["batch_hard", "class_hard", "semi_hard"]
 
 
-def run_on_replicas(count, names):
+@functools.lru_cache
+def run_on_replicas(count):
+    names = {2: LOSSES, 3: AMONG_THREE}[count]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(Path(__file__).with_name("replicas_on_cpus.py")), str(count), *names]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
@@ -27,12 +30,17 @@ def run_on_replicas(count, names):
 
 @pytest.fixture(scope="module")
 def on_two():
-    return run_on_replicas(2, LOSSES)
+    return run_on_replicas(2)
 
 
 @pytest.fixture(scope="module")
 def on_three():
-    return run_on_replicas(3, AMONG_THREE)
+    return run_on_replicas(3)
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.once)])
+def on_several(request):
+    return run_on_replicas(request.param)
 
 
 def check(seen):
@@ -46,21 +54,22 @@ def test_two_replicas_are_one(on_two, name):
     check(on_two[name])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", AMONG_THREE)
 def test_three_replicas_are_one(on_three, name):
     """Parts of 4, 4, 4, and of 7, none, 5."""
     check(on_three[name])
 
 
-def test_a_host_projects_fit_learns_the_same(on_two, on_three):
-    assert on_two["host fit"] < 1e-5 and on_three["host fit"] < 1e-5
+def test_a_host_projects_fit_learns_the_same(on_several):
+    assert on_several["host fit"] < 1e-5
 
 
-def test_the_trainer_learns_and_reports_the_same(on_two, on_three):
+def test_the_trainer_learns_and_reports_the_same(on_several):
     """With identity and center loss beside batch hard, soft margin, two steps."""
-    for seen in (on_two["trainer"], on_three["trainer"]):
-        assert seen["weights"] < 1e-5 and seen["report"] < 1e-5
-        assert seen["learning_rate"] == pytest.approx(0.1)  # not added up
+    seen = on_several["trainer"]
+    assert seen["weights"] < 1e-5 and seen["report"] < 1e-5
+    assert seen["learning_rate"] == pytest.approx(0.1)  # not added up
 
 
 def test_replica_scope_mines_in_each_part_and_takes_one_mean(on_two):

@@ -207,11 +207,13 @@ def alone(tmp_path_factory) -> dict:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.once
 def test_a_resumed_run_is_the_uninterrupted_one_bit_by_bit(alone):
     assert alone["step"] == 2
     assert alone["resumed"] == alone["uninterrupted"] != alone["halfway"]
 
 
+@pytest.mark.once
 def test_replicas_draw_apart(alone):
     """Two batches on two replicas are four draws, of two batches."""
     assert alone["replicas"] == {"different": 4, "state": [3, 2]}

@@ -75,17 +75,16 @@ def check_the_same_run(on_one, other):
     assert [path.name for path in (other / "checkpoints").iterdir()] == ["step-00000002"]
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_logical_devices_learn_report_and_score_what_one_does(on_one, synthetic_dir, tmp_path, replicas):
-    """Four: parts of 1, 2, 1 and 2 people."""
-    flags = [*TWO_STEPS, "--strategy=mirrored", f"--replicas={replicas}"]
+@pytest.mark.once
+def test_logical_devices_learn_report_and_score_what_one_does(on_one, synthetic_dir, tmp_path):
+    """Parts of 1, 2, 1 and 2 people; two halves are in the test of two workers."""
+    flags = [*TWO_STEPS, "--strategy=mirrored", "--replicas=4"]
     output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags)
-    assert f"{replicas} replicas, 1 worker; the learning rate is not scaled" in output
+    assert "4 replicas, 1 worker; the learning rate is not scaled" in output
     check_the_same_run(on_one, tmp_path / "run")
-    if replicas == 4:  # once is enough: another process
-        output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags, "--epochs=2")
-        assert "going on after step 2 of 4" in output
-        assert pd.read_csv(tmp_path / "run" / "metrics.csv").step.tolist() == [2, 4]
+    output = run(TINY_TRAIN, synthetic_dir, tmp_path / "run", *flags, "--epochs=2")
+    assert "going on after step 2 of 4" in output
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv").step.tolist() == [2, 4]
 
 
 def test_two_workers_learn_report_and_score_what_one_does(on_one, synthetic_dir, tmp_path):
