@@ -80,7 +80,10 @@ ONCE = (
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first: where one of them began last, the other process would have nothing left to do."""
+    """The longest files first: where one of them began last, the other process would have nothing left to do.
+
+    And those of `ONCE` are marked.
+    """
     tests = Path(__file__).parent
     places = {tests / name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))

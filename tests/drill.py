@@ -13,7 +13,7 @@ from keras_reid.keras2 import tf
 from keras_reid.models import load_keras
 
 # All that a run can lose: averages, centers, random state of the augmentation, optimizer, running means, the best.
-FLAGS = ("--deterministic", "--save_every_steps=2", "--noscore_baselines")
+FLAGS = ("--deterministic", "--evaluate_every=1", "--save_every_steps=2", "--noscore_baselines")
 FLAGS += ("--ema=0.9", "--center_loss_weight=0.01", "--color_jitter=0.2", "--seed=5")
 _DEADLINE = 1200  # seconds of one process
 

@@ -8,13 +8,12 @@ from tests.conftest import TINY_RUN
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kills", "epochs", "evaluate_every", "seed"),
+    ("kills", "epochs", "seed"),
     # After the first of the four: while a second checkpoint is written, then a third, and at the start.
-    [(4, 4, 2, 16), pytest.param(20, 15, 1, 20, marks=pytest.mark.drill)],
+    [(4, 4, 16), pytest.param(20, 15, 20, marks=pytest.mark.drill)],
 )
-def test_a_run_that_was_killed_ends_as_one_that_was_not(synthetic_dir, tmp_path, kills, epochs, evaluate_every, seed):
+def test_a_run_that_was_killed_ends_as_one_that_was_not(synthetic_dir, tmp_path, kills, epochs, seed):
     arguments = [*TINY_RUN, f"--data_dir={synthetic_dir}", f"--epochs={epochs}", *drill.FLAGS]
-    arguments.append(f"--evaluate_every={evaluate_every}")
     whole, run_dir = tmp_path / "undisturbed", tmp_path / "run"
     exit_code, start = drill.train(arguments, whole)
     assert exit_code == 0

@@ -1,6 +1,5 @@
 """More replicas change nothing: loss, gradient, what is learned and reported are those of one with the whole batch."""
 
-import functools
 import json
 import os
 import subprocess
@@ -18,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 AMONG_THREE = ["batch_hard", "class_hard", "semi_hard"]
 
 
-@functools.lru_cache
-def run_on_replicas(count):
-    names = {2: LOSSES, 3: AMONG_THREE}[count]
+def run_on_replicas(count, names):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(Path(__file__).with_name("replicas_on_cpus.py")), str(count), *names]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
@@ -30,17 +27,17 @@ def run_on_replicas(count):
 
 @pytest.fixture(scope="module")
 def on_two():
-    return run_on_replicas(2)
+    return run_on_replicas(2, LOSSES)
 
 
 @pytest.fixture(scope="module")
 def on_three():
-    return run_on_replicas(3)
+    return run_on_replicas(3, AMONG_THREE)
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.once)])
+@pytest.fixture(scope="module", params=["on_two", pytest.param("on_three", marks=pytest.mark.once)])
 def on_several(request):
-    return run_on_replicas(request.param)
+    return request.getfixturevalue(request.param)
 
 
 def check(seen):
