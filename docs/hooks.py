@@ -7,6 +7,7 @@ MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml, `hooks`). TensorFlow
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import re
 import sys
@@ -151,7 +152,7 @@ def losses_table() -> str:
 
 def _dictionary(path: str, name: str) -> dict[str, str]:
     """Returns a dictionary that stands in a module of the package, its values as source text."""
-    for node in ast.parse((ROOT / "keras_reid" / path).read_text(encoding="utf-8")).body:
+    for node in _parsed(ROOT / "keras_reid" / path).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return {ast.literal_eval(key): ast.unparse(value) for key, value in zip(node.value.keys, node.value.values)}
     raise LookupError(f"{path} has no dictionary {name}.")
@@ -159,7 +160,7 @@ def _dictionary(path: str, name: str) -> dict[str, str]:
 
 def _functions(folder: Path) -> Iterator[tuple[str, str]]:
     for path in folder.glob("*.py"):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in _parsed(path).body:
             if isinstance(node, ast.FunctionDef):
                 yield node.name, ast.get_docstring(node) or ""
 
@@ -176,7 +177,7 @@ def recipes() -> str:
 def reference(package: str) -> str:
     """Returns the page of a package's public names, for mkdocstrings; "" is keras_reid itself."""
     name = f"keras_reid.{package}" if package else "keras_reid"
-    summary = ast.get_docstring(ast.parse((_folder(package) / "__init__.py").read_text(encoding="utf-8")))
+    summary = ast.get_docstring(_parsed(_folder(package) / "__init__.py"))
     parts = [f"# {name}", _sentences(summary)]
     for public in public_names(package):
         parts.append(f"::: {defined_in(package, public)}\n    options:\n      heading_level: 2")
@@ -188,7 +189,7 @@ def reference(package: str) -> str:
 
 def public_names(package: str) -> list[str]:
     """Returns the functions and classes that a package names in `__all__`; of keras_reid those that are no package."""
-    for node in ast.parse((_folder(package) / "__init__.py").read_text(encoding="utf-8")).body:
+    for node in _parsed(_folder(package) / "__init__.py").body:
         # keras_reid.losses lists its names, which can be read without importing TensorFlow.
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List) and node.targets[0].id == "__all__":
             names = ast.literal_eval(node.value)
@@ -201,8 +202,8 @@ def public_names(package: str) -> list[str]:
 def defined_in(package: str, name: str) -> str | None:
     """Returns the dotted place of the function or class of that name; None where it is a constant."""
     # A package may also name what another one defines: its own modules come first.
-    for path in (*sorted(_folder(package).rglob("*.py")), *sorted(_folder("").rglob("*.py"))):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for path in (*_modules(package), *_modules("")):
+        for node in _parsed(path).body:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
                 return ".".join([*path.relative_to(ROOT).with_suffix("").parts, name])
     return None
@@ -210,6 +211,16 @@ def defined_in(package: str, name: str) -> str | None:
 
 def _folder(package: str) -> Path:
     return ROOT / "keras_reid" / package
+
+
+@functools.cache
+def _modules(package: str) -> list[Path]:
+    return sorted(_folder(package).rglob("*.py"))
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _sentences(docstring: str) -> str:

@@ -7,7 +7,6 @@ those of the flagfile, which is looked up as given and then in configs/.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import sys
 from collections.abc import Sequence
 
@@ -26,9 +25,7 @@ def read_settings(flags: command.Flags) -> Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    exit_code = command.run_command(train, options.train_flags(), argv)
-    gc.collect()  # a strategy's thread pool that only ends with the interpreter does so with a traceback
-    return exit_code
+    return command.run_command(train, options.train_flags(), argv)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ LONGEST_FIRST = (
     "serving/test_elsewhere.py",
     "docs/test_blocks.py",
     "test_recipes.py",
-    "test_main_job.py",
     "training/test_replicas_run.py",
+    "test_main_job.py",
     "test_survival.py",
     "losses/test_replicas.py",
     "training/test_optimizers.py",
@@ -56,7 +56,7 @@ LONGEST_FIRST = (
 
 # Marked `once`, as single tests elsewhere are: either stack would show the same, so that CI runs them on one. Code
 # blocks of the pages, pages in a browser, types, the clients of the serving kit, bad input, galleries, checkpoints of
-# others.
+# others, kinds of image files, thresholds, linking, what is put in place of what.
 ONCE = (
     "docs",
     "gallery",
@@ -67,7 +67,16 @@ ONCE = (
     "reports/test_tracks_page.py",
     "test_types.py",
     "artifacts/test_embedding_job.py",
+    "artifacts/test_threshold.py",
+    "data/test_decoding.py",
+    "data/test_images.py",
+    "models/test_torch_weights.py",
+    "serving/test_shipping.py",
+    "tracks/test_enrolling.py",
+    "tracks/test_job.py",
+    "tracks/test_link_command.py",
     "training/test_diagnosis.py",
+    "training/test_input_wait.py",
     "test_bad_input.py",
     "test_odd_names.py",
     "test_own_run.py",
@@ -76,6 +85,8 @@ ONCE = (
     "test_describe_checkpoint.py",
     "test_visualize.py",
     "test_compare.py",
+    "test_evaluate.py",
+    "test_recipes.py",
 )
 
 
@@ -198,23 +209,28 @@ def small_network():
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_page():
-    """The commands that tests call draw no `report.html`, which takes seconds; yields how it is drawn."""
-    from keras_reid.training import run
+def drawn_by_runs() -> list:
+    """Where a run draws `report.html` and `curves.png`, which takes seconds: modules and names."""
+    from keras_reid.training import curves, epoch_end, run
 
-    draw_page = run._draw_page
+    return [(run, "_draw_page"), (epoch_end, "draw_curves"), (curves, "draw_curves")]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_pictures():
+    """The commands that tests call draw neither page nor curves; yields modules, names and what draws them."""
+    real = [(module, name, getattr(module, name)) for module, name in drawn_by_runs()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "_draw_page", lambda *_: None)
-        yield draw_page
+        for module, name, _ in real:
+            patch.setattr(module, name, lambda *_: None)
+        yield real
 
 
 @pytest.fixture
-def with_page(monkeypatch, no_page):
-    """The commands that the test calls draw `report.html`."""
-    from keras_reid.training import run
-
-    monkeypatch.setattr(run, "_draw_page", no_page)
+def with_pictures(monkeypatch, no_pictures):
+    """The commands that the test calls draw page and curves."""
+    for place in no_pictures:
+        monkeypatch.setattr(*place)
 
 
 @pytest.fixture
@@ -232,14 +248,14 @@ def small_embedder(*, embedding_size, image_size, normalize_embedding, sync_batc
 
 
 @pytest.fixture(scope="session")
-def finished_run(synthetic_dir, tmp_path_factory, no_page) -> Path:
+def finished_run(synthetic_dir, tmp_path_factory, no_pictures) -> Path:
     """A run of two epochs of the small network, from the command line to the scored exports and the page."""
     from keras_reid import train
-    from keras_reid.training import run
 
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(run, "_draw_page", no_page)
+            for place in no_pictures:
+                patch.setattr(*place)
             assert train.main(train_arguments(synthetic_dir, folder, "--epochs=2")) == 0
 
     return made_once(tmp_path_factory, "finished", make)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -152,6 +154,7 @@ def build_team(strategy: str, *, cluster: Cluster, replicas: int = 0) -> Team:
         raise ReidError(f"replicas={replicas} is for strategy=mirrored, not for {strategy}: leave it out.")
     if strategy == "one":
         return Team()
+    atexit.register(gc.collect)  # a thread pool of TensorFlow's that only ends with the interpreter leaves a traceback
     if strategy == "multi_worker":
         cluster.meet()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

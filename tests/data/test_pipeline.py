@@ -81,6 +81,7 @@ def test_batches_are_the_identity_batches(files):
         np.testing.assert_array_equal(drawn, np.stack([images[index] for index in indices]))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("cache", ["none", "memory"])
 @pytest.mark.parametrize("identities", [4, 3])
 def test_parts_are_the_whole_batch_cut_between_identities(files, identities, cache):
@@ -121,11 +122,13 @@ def test_start_step_gives_the_rest_of_the_run(files, whole, start_step):
     assert_equal_streams(stream(files[0], start_step=start_step), whole[start_step:])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("threads,cache", [(1, "none"), (4, "none"), (1, "memory"), (4, "memory")])
 def test_threads_do_not_change_the_stream(files, whole, threads, cache):
     assert_equal_streams(stream(files[0], threads=threads, cache=cache), whole)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("start_step", [0, 1, STEPS - 1, STEPS, 2 * STEPS, 3 * STEPS])
 def test_a_cache_does_not_change_the_stream(files, whole, start_step):
     """Of a run that begins anywhere: what its first, perhaps short, epoch has not drawn is there in the next."""
@@ -188,6 +191,7 @@ def test_default_augmentation_is_on(files):
     assert not np.array_equal(default[0][0], stream(files[0], augmentation=NO_CHANGE)[0][0])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", [0, 2**31, 2**62])
 def test_large_seeds_are_seeds(files, seed):
     first, again = (stream(files[0], seed=seed, epochs=1) for _ in range(2))

@@ -71,7 +71,15 @@ def test_an_embedding_that_somebody_else_has_too_is_no_proof_against(uri):
         assert gallery.search(np.ones(16)).hits.identity.tolist() == ["Bob"]
 
 
-def test_a_forget_that_is_interrupted_is_ended_by_the_next_writer(uri, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, also where a shell has started the tests behind `&`, with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_forget_that_is_interrupted_is_ended_by_the_next_writer(uri, monkeypatch, interruptible):
     people = crowd(200)
     people.embeddings[:] = np.random.default_rng(0).normal(size=people.embeddings.shape)
     rows = np.flatnonzero(people.known.identity == "Alice")

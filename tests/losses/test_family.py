@@ -71,9 +71,13 @@ def drawn_batch(seed=0, identities=4, size=10, width=3):
 @pytest.mark.parametrize(
     ("name", "margin"), [(name, margin) for name in FAMILY if name != "circle" for margin in margins_of(name)]
 )
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize(
-    ("seed", "identities"), [(1, 4), *(pytest.param(*drawn, marks=pytest.mark.once) for drawn in [(0, 2), (2, 9)])]
+    ("metric", "seed", "identities"),
+    [
+        *((metric, 1, 4) for metric in METRICS),
+        pytest.param("euclidean", 0, 2, marks=pytest.mark.once),  # who is with whom knows no metric
+        pytest.param("euclidean", 2, 9, marks=pytest.mark.once),
+    ],
 )
 def test_value_and_gradient_are_those_of_the_loops(name, margin, metric, seed, identities):
     person_ids, embeddings = drawn_batch(seed, identities)
@@ -169,6 +173,7 @@ def test_single_images_do_not_dilute_the_mean(name):
 
 
 @EVERY
+@pytest.mark.once
 @pytest.mark.parametrize(("place", "jit_compile"), [(0.0, False), (3.7, True), (1000.0, False)])
 def test_equal_embeddings_cost_what_is_documented_and_pull_nothing(name, place, jit_compile):
     """Gap 0 everywhere: the margin (0.3), or ln 2; lifted: ln 1 + ln 4 + 0.3; contrastive: 12 of 15 pairs cost 1."""
@@ -194,6 +199,7 @@ def test_two_equal_images_leave_the_others_their_gradient(name):
 
 
 @EVERY
+@pytest.mark.once
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_divergence_shows_in_the_loss(name, jit_compile):
     run = tf.function(lambda x: function_of(name)([1, 1, 2, 2, 3, 3], x), jit_compile=jit_compile)
@@ -240,6 +246,7 @@ def test_near_duplicates_have_exact_distances(metric, scale, separation):
     np.testing.assert_allclose(pairs.negative_distances, near, rtol=1e-4)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("scale", [1.0, 1000.0])
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -334,6 +341,7 @@ def test_graph_of_an_unknown_batch_size_agrees_with_eager(name, of_class, jit_co
 
 
 @EVERY
+@pytest.mark.once
 def test_graph_of_an_unknown_rank(name):
     person_ids, embeddings = drawn_batch(1)
     for loss in (function_of(name), instance_of(name)):

@@ -52,6 +52,7 @@ LOOPED = ("batch_all", "semi_hard")  # a loop keeps the shapes that it begins wi
 
 
 @ONCE
+@pytest.mark.once
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_sizes_that_the_graph_knows(name, jit_compile):
     run = in_graph(name, jit_compile)
@@ -60,6 +61,7 @@ def test_sizes_that_the_graph_knows(name, jit_compile):
 
 
 @ONCE
+@pytest.mark.once
 @pytest.mark.parametrize("sizes", [(None, 1), (1, None)])
 def test_sizes_that_the_graph_knows_of_one(name, sizes):
     """`sizes` of the labels and of the embeddings."""
@@ -86,6 +88,7 @@ def slope_of_the_loops(name, points, scale, margin, metric):
     return slope * (scale / unit) ** (DEGREES[metric] - 1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "margin"), [(name, margin) for name in FAMILY if name != "circle" for margin in margins_of(name)[1::2]]
 )

@@ -218,7 +218,7 @@ def test_other_artifacts_and_saved_embeddings_have_their_page(finished_run, synt
     assert len(page.all("img")) > 50  # the files name their photos
 
 
-def test_a_run_has_its_page_and_is_not_lost_without(with_page, finished_run, synthetic_dir, tmp_path, capsys):
+def test_a_run_has_its_page_and_is_not_lost_without(with_pictures, finished_run, synthetic_dir, tmp_path, capsys):
     """A page that cannot be written is told; the same command writes it later."""
     page = read(finished_run / "report.html")
     assert "Scores in training" in page.text and page.all("button", class_="look")

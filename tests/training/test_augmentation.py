@@ -48,6 +48,7 @@ def test_each_changes_images_of_a_batch_in_different_ways(name):
     assert np.abs(again - changed).max() > 1  # another batch, another draw
 
 
+@pytest.mark.once
 def test_color_jitter_moves_what_it_says():
     """At 0.5: brightness by 255 * 0.4 * 0.5 = 51 levels, contrast and saturation by 0.6 to 1.4, hue by 18 degrees."""
     change = color_jitter(0.5)
@@ -62,6 +63,7 @@ def test_color_jitter_moves_what_it_says():
     np.testing.assert_allclose(change(red, numbers(0.5, 0.5, 0.5, 1.0))[0, 0, 0], [200, 130, 100], atol=0.1)
 
 
+@pytest.mark.once
 def test_rand_augment_makes_the_change_that_is_drawn():
     """Six choices share 0..1; the first draw of a pair says which, the second how much. 0.99 is no change."""
     change = rand_augment(1.0)
@@ -98,6 +100,7 @@ def test_probabilities_are_shares_of_the_images():
     assert 84 <= sum(np.ptp(image, axis=-1).max() < 0.01 for image in changed) <= 156
 
 
+@pytest.mark.once
 def test_the_same_seed_draws_the_same_again_eagerly_and_in_graphs():
     def drawn(seed, in_graph=False):
         layer = build_augmentation(**STRENGTHS, seed=seed)
@@ -129,6 +132,7 @@ def test_under_xla_draws_come_again_too():
     assert np.mean(np.abs(first - second) > 1) > 0.5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_it_computes_in_float32_under_every_policy(policy):
     expected = build_augmentation(**STRENGTHS, seed=2)(images(), training=True).numpy()
@@ -169,6 +173,7 @@ def test_nothing_is_changed_or_drawn_out_of_training():
     assert trainer.augmentation.get_weights()[0].tolist() == [0, 0]
 
 
+@pytest.mark.once
 def test_without_strength_there_is_no_layer_and_nothing_in_graph_or_checkpoint(tmp_path):
     assert build_augmentation(color_jitter=0.0, random_blur=0.0, seed=3) is None
 

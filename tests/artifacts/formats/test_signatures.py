@@ -332,6 +332,7 @@ def test_what_is_no_image_is_a_clear_error_and_the_next_one_is_answered(served, 
     assert session.ask("serve_bytes", image_bytes=[good, good])["embedding"].shape == (2, 8)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("served", ["euclidean"], indirect=True)
 @pytest.mark.parametrize("suffix", ["JPEG", "PNG"])
 def test_a_photo_of_144_million_pixels_is_answered(served, suffix):
