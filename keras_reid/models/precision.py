@@ -10,19 +10,26 @@ from keras_reid.models.structure import weights_of
 LOW_PRECISION = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
 
 
-def rebuild_in_float32(model: tf.keras.Model, *, into: Optional[tf.keras.Model] = None) -> tf.keras.Model:
+def rebuild_in_float32(
+    model: tf.keras.Model,
+    *,
+    into: Optional[tf.keras.Model] = None,
+    image_size: Optional[tuple[int, int]] = None,
+) -> tf.keras.Model:
     """Copies a functional or Sequential model with the dtype policy float32 in every layer.
 
     Args:
         model: under any dtype policy; it is not changed.
         into: an earlier result for the same network, to bring up to date. Building another takes seconds, and memory
             that Keras never gives back.
+        image_size: (height, width) that the new model takes, where it is not that of `model`: a network without a
+            `Flatten`, such as `build_embedder` makes, has the same weights at any size.
 
     Returns:
         `into`, or a new, uncompiled model with the same layer names and its own copy of the weights, also when `model`
         is float32 already.
     """
-    copy = into or type(model).from_config(with_float32_policies(model.get_config()))
+    copy = into or type(model).from_config(_with_image_size(with_float32_policies(model.get_config()), image_size))
     for weight, copied in zip(weights_of(model), weights_of(copy)):
         copied.assign(weight.numpy().astype(tf.as_dtype(copied.dtype).as_numpy_dtype))
     return copy
@@ -58,6 +65,14 @@ def with_float32_policies(config):
         }
     if isinstance(config, (list, tuple)):
         return type(config)(with_float32_policies(item) for item in config)
+    return config
+
+
+def _with_image_size(config: dict, image_size: Optional[tuple[int, int]]) -> dict:
+    """Returns the configuration of a network with its input of that size; None leaves it as it is."""
+    if image_size is not None:
+        source = next(layer for layer in config["layers"] if layer["class_name"] == "InputLayer")
+        source["config"]["batch_input_shape"] = (None, *image_size, 3)
     return config
 
 

@@ -58,7 +58,7 @@ def _passes_through(node, layer) -> bool:
 def accept_other_sizes(model) -> None:
     """Lets a Keras 2 model be called with images of other sizes than its input's; its weights fit them all.
 
-    What is built anew from its configuration, as what ships is, takes the one size again.
+    What is built anew from its configuration, as what ships is, takes one size again.
     """
     model.input_spec = [type(spec)(shape=(None, None, None, 3)) for spec in model.input_spec]
 

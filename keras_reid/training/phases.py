@@ -55,8 +55,8 @@ def phases_of(
 
 
 def phase_at(phases: Sequence[Phase], epoch: int) -> Phase:
-    """Returns the phase of an epoch, counted from 0."""
-    return next(phase for phase in phases if epoch < phase.end)
+    """Returns the phase of an epoch, counted from 0; past the last one, that."""
+    return next((phase for phase in phases if epoch < phase.end), phases[-1])
 
 
 def steps_left(phases: Sequence[Phase], step: int, steps_per_epoch: int) -> float:

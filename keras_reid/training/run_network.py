@@ -108,17 +108,17 @@ def build_trainer(settings: Settings, data: RunData, *, last_model: Path | None 
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     if settings.freeze_backbone_epochs:
         trainer.freeze_backbone(settings.freeze_backbone_epochs * steps)
-    trainer.statistics_batches = _statistics_batches(settings, data)
+    trainer.statistics_batches = statistics_batches(settings, data, settings.phases[-1])
     return trainer
 
 
-def _statistics_batches(settings: Settings, data: RunData) -> tf.data.Dataset | None:
+def statistics_batches(settings: Settings, data: RunData, phase: Phase) -> tf.data.Dataset | None:
     """Returns the training images from which what ships takes its BatchNormalization statistics; None without."""
     if settings.renew_batch_norm:
-        plain = {"augmentation": Augmentation(0.0, 0, 0.0), **settings.some("image_size", "epochs")}
+        plain = {"augmentation": Augmentation(0.0, 0, 0.0), "image_size": phase.image_size, "epochs": settings.epochs}
         batches = training_dataset(data.batches, **plain).take(settings.renew_batch_norm)
     elif settings.optimizer == "tfa_swa":
-        batches = training_batches(settings, data, cache="none").take(_STATISTICS_BATCHES)
+        batches = training_batches(settings, data, phase, cache="none").take(_STATISTICS_BATCHES)
     else:
         return None
     return batches.map(lambda images, person_ids: images)

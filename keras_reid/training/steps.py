@@ -24,12 +24,18 @@ from keras_reid.training.diagnosis import CollapseDoctor
 from keras_reid.training.epoch_end import EpochEnd
 from keras_reid.training.epoch_log import EpochLog
 from keras_reid.training.layer_rates import FreezeBackbone
-from keras_reid.training.phases import phase_at, steps_left
+from keras_reid.training.phases import Phase, phase_at, steps_left
 from keras_reid.training.profiling import ProfileSteps
 from keras_reid.training.progress import Progress
 from keras_reid.training.run_data import RunData
 from keras_reid.training.run_folder import RunFolder
-from keras_reid.training.run_network import build_trainer, check_augmentation, prepare_tensorflow, training_batches
+from keras_reid.training.run_network import (
+    build_trainer,
+    check_augmentation,
+    prepare_tensorflow,
+    statistics_batches,
+    training_batches,
+)
 from keras_reid.training.settings import Settings
 from keras_reid.training.tensorboard import EmbeddingHistograms, draw_fixed_queries
 
@@ -69,8 +75,6 @@ class Steps:
         """
         settings, steps = self._settings, self._data.batches.steps_per_epoch
         self._checkpoints.prune()  # a killed process may have left one too many
-        if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
-            self._reference.artifact_of(self._trainer.shipped_embedder(renewed=False))
         asked = step == 0 and settings.score_baselines
         if self.team.chiefs(asked and "baselines" not in self._folder.read_evaluation()):
             self._score_baselines()
@@ -85,7 +89,7 @@ class Steps:
         )
         try:
             with contextlib.closing(progress):
-                histograms = EmbeddingHistograms(self._data.batches.images, image_size=settings.image_size)
+                histograms = EmbeddingHistograms(self._data.batches.images)
                 more = {"histograms": histograms, "draw": draw_fixed_queries, "team": self.team}
                 parts = self._folder, settings, self._checkpoints, progress
                 end = EpochEnd(*parts, score=self._score_epoch, **more)
@@ -103,7 +107,7 @@ class Steps:
 
     def _fit(self, progress: Progress, end: EpochEnd) -> None:
         """Makes the steps that are left, and scores the epochs that a stopped run left without a score."""
-        settings, steps, size = self._settings, self._data.batches.steps_per_epoch, None
+        settings, steps = self._settings, self._data.batches.steps_per_epoch
         callbacks = [self._doctor, progress, end]
         if settings.freeze_backbone_epochs:
             callbacks.insert(0, FreezeBackbone(settings.freeze_backbone_epochs * steps))
@@ -112,15 +116,14 @@ class Steps:
         epoch, made = divmod(progress.step, steps)
         due = epoch and not made and epoch % settings.evaluate_every == 0 and "val_top1" not in self._log.last_row()
         if self.team.chiefs(bool(due)):
+            self._enter(phase_at(settings.phases, epoch - 1))
             end.score(epoch, self._trainer.shipped_embedder())
         while progress.step < steps * settings.epochs:
             epoch, made = divmod(progress.step, steps)
             if not made and self.team.chiefs(self._log.state(**settings.some("epochs", "early_stop")).over):
                 break
             phase = phase_at(settings.phases, epoch)
-            if size not in (None, phase.image_size):
-                self._trainer.renew_graph()
-            size = phase.image_size
+            self._enter(phase)
             if len(settings.phases) > 1:
                 tqdm.write(str(phase))
             # A run that stopped inside an epoch first makes the rest of it. No name holds the batches, and their cache.
@@ -134,8 +137,17 @@ class Steps:
                 callbacks=[*callbacks, *([GoOnInEpoch(self._trainer)] if made else [])],
                 verbose=0,
             )
-        if end.newest[0] != progress.step // steps:
-            end.score(progress.step // steps, self._trainer.shipped_embedder())
+        epoch = progress.step // steps
+        if end.newest[0] != epoch:
+            self._enter(phase_at(settings.phases, epoch - 1))
+            end.score(epoch, self._trainer.shipped_embedder())
+
+    def _enter(self, phase: Phase) -> None:
+        """Has the trainer, and what ships of it, take images of a phase's size."""
+        batches = statistics_batches(self._settings, self._data, phase)
+        self._trainer.train_at(phase.image_size, statistics_batches=batches)
+        if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
+            self._reference.artifact_of(self._trainer.shipped_embedder(renewed=False))
 
     def ship(self, epoch: int, newest: Score) -> Score:
         """Ships the network of the last epoch, scores what was shipped, and marks the run as finished.

@@ -82,17 +82,19 @@ class EmbeddingHistograms:
 
     Args:
         images: catalog of the training images, from which 4 images of 32 identities are taken, spread evenly.
-        image_size: (height, width).
     """
 
-    def __init__(self, images: pd.DataFrame, *, image_size: tuple[int, int]):
+    def __init__(self, images: pd.DataFrame):
         ids = _evenly(np.unique(images.person_id), _IDENTITIES)
         rows = np.concatenate([_evenly(np.flatnonzero(images.person_id == one), _IMAGES_OF_EACH) for one in ids])
         self._person_ids = images.person_id.to_numpy()[rows]
-        self._images = np.stack([read_image(str(path), image_size).numpy() for path in images.image_path.iloc[rows]])
+        self._paths, self._images = [str(path) for path in images.image_path.iloc[rows]], np.empty((0, 0, 0, 3))
 
     def of(self, embedder: keras.Model, *, metric: str) -> dict[str, np.ndarray]:
         """Returns name -> numbers: distances of positive and of negative pairs, and norms of embeddings."""
+        size = embedder.input_shape[1:3]
+        if self._images.shape[1:3] != size:
+            self._images = np.stack([read_image(path, size).numpy() for path in self._paths])
         parts = [self._images[start : start + _AT_ONCE] for start in range(0, len(self._images), _AT_ONCE)]
         embeddings = np.concatenate([embedder(tf.cast(part, tf.float32), training=False).numpy() for part in parts])
         distances = pairwise_distances(tf.constant(embeddings), metric=metric).numpy()

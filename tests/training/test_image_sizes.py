@@ -9,6 +9,7 @@ import pytest
 
 from keras_reid import TripletTrainer, build_embedder
 from keras_reid.data.augmentation import ERASED_COLOR
+from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models.structure import accept_other_sizes
 from keras_reid.training import Settings, run_network
 from keras_reid.training.cluster import Cluster
@@ -39,8 +40,13 @@ def test_a_network_made_for_one_size_is_that_of_another():
     accept_other_sizes(embedder)
     trainer = TripletTrainer(embedder, person_ids=PERSON_IDS, identity_loss_weight=1.0)
     np.testing.assert_array_equal(trainer._features(images)[1], other(images))
+    trainer.compile("sgd", loss=BatchHardTripletLoss())
     with pytest.raises(ValueError, match="incompatible"):
-        type(embedder).from_config(embedder.get_config())(images)  # what ships has its one size
+        trainer.shipped_embedder()(images)  # what ships has its one size
+    trainer.train_at((48, 32))
+    shipped = trainer.shipped_embedder()
+    assert shipped.input_shape == (None, 48, 32, 3)
+    np.testing.assert_array_equal(shipped(images), other(images))
 
 
 class Killed(Exception):
@@ -75,7 +81,7 @@ def steps_of(run_dir, data_dir) -> Steps:
         ema=0.9,
         ema_start=1,
         renew_batch_norm=2,
-        evaluate_every=3,
+        evaluate_every=1,
         save_every_steps=1,
         score_baselines=False,
         mixed_precision="float32",
@@ -84,6 +90,7 @@ def steps_of(run_dir, data_dir) -> Steps:
 
 
 TRACED = []  # (image size, the compiled function) of each training step that the run without a stop has traced
+SCORED = []  # what the embedders take that it scored
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,8 @@ def undisturbed(synthetic_dir, tmp_path_factory):
         return step(trainer, data)
 
     steps = steps_of(folder, synthetic_dir)
+    score = steps._score_epoch
+    steps._score_epoch = lambda embedder: SCORED.append(embedder.input_shape[1:3]) or score(embedder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TripletTrainer, "train_step", traced)
         return folder, steps.train(steps.restore()), steps
@@ -105,6 +114,10 @@ def test_each_size_is_traced_once_and_the_graph_before_goes(undisturbed):
     assert sizes == ((16, 16), (32, 16))
     gc.collect()
     assert graphs[0]() is None and graphs[1]() is not None
+
+
+def test_what_is_scored_takes_the_size_that_was_trained(undisturbed):
+    assert SCORED == [(16, 16), (32, 16), (32, 16)]
 
 
 def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_not(

@@ -55,7 +55,7 @@ def test_steps_that_are_made_again_stand_there_once(tmp_path):
 def test_histograms_hold_each_pair_once(tiny_catalog, tmp_path):
     """6 people, of each 4 of 6 images: 6 * (4 * 3 / 2) = 36 positive pairs, 24 * 23 / 2 - 36 = 240 negative ones."""
     images, embedder = tiny_catalog[tiny_catalog.split == "train"], tiny_embedder()
-    found = EmbeddingHistograms(images, image_size=(32, 16)).of(embedder, metric="euclidean")
+    found = EmbeddingHistograms(images).of(embedder, metric="euclidean")
     assert {name: len(values) for name, values in found.items()} == {
         "positive_distances": 36,
         "negative_distances": 240,
@@ -72,7 +72,7 @@ def test_histograms_hold_each_pair_once(tiny_catalog, tmp_path):
 
 def test_histograms_need_no_positive_pair(tiny_catalog, tmp_path):
     images = tiny_catalog[tiny_catalog.split == "train"].drop_duplicates("person_id")
-    found = EmbeddingHistograms(images, image_size=(32, 16)).of(tiny_embedder(), metric="cosine")
+    found = EmbeddingHistograms(images).of(tiny_embedder(), metric="cosine")
     write_events(tmp_path, 1, "epoch", {}, found)
     assert set(read(tmp_path)) == {"negative_distances", "embedding_norms"}
 
