@@ -83,7 +83,7 @@ def all_flags() -> str:
     parts = []
     for command in COMMANDS:
         places = (ROOT / "keras_reid" / f"{command}.py", ROOT / "keras_reid" / command / "__main__.py")
-        module = ast.parse(next(place for place in places if place.exists()).read_text(encoding="utf-8"))
+        module = _parsed(next(place for place in places if place.exists()))
         usage, _, what = ast.get_docstring(module).partition(": ")
         parts.append(f"## {command}\n\n`{usage}`: {_cell(_meaning(_sentences(what)))}\n\n{flags_table(command)}")
     return "\n\n".join(parts)

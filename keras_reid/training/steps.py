@@ -116,8 +116,7 @@ class Steps:
         epoch, made = divmod(progress.step, steps)
         due = epoch and not made and epoch % settings.evaluate_every == 0 and "val_top1" not in self._log.last_row()
         if self.team.chiefs(bool(due)):
-            self._enter(phase_at(settings.phases, epoch - 1))
-            end.score(epoch, self._trainer.shipped_embedder())
+            self._score_made(epoch, end)
         while progress.step < steps * settings.epochs:
             epoch, made = divmod(progress.step, steps)
             if not made and self.team.chiefs(self._log.state(**settings.some("epochs", "early_stop")).over):
@@ -139,13 +138,18 @@ class Steps:
             )
         epoch = progress.step // steps
         if end.newest[0] != epoch:
-            self._enter(phase_at(settings.phases, epoch - 1))
-            end.score(epoch, self._trainer.shipped_embedder())
+            self._score_made(epoch, end)
+
+    def _score_made(self, epoch: int, end: EpochEnd) -> None:
+        """Scores an epoch, counted from 1, that has been made, at the size of its images."""
+        self._enter(phase_at(self._settings.phases, epoch - 1))
+        end.score(epoch, self._trainer.shipped_embedder())
 
     def _enter(self, phase: Phase) -> None:
         """Has the trainer, and what ships of it, take images of a phase's size."""
-        batches = statistics_batches(self._settings, self._data, phase)
-        self._trainer.train_at(phase.image_size, statistics_batches=batches)
+        if phase.image_size != self._trainer.image_size:
+            batches = statistics_batches(self._settings, self._data, phase)
+            self._trainer.train_at(phase.image_size, statistics_batches=batches)
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
             self._reference.artifact_of(self._trainer.shipped_embedder(renewed=False))
 

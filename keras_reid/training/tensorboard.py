@@ -88,12 +88,12 @@ class EmbeddingHistograms:
         ids = _evenly(np.unique(images.person_id), _IDENTITIES)
         rows = np.concatenate([_evenly(np.flatnonzero(images.person_id == one), _IMAGES_OF_EACH) for one in ids])
         self._person_ids = images.person_id.to_numpy()[rows]
-        self._paths, self._images = [str(path) for path in images.image_path.iloc[rows]], np.empty((0, 0, 0, 3))
+        self._paths, self._images = [str(path) for path in images.image_path.iloc[rows]], None
 
     def of(self, embedder: keras.Model, *, metric: str) -> dict[str, np.ndarray]:
         """Returns name -> numbers: distances of positive and of negative pairs, and norms of embeddings."""
         size = embedder.input_shape[1:3]
-        if self._images.shape[1:3] != size:
+        if self._images is None or self._images.shape[1:3] != size:
             self._images = np.stack([read_image(path, size).numpy() for path in self._paths])
         parts = [self._images[start : start + _AT_ONCE] for start in range(0, len(self._images), _AT_ONCE)]
         embeddings = np.concatenate([embedder(tf.cast(part, tf.float32), training=False).numpy() for part in parts])

@@ -119,8 +119,8 @@ class TripletTrainer(keras.Model):
         self.embedder, self.augmentation = embedder, augmentation
         self.average = WeightAverage(embedder, ema, start_step=ema_start_step) if ema else None
         # Not by attribute: Keras would take the copy that ships for a part that is trained, and track the lists.
-        self.__dict__.update(_shipped=None, _factors=rate_factors(embedder, layer_learning_rates or {}))
-        self._image_size = tuple(embedder.input_shape[1:3])
+        self.__dict__.update(_shipped=None, _image_size=None)  # of the embedder's own size
+        self.__dict__.update(_factors=rate_factors(embedder, layer_learning_rates or {}))
         # Those that the caller froze stay frozen.
         backbone = [layer for layer in embedder.layers if part_of(layer.name) != "head" and layer.trainable_weights]
         self.__dict__.update(_backbone=backbone, _frozen_steps=0)
@@ -252,18 +252,20 @@ class TripletTrainer(keras.Model):
         loss = self.compute_loss(images, person_ids, embeddings)
         return self._update_statistics({"loss": loss}, person_ids, embeddings, names=_STATISTICS)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images that are trained on, and that what ships takes."""
+        return self._image_size or self.embedder.input_shape[1:3]
+
     def train_at(self, image_size: tuple[int, int], *, statistics_batches: Iterable | None = None) -> None:
-        """Has the next `fit` train on images of that size, which what ships takes then; the weights stay.
+        """Has the next `fit` train on images of another size, which what ships takes then; the weights stay.
 
         Args:
             image_size: (height, width); another than the embedder's own only after `accept_other_sizes`.
             statistics_batches: the attribute, of that size.
         """
         self.statistics_batches = statistics_batches
-        if image_size == self._image_size:
-            return
-        self._image_size = image_size
-        self.__dict__["_shipped"] = None
+        self.__dict__.update(_shipped=None, _image_size=image_size)
         self.make_train_function(force=True)  # None in its place would leave the old one among what Keras tracks
         gc.collect()
 
@@ -279,8 +281,8 @@ class TripletTrainer(keras.Model):
         Raises:
             ReidError: tensorflow-addons' SWA has averaged, but there are no `statistics_batches`.
         """
-        size = None if self._image_size == self.embedder.input_shape[1:3] else self._image_size
-        self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, into=self._shipped, image_size=size)
+        how = {"into": self._shipped, "image_size": self._image_size}
+        self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, **how)
         self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)

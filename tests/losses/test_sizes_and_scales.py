@@ -47,11 +47,11 @@ def check_size(name, run, size):
     np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=1e-7)
 
 
-ONCE = pytest.mark.parametrize("name", [name for name in FAMILY if name != "batch_all_over_all"])
+EACH_CLASS = pytest.mark.parametrize("name", [name for name in FAMILY if name != "batch_all_over_all"])
 LOOPED = ("batch_all", "semi_hard")  # a loop keeps the shapes that it begins with
 
 
-@ONCE
+@EACH_CLASS
 @pytest.mark.once
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_sizes_that_the_graph_knows(name, jit_compile):
@@ -60,7 +60,7 @@ def test_sizes_that_the_graph_knows(name, jit_compile):
         check_size(name, run, size)
 
 
-@ONCE
+@EACH_CLASS
 @pytest.mark.once
 @pytest.mark.parametrize("sizes", [(None, 1), (1, None)])
 def test_sizes_that_the_graph_knows_of_one(name, sizes):
@@ -121,7 +121,7 @@ def test_circle_loss_at_every_scale():
         np.testing.assert_allclose(scaled_gradient, gradient / scale, atol=tolerance)
 
 
-@ONCE
+@EACH_CLASS
 def test_a_compiled_class_at_every_scale(name):
     """Keras sums over the batch before it divides: that sum, too, may be beyond float32."""
     options = {} if name == "circle" else {"metric": "squared_euclidean"}
