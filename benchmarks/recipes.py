@@ -1,7 +1,7 @@
 """Which recipe learns most? Short runs, scored on people held out of training, each compared with the first.
 
-    python benchmarks/recipes.py --recipes=recipes.txt --work_dir=runs/recipes -- --flagfile=market_scratch.flags \\
-        --data_dir=.../Market-1501-v15.09.15 --image_height=96 --image_width=48 --epochs=6
+    python benchmarks/recipes.py --recipes=recipes.txt --work_dir=runs/recipes -- --flagfile=own.flags \\
+        --dataset=market1501 --data_dir=.../Market-1501-v15.09.15 --image_height=96 --image_width=48 --epochs=6
 
 A line of the file is a name, a colon, and the flags of `keras_reid.train` that the recipe adds; the first is what the
 others are compared with, `base:` for instance. Flags behind `--` are for all. Nothing is exported, and query and
