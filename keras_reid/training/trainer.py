@@ -281,8 +281,7 @@ class TripletTrainer(keras.Model):
         Raises:
             ReidError: tensorflow-addons' SWA has averaged, but there are no `statistics_batches`.
         """
-        how = {"into": self._shipped, "image_size": self._image_size}
-        self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, **how)
+        self.__dict__["_shipped"] = rebuild_in_float32(self.embedder, into=self._shipped, image_size=self._image_size)
         self._shipped.trainable = True  # a backbone that is frozen now need not be so where it is loaded
         if self.average is not None:
             self.average.copy_to(self._shipped)
