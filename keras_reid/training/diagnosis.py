@@ -27,8 +27,8 @@ _OF_THE_STEP = ("learning_rate", "metric_loss_weight")  # Keras reports all else
 _CAUSES_OF_COLLAPSE = (
     "pre-trained weights not loaded (backbone_weights), learning_rate too high for hard mining or too low to move, "
     "{margin}identities_per_batch or images_per_identity too small (from scratch: or too large), or labels that do "
-    "not belong to the images. From scratch two ways help: loss=circle with head=bnneck normalize_embedding, or "
-    "optimizer=sgd identity_loss_weight=1 with metric_loss_start, some epochs of cross-entropy alone"
+    "not belong to the images. From scratch head=bnneck helps: with optimizer=adam and identity_loss_weight=0, or with "
+    "optimizer=sgd, identity_loss_weight=1 and some epochs of that alone (metric_loss_start); so does loss=circle"
 )
 
 
