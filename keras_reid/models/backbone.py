@@ -22,6 +22,8 @@ TORCH_EPSILON = 1e-5
 # 0.9 is PyTorch's default, with which the baselines of the field were trained.
 BATCH_NORMALIZATION_MOMENTUM = 0.9
 
+_LAST_STAGE = "v2_stack_3_block1"  # its first block
+
 
 @dataclasses.dataclass(frozen=True)
 class BackboneGraph:
@@ -103,6 +105,21 @@ def keras_cv_resnet50(*, last_stride: int = 2, input_shape: tuple = (None, None,
         include_rescaling=False,
         input_shape=input_shape,
     )
+
+
+def set_last_stride(model, stride: int) -> None:
+    """Sets the stride of the last stage of a Keras model that `build_embedder` made; its weights fit 1 and 2.
+
+    Functions that were traced keep theirs. A model that is built anew from the configuration has the new one.
+
+    Args:
+        model: with `last_stride=2`, or as this function left it.
+        stride: 1 or 2.
+    """
+    # Padding on both sides, a layer of its own at stride 2, pads at stride 1 as `same` does.
+    in_3x3 = any(layer.name == f"{_LAST_STAGE}_2_pad" for layer in model.layers)
+    for convolution in (0, 2 if in_3x3 else 1):  # of the shortcut, and the block's that has the stride
+        model.get_layer(f"{_LAST_STAGE}_{convolution}_conv").strides = (stride, stride)
 
 
 _BLOCK_LAYER = re.compile(r"v2_stack_(\d)_(block\d+)_([123])_(conv|bn)")

@@ -1,4 +1,4 @@
-"""Phases of a run: neighboring epochs whose images have one size and are erased, or not; and when terms of it begin."""
+"""Phases of a run: neighboring epochs with one image size, one last stride, erasing or none; and when terms begin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from keras_reid.errors import ReidError
 
+_COST_OF_STRIDE_1 = 1.57  # multiplications of a ResNet-50 with last stride 1, those with 2 being 1
 _PART = re.compile(r"(\d+)x(\d+)(?::(\d+))?")
 
 
@@ -18,11 +19,19 @@ class Phase(NamedTuple):
     end: int
     image_size: tuple[int, int]
     erases: bool
+    last_stride: int
 
     def __str__(self) -> str:
         """Returns the phase as a run announces it, its epochs counted from 1."""
         height, width = self.image_size
-        return f"epochs {self.first + 1} to {self.end}: images of {height}x{width}{', erased' if self.erases else ''}"
+        more = ", erased" * self.erases + ", last stride 1" * (self.last_stride == 1)
+        return f"epochs {self.first + 1} to {self.end}: images of {height}x{width}{more}"
+
+    @property
+    def cost(self) -> float:
+        """What a step costs, counted in the pixels of an image at last stride 2."""
+        height, width = self.image_size
+        return height * width * (_COST_OF_STRIDE_1 if self.last_stride == 1 else 1)
 
 
 def phases_of(
@@ -32,6 +41,8 @@ def phases_of(
     image_size_schedule: str | None = None,
     random_erasing: float = 0.0,
     erasing_start: int = 0,
+    last_stride: int = 2,
+    last_stride_start: int = 0,
 ) -> list[Phase]:
     """Returns the phases of a run, one after the other from its first epoch to its last.
 
@@ -42,44 +53,51 @@ def phases_of(
             1; the last size stays to the end. None: all epochs have the network's size.
         random_erasing: probability; 0 is off.
         erasing_start: epochs before the first in which images are erased.
+        last_stride: of the backbone's last stage.
+        last_stride_start: epochs before the first with that stride; in them it is 2.
 
     Raises:
         ReidError: the schedule has another form, its epochs do not rise within the run, or it ends at another size.
     """
     sizes, ends = _read_schedule(image_size_schedule, epochs, image_size) if image_size_schedule else ([image_size], [])
-    borders = sorted({0, *ends, *([erasing_start] if random_erasing and erasing_start < epochs else [])})
+    starts = {erasing_start if random_erasing else 0, last_stride_start}
+    borders = sorted({0, *ends, *(start for start in starts if start < epochs)})
     return [
-        Phase(first, end, sizes[sum(first >= last for last in ends)], bool(random_erasing) and first >= erasing_start)
+        Phase(
+            first,
+            end,
+            image_size=sizes[sum(first >= last for last in ends)],
+            erases=bool(random_erasing) and first >= erasing_start,
+            last_stride=last_stride if first >= last_stride_start else 2,
+        )
         for first, end in zip(borders, [*borders[1:], epochs])
     ]
 
 
-def phase_at(phases: Sequence[Phase], epoch: int) -> Phase:
-    """Returns the phase of an epoch, counted from 0; past the last one, that."""
+def phase_at(phases: Sequence[Phase], epoch: float) -> Phase:
+    """Returns the phase of an epoch, counted from 0, or of a moment in it; past the last one, that."""
     return next((phase for phase in phases if epoch < phase.end), phases[-1])
 
 
 def steps_left(phases: Sequence[Phase], step: int, steps_per_epoch: int) -> float:
-    """Returns how many steps like the one to come the rest of the run is worth: a step costs as its images' pixels."""
+    """Returns how many steps like the one to come the rest of the run is worth, by the cost of each phase."""
     epochs = step / steps_per_epoch
-    pixels = [height * width for height, width in (phase.image_size for phase in phases)]
-    left = sum(max(0.0, phase.end - max(phase.first, epochs)) * each for phase, each in zip(phases, pixels))
-    now = next((each for phase, each in zip(phases, pixels) if epochs < phase.end), pixels[-1])
-    return left / now * steps_per_epoch
+    left = sum(max(0.0, phase.end - max(phase.first, epochs)) * phase.cost for phase in phases)
+    return left / phase_at(phases, epochs).cost * steps_per_epoch
 
 
-def check_starts(*, epochs: int, **starts: tuple[int, str, float]) -> None:
+def check_starts(*, epochs: int, **starts: tuple[float, str, float]) -> None:
     """Raises ReidError for a term that begins after the run, or that begins although another setting turns it off.
 
     Args:
         epochs: of the run.
-        **starts: name -> (epochs before it begins, name of the setting that it needs, that setting).
+        **starts: name -> (epochs before it begins, what it needs, whether or by how much that is on).
     """
     for name, (start, needed, value) in starts.items():
         if start > epochs:
             raise ReidError(f"{name}={start:g}, expected at most epochs={epochs}.")
         if start and not value:
-            raise ReidError(f"{name}={start:g} needs {needed}=NUMBER above 0: give it, or leave out {name}.")
+            raise ReidError(f"{name}={start:g} needs {needed}: give it, or leave out {name}.")
 
 
 def _read_schedule(text: str, epochs: int, image_size: tuple[int, int]) -> tuple[list[tuple[int, int]], list[int]]:

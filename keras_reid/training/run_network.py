@@ -89,8 +89,8 @@ def build_trainer(settings: Settings, data: RunData, *, last_model: Path | None 
     optimizer = build_optimizer(settings.optimizer, schedule, **length, **how)
     embedder = build_embedder(
         backbone_weights=starting_weights(settings.backbone_weights, last_model),
-        **settings.some("embedding_size", "image_size", "head", "last_stride", "backbone"),
-        **settings.some("normalize_embedding", "sync_batch_norm"),
+        last_stride=settings.phases[0].last_stride,
+        **settings.some("embedding_size", "image_size", "head", "backbone", "normalize_embedding", "sync_batch_norm"),
     )
     if len(sizes) > 1:
         accept_other_sizes(embedder)

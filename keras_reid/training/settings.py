@@ -98,6 +98,7 @@ class Settings:
     embedding_size: int = _setting(128, "D, numbers in an embedding.", least=1)
     head: str = _setting("trinet", "What turns features into an embedding.", of=choices.HEADS)
     last_stride: int = _setting(2, "Stride of ResNet-50's last stage; 1 is finer and slower.", of=choices.LAST_STRIDES)
+    last_stride_start: int = _setting(0, "First epochs in which that stride is 2 all the same, and faster.", least=0)
     normalize_embedding: bool = _setting(False, "Scale embeddings to length 1.")
     backbone_weights: str = _setting(
         "imagenet",
@@ -198,12 +199,14 @@ class Settings:
             object.__setattr__(self, name, form(getattr(self, name)))
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        beside_identity_loss = "identity_loss_weight=NUMBER above 0", self.identity_loss_weight
         check_starts(
             epochs=self.epochs,
-            erasing_start=(self.erasing_start, "random_erasing", self.random_erasing),
-            ema_start=(self.ema_start, "ema", self.ema),
-            metric_loss_start=(self.metric_loss_start, "identity_loss_weight", self.identity_loss_weight),
-            metric_loss_ramp=(self.metric_loss_ramp, "identity_loss_weight", self.identity_loss_weight),
+            erasing_start=(self.erasing_start, "random_erasing=NUMBER above 0", self.random_erasing),
+            last_stride_start=(self.last_stride_start, "last_stride=1", self.last_stride == 1),
+            ema_start=(self.ema_start, "ema=NUMBER above 0", self.ema),
+            metric_loss_start=(self.metric_loss_start, *beside_identity_loss),
+            metric_loss_ramp=(self.metric_loss_ramp, *beside_identity_loss),
         )
         _ = self.phases  # raises
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
@@ -237,7 +240,8 @@ class Settings:
     @property
     def phases(self) -> list[Phase]:
         """The phases of the run; ReidError where the schedule of image sizes does not fit."""
-        return phases_of(**self.some("epochs", "image_size", "image_size_schedule", "random_erasing", "erasing_start"))
+        erasing, stride = ("random_erasing", "erasing_start"), ("last_stride", "last_stride_start")
+        return phases_of(**self.some("epochs", "image_size", "image_size_schedule", *erasing, *stride))
 
     def some(self, *names: str) -> dict:
         """Returns some of the settings by name, as keyword arguments."""

@@ -17,6 +17,7 @@ from keras_reid.evaluation.scoring import Score, score
 from keras_reid.interrupts import Interrupted
 from keras_reid.keras2 import keras
 from keras_reid.models import save_keras
+from keras_reid.models.backbone import set_last_stride
 from keras_reid.serving import DEFAULT_FORMATS, ShippingOptions, ship
 from keras_reid.training.checkpoints import Checkpoints, GoOnInEpoch
 from keras_reid.training.cluster import Cluster
@@ -61,6 +62,7 @@ class Steps:
             self._trainer = build_trainer(settings, data, last_model=folder.last_model)
             more = {"watchers": {"doctor": self._doctor}, "best_step": self._log.best_step, "team": self.team}
             self._checkpoints = Checkpoints(folder.checkpoints, self._trainer, **more)
+        self._last_stride = settings.phases[0].last_stride  # of the embedder now
         self._reference = ReferenceModel(self.team.devices)
         self._scoring_seconds: float | None = None  # of the untrained network, where this process scored it
 
@@ -146,8 +148,11 @@ class Steps:
         end.score(epoch, self._trainer.shipped_embedder())
 
     def _enter(self, phase: Phase) -> None:
-        """Has the trainer, and what ships of it, take images of a phase's size."""
-        if phase.image_size != self._trainer.image_size:
+        """Has the trainer, and what ships of it, take images of a phase's size, at its last stride."""
+        if (phase.image_size, phase.last_stride) != (self._trainer.image_size, self._last_stride):
+            if phase.last_stride != self._last_stride:
+                set_last_stride(self._trainer.embedder, phase.last_stride)
+            self._last_stride = phase.last_stride
             batches = statistics_batches(self._settings, self._data, phase)
             self._trainer.train_at(phase.image_size, statistics_batches=batches)
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas

@@ -260,6 +260,8 @@ class TripletTrainer(keras.Model):
     def train_at(self, image_size: tuple[int, int], *, statistics_batches: Iterable | None = None) -> None:
         """Has the next `fit` train on images of another size, which what ships takes then; the weights stay.
 
+        The graph is traced anew, also where the size is the one before.
+
         Args:
             image_size: (height, width); another than the embedder's own only after `accept_other_sizes`.
             statistics_batches: the attribute, of that size.

@@ -6,7 +6,8 @@ import pytest
 from keras_reid.errors import ReidError
 from keras_reid.keras2 import keras
 from keras_reid.models import build_embedder, rebuild_in_float32
-from keras_reid.models.backbone import keras_cv_resnet50
+from keras_reid.models.backbone import keras_cv_resnet50, set_last_stride
+from tests.models.torch_layout import make_small
 
 SIZE = (64, 32)
 
@@ -75,6 +76,21 @@ def test_backbone_computes_what_keras_cv_computes(request, images, name, stride,
     np.testing.assert_allclose(_value_at(embedder, "v2_stack_3_block3_out", images), expected, rtol=1e-6)
     pooled = _value_at(embedder, "pooled_features", images)
     np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "resnet50_ibn_a"])  # the stride in a 1x1, and in a 3x3 convolution
+def test_a_network_whose_last_stride_is_set_is_the_one_made_with_it(images, monkeypatch, backbone):
+    make_small(monkeypatch)
+    same = {"embedding_size": 8, "image_size": SIZE, "head": "linear", "backbone": backbone}
+    embedder, made_with_1 = (build_embedder(last_stride=stride, **same) for stride in (2, 1))
+    made_with_1.set_weights(embedder.get_weights())
+    before, expected = embedder(images).numpy(), made_with_1(images).numpy()
+    assert np.abs(before - expected).max() > 0.01 * np.abs(expected).max()
+    set_last_stride(embedder, 1)
+    for model in (embedder, rebuild_in_float32(embedder)):
+        np.testing.assert_allclose(model(images), expected, rtol=1e-6)
+    set_last_stride(embedder, 2)
+    np.testing.assert_array_equal(embedder(images), before)
 
 
 def test_trinet_head_is_dense_normalized_rectified_dense(trinet, images):

@@ -1,4 +1,4 @@
-"""Images of several sizes in one run: the same weights, a graph for each size, and an exact way on after a kill."""
+"""Images of several sizes and two last strides in one run: the same weights, a graph each, an exact way on."""
 
 import gc
 import weakref
@@ -9,6 +9,7 @@ import pytest
 
 from keras_reid import TripletTrainer, build_embedder
 from keras_reid.data.augmentation import ERASED_COLOR
+from keras_reid.keras2 import keras
 from keras_reid.losses import BatchHardTripletLoss
 from keras_reid.models.structure import accept_other_sizes
 from keras_reid.training import Settings, run_network
@@ -19,6 +20,7 @@ from keras_reid.training.steps import Steps
 from tests.drill import tensors_of
 from tests.training.test_trainer import PERSON_IDS
 
+BLOCK = "v2_stack_3_block1"
 STEPS = 4  # of an epoch: 4 people of 6 images train, 3 x 2 in a batch
 
 
@@ -54,7 +56,7 @@ class Killed(Exception):
 
 
 def steps_of(run_dir, data_dir) -> Steps:
-    """A run with all that begins later than the first step: sizes, erasing, average, metric loss."""
+    """A run with all that begins later than the first step: sizes, erasing, last stride 1, average, metric loss."""
     settings = Settings(
         dataset="synthetic",
         data_dir=data_dir,
@@ -68,6 +70,8 @@ def steps_of(run_dir, data_dir) -> Steps:
         image_size_schedule="16x16:1,32x16",
         random_erasing=0.9,
         erasing_start=2,
+        last_stride=1,
+        last_stride_start=2,
         backbone_weights="none",
         margin="soft",
         identity_loss_weight=1.0,
@@ -90,11 +94,33 @@ def steps_of(run_dir, data_dir) -> Steps:
 
 
 TRACED = []  # (image size, the compiled function) of each training step that the run without a stop has traced
-SCORED = []  # what the embedders take that it scored
+SCORED = []  # (image size, last stride) of the embedders that it scored
+
+
+def form_of(embedder) -> tuple:
+    return embedder.input_shape[1:3], embedder.get_layer(f"{BLOCK}_0_conv").strides[0]
+
+
+def one_block(*, embedding_size: int, image_size: tuple, last_stride: int, **_):
+    """`build_embedder` of a network with one block, named as the one that begins ResNet-50's last stage."""
+    images = keras.Input((*image_size, 3))
+    x = keras.layers.Rescaling(1 / 128, -1.0)(images)
+    block = {"filters": 8, "strides": last_stride, "padding": "same"}
+    sides = [keras.layers.Conv2D(**block, kernel_size=size, name=f"{BLOCK}_{size // 2}_conv")(x) for size in (1, 3)]
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(keras.layers.Add()(sides)))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(images, keras.layers.Dense(embedding_size, name="embedding")(x), name="embedder")
 
 
 @pytest.fixture(scope="module")
-def undisturbed(synthetic_dir, tmp_path_factory):
+def small_blocks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_network, "build_embedder", one_block)
+        yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small_blocks, synthetic_dir, tmp_path_factory):
     folder, step = tmp_path_factory.mktemp("sizes") / "whole", TripletTrainer.train_step
 
     def traced(trainer, data):
@@ -103,29 +129,29 @@ def undisturbed(synthetic_dir, tmp_path_factory):
 
     steps = steps_of(folder, synthetic_dir)
     score = steps._score_epoch
-    steps._score_epoch = lambda embedder: SCORED.append(embedder.input_shape[1:3]) or score(embedder)
+    steps._score_epoch = lambda embedder: SCORED.append(form_of(embedder)) or score(embedder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TripletTrainer, "train_step", traced)
         return folder, steps.train(steps.restore()), steps
 
 
-def test_each_size_is_traced_once_and_the_graph_before_goes(undisturbed):
+def test_each_size_and_stride_is_traced_once_and_the_graph_before_goes(undisturbed):
     sizes, graphs = zip(*TRACED)
-    assert sizes == ((16, 16), (32, 16))
+    assert sizes == ((16, 16), (32, 16), (32, 16))
     gc.collect()
-    assert graphs[0]() is None and graphs[1]() is not None
+    assert [graph() is None for graph in graphs] == [True, True, False]
 
 
-def test_what_is_scored_takes_the_size_that_was_trained(undisturbed):
-    assert SCORED == [(16, 16), (32, 16), (32, 16)]
+def test_what_is_scored_has_the_size_and_the_stride_that_were_trained(undisturbed):
+    assert SCORED == [((16, 16), 2), ((32, 16), 2), ((32, 16), 1)]
 
 
-def test_a_run_that_is_killed_between_and_inside_its_sizes_ends_as_one_that_is_not(
+def test_a_run_that_is_killed_between_sizes_and_at_its_last_stride_ends_as_one_that_is_not(
     undisturbed, synthetic_dir, tmp_path
 ):
     whole, (epoch, score), _ = undisturbed
     run = tmp_path / "run"
-    for last in (STEPS, STEPS + 2):  # between the sizes, then inside the second
+    for last in (STEPS, 2 * STEPS + 1):  # between the sizes, then after the first step at last stride 1
         steps = steps_of(run, synthetic_dir)
         save = steps._checkpoints.save
 
