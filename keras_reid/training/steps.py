@@ -148,13 +148,13 @@ class Steps:
         end.score(epoch, self._trainer.shipped_embedder())
 
     def _enter(self, phase: Phase) -> None:
-        """Has the trainer, and what ships of it, take images of a phase's size, at its last stride."""
+        """Has the trainer, and what ships of it, take images of a phase's size and augmentation, at its last stride."""
         if (phase.image_size, phase.last_stride) != (self._trainer.image_size, self._last_stride):
             if phase.last_stride != self._last_stride:
                 set_last_stride(self._trainer.embedder, phase.last_stride)
             self._last_stride = phase.last_stride
-            batches = statistics_batches(self._settings, self._data, phase)
-            self._trainer.train_at(phase.image_size, statistics_batches=batches)
+            self._trainer.train_at(phase.image_size)
+        self._trainer.statistics_batches = statistics_batches(self._settings, self._data, phase)
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
             self._reference.artifact_of(self._trainer.shipped_embedder(renewed=False))
 

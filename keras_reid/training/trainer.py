@@ -123,7 +123,7 @@ class TripletTrainer(keras.Model):
         self.__dict__.update(_factors=rate_factors(embedder, layer_learning_rates or {}))
         # Those that the caller froze stay frozen.
         backbone = [layer for layer in embedder.layers if part_of(layer.name) != "head" and layer.trainable_weights]
-        self.__dict__.update(_backbone=backbone, _frozen_steps=0)
+        self.__dict__.update(_backbone=backbone, _frozen_steps=0, _traced_frozen=False)
         self.seconds_waiting = 0.0
         self._weights = {name: weight for name, weight in weights.items() if weight}
         self._metric_loss_steps = tuple(metric_loss_steps)
@@ -191,14 +191,15 @@ class TripletTrainer(keras.Model):
         if not self._backbone:
             return
         frozen = int(self.optimizer.iterations.numpy()) < steps
-        # Compared with the layers' own state, which `fit` resets.
-        if frozen == self._backbone[0].trainable or steps != self._frozen_steps:
-            if self._backbone[0].trainable:  # the state of all weights: each checkpoint of the run has the same shape
+        # `fit` resets the layers' own state at its begin and end; the graph of a step stays as it was traced.
+        if frozen == self._backbone[0].trainable:
+            if frozen:  # the state of all weights: each checkpoint of the run has the same shape
                 with self.distribute_strategy.scope():
                     create_state(self.optimizer, self.trainable_variables)
             for layer in self._backbone:
                 layer.trainable = not frozen
-            self.__dict__["_frozen_steps"] = steps
+        if (frozen, steps) != (self._traced_frozen, self._frozen_steps):
+            self.__dict__.update(_frozen_steps=steps, _traced_frozen=frozen)
             self.make_train_function(force=True)
 
     def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -257,16 +258,14 @@ class TripletTrainer(keras.Model):
         """(height, width) of the images that are trained on, and that what ships takes."""
         return self._image_size or self.embedder.input_shape[1:3]
 
-    def train_at(self, image_size: tuple[int, int], *, statistics_batches: Iterable | None = None) -> None:
+    def train_at(self, image_size: tuple[int, int]) -> None:
         """Has the next `fit` train on images of another size, which what ships takes then; the weights stay.
 
-        The graph is traced anew, also where the size is the one before.
+        The graph is traced anew, also where the size is the one before. `statistics_batches` must have the new size.
 
         Args:
             image_size: (height, width); another than the embedder's own only after `accept_other_sizes`.
-            statistics_batches: the attribute, of that size.
         """
-        self.statistics_batches = statistics_batches
         self.__dict__.update(_shipped=None, _image_size=image_size)
         self.make_train_function(force=True)  # None in its place would leave the old one among what Keras tracks
         gc.collect()

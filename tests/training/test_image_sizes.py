@@ -1,6 +1,8 @@
 """Images of several sizes and two last strides in one run: the same weights, a graph each, an exact way on."""
 
+import dataclasses
 import gc
+import importlib.util
 import weakref
 
 import numpy as np
@@ -55,7 +57,7 @@ class Killed(Exception):
     """Ends a run where SIGKILL would."""
 
 
-def steps_of(run_dir, data_dir) -> Steps:
+def steps_of(run_dir, data_dir, **changes) -> Steps:
     """A run with all that begins later than the first step: sizes, erasing, last stride 1, average, metric loss."""
     settings = Settings(
         dataset="synthetic",
@@ -90,6 +92,7 @@ def steps_of(run_dir, data_dir) -> Steps:
         score_baselines=False,
         mixed_precision="float32",
     )
+    settings = dataclasses.replace(settings, **changes)
     return Steps(RunFolder(run_dir), settings, read_run_data(settings), Cluster())
 
 
@@ -194,6 +197,10 @@ def test_the_log_tells_when_the_metric_loss_counts_and_people_held_out_are_score
     assert not set(held.person_id) & set(steps._data.batches.person_ids.tolist())
 
 
+def are_erased(images) -> bool:
+    return (images == ERASED_COLOR).all(axis=-1).mean() > 0.05
+
+
 def test_images_of_a_phase_have_its_size_and_are_erased_late(undisturbed):
     *_, steps = undisturbed
     settings, data = steps._settings, steps._data
@@ -203,6 +210,19 @@ def test_images_of_a_phase_have_its_size_and_are_erased_late(undisturbed):
         images = np.concatenate([images for images, _ in batches])
         assert len(images) == STEPS * 6
         sizes.append(images.shape[1:3])
-        erased.append((images == ERASED_COLOR).all(axis=-1).mean() > 0.05)
+        erased.append(are_erased(images))
     assert sizes == [(16, 16), (32, 16), (32, 16)]
     assert erased == [False, False, True]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow_addons") is None, reason="no tensorflow-addons")
+def test_statistics_of_averaged_weights_are_of_images_as_their_phase_has_them(small_blocks, synthetic_dir, tmp_path):
+    """Whether the run came there from the phase before, or goes on in it."""
+    changes = {"image_size_schedule": None, "last_stride": 2, "last_stride_start": 0, "optimizer": "tfa_swa"}
+    changes |= {"decayed_weights": "all", "ema": 0.0, "ema_start": 0, "renew_batch_norm": 0}
+    steps = steps_of(tmp_path / "run", synthetic_dir, **changes)
+    erased = []
+    for phase in steps._settings.phases:
+        steps._enter(phase)
+        erased.append(are_erased(np.concatenate(list(steps._trainer.statistics_batches))))
+    assert erased == [False, True]

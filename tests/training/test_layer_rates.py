@@ -170,6 +170,17 @@ def test_a_frozen_backbone_does_not_move_and_no_gradient_runs_through_it():
     assert not np.allclose(trainer.embedder.get_layer("conv1_bn").moving_mean, 0)
 
 
+def test_a_backbone_is_freed_between_two_fits():
+    """As where a run goes on from a stop in its last frozen epoch, or where another phase begins."""
+    trainer = trainer_of(keras.optimizers.Adam(0.01))
+    trainer.freeze_backbone(3)
+    before, freeze = trainer.embedder.get_layer("conv1_conv").kernel.numpy(), FreezeBackbone(3)
+    for epoch, moves in enumerate([False, True]):
+        which = {"initial_epoch": epoch, "epochs": epoch + 1}
+        trainer.fit(one_batch(), steps_per_epoch=3, **which, verbose=0, callbacks=[freeze])
+        assert np.array_equal(trainer.embedder.get_layer("conv1_conv").kernel, before) != moves
+
+
 @pytest.mark.parametrize("rates", [None, RATES])
 def test_freed_weights_move_as_by_an_adam_that_begins_there(rates):
     """Keras's own count would make these changes 3 to 6 times as large."""
