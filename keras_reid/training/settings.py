@@ -209,6 +209,11 @@ class Settings:
             metric_loss_ramp=(self.metric_loss_ramp, *beside_identity_loss),
         )
         _ = self.phases  # raises
+        if self.jit_compile and self.deterministic:
+            raise ReidError(
+                "jit_compile and deterministic do not go together: XLA has no deterministic gradient of max pooling. "
+                "Leave out one of them."
+            )
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
             raise ReidError(
                 f"{len(self.dataset)} datasets are named for {len(self.data_dir)} data_dir: expected one dataset=NAME, "

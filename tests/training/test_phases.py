@@ -30,9 +30,10 @@ def test_without_a_schedule_there_is_one_phase():
 
 @pytest.mark.parametrize("step", [0, 7, 8, 13, 20, 27, 28])
 def test_steps_are_left_as_they_cost(step):
-    """Added up one by one, of 4 steps an epoch: by pixels, and by the multiplications of the last stage."""
+    """Added up one by one, of 4 steps an epoch: weights, pixels, and the multiplications of the last stage."""
     phases = Settings(epochs=7, last_stride=1, last_stride_start=6, **SCHEDULE).phases
-    costs = [16 * 16] * 8 + [24 * 16] * 12 + [32 * 16] * 4 + [32 * 16 * 1.57] * 4
+    pixels = [16 * 16] * 8 + [24 * 16] * 12 + [32 * 16] * 4 + [32 * 16 * 1.57] * 4
+    costs = [1500 + each for each in pixels]
     expected = sum(costs[step:]) / costs[min(step, 27)]
     assert steps_left(phases, step, 4) == pytest.approx(expected)
 
@@ -54,6 +55,7 @@ def test_steps_are_left_as_they_cost(step):
         ({"metric_loss_start": 2}, "metric_loss_start=2 needs identity_loss_weight=NUMBER above 0"),
         ({"metric_loss_ramp": 0.5}, "metric_loss_ramp=0.5 needs identity_loss_weight=NUMBER above 0"),
         ({"metric_loss_ramp": float("nan")}, "metric_loss_ramp=nan, expected at least 0"),
+        ({"jit_compile": True, "deterministic": True}, "jit_compile and deterministic do not go together"),
         ({"decayed_weights": "some"}, "decayed_weights=some, expected one of all, kernels"),
     ],
 )
