@@ -211,8 +211,8 @@ class Settings:
         _ = self.phases  # raises
         if self.jit_compile and self.deterministic:
             raise ReidError(
-                "jit_compile and deterministic do not go together: XLA has no deterministic gradient of max pooling. "
-                "Leave out one of them."
+                "jit_compile=true does not go with deterministic=true, for XLA has no deterministic gradient of max "
+                "pooling: leave out one of them."
             )
         if len(self.dataset) not in (1, max(1, len(self.data_dir))):
             raise ReidError(

@@ -55,7 +55,7 @@ def test_steps_are_left_as_they_cost(step):
         ({"metric_loss_start": 2}, "metric_loss_start=2 needs identity_loss_weight=NUMBER above 0"),
         ({"metric_loss_ramp": 0.5}, "metric_loss_ramp=0.5 needs identity_loss_weight=NUMBER above 0"),
         ({"metric_loss_ramp": float("nan")}, "metric_loss_ramp=nan, expected at least 0"),
-        ({"jit_compile": True, "deterministic": True}, "jit_compile and deterministic do not go together"),
+        ({"jit_compile": True, "deterministic": True}, "jit_compile=true does not go with deterministic=true"),
         ({"decayed_weights": "some"}, "decayed_weights=some, expected one of all, kernels"),
     ],
 )
