@@ -15,7 +15,7 @@ from keras_reid.data import write_synthetic
 from keras_reid.keras2 import keras
 from keras_reid.options import train_flags
 from keras_reid.training.run_data import read_run_data
-from keras_reid.training.run_network import build_trainer, training_batches
+from keras_reid.training.run_network import build_trainer, statistics_batches, training_batches
 from keras_reid.training.schedules import build_schedule
 from tests.conftest import TINY_RUN, train_arguments
 from tests.training.tiny_train import COMMAND as TINY_TRAIN
@@ -88,6 +88,7 @@ def test_swa_ships_statistics_of_training_batches(synthetic_dir, tmp_path):
     data = read_run_data(settings)
     trainer, steps = build_trainer(settings, data), data.batches.steps_per_epoch
     trainer.fit(training_batches(settings, data, cache="none"), steps_per_epoch=steps, verbose=0)
+    trainer.statistics_batches = statistics_batches(settings, data, settings.phases[-1])  # as a run does
     assert len(list(trainer.statistics_batches)) == steps  # 16 where the run has so many
     shipped = trainer.shipped_embedder()
     (gamma, _, mean, _), norm = trainer.embedder.get_layer("conv1_bn").get_weights(), shipped.get_layer("conv1_bn")

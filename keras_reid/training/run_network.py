@@ -108,7 +108,6 @@ def build_trainer(settings: Settings, data: RunData, *, last_model: Path | None 
     trainer.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     if settings.freeze_backbone_epochs:
         trainer.freeze_backbone(settings.freeze_backbone_epochs * steps)
-    trainer.statistics_batches = statistics_batches(settings, data, settings.phases[-1])
     return trainer
 
 

@@ -152,7 +152,7 @@ class Steps:
         if (phase.image_size, phase.last_stride) != (self._trainer.image_size, self._last_stride):
             if phase.last_stride != self._last_stride:
                 set_last_stride(self._trainer.embedder, phase.last_stride)
-            self._last_stride = phase.last_stride
+                self._last_stride = phase.last_stride
             self._trainer.train_at(phase.image_size)
         self._trainer.statistics_batches = statistics_batches(self._settings, self._data, phase)
         if self.team.replicas > 1:  # inside `fit` the reference model would be spread over the replicas
